@@ -1,0 +1,329 @@
+"""The types that everything speaks: a landscape, a stop rule, the ends of descents, the points judged from them.
+
+The data flows one way: a `Landscape` and an optimizer give `Ends`, ends give `Points` with verdicts, points give
+a catalogue. Each type is a frozen record of arrays with one leading axis, so that each stage can be fed by hand.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from typing import Any
+
+import jax
+import numpy as np
+
+Array = jax.Array | np.ndarray
+Params = Any  # a pytree of floating-point arrays
+Key = jax.Array  # a typed key of `jax.random.key`, or its array of raw words
+
+
+class InputValueError(ValueError):
+    """A value that the caller gave cannot be used; the message says which, why, and what would do."""
+
+
+class InputTypeError(TypeError):
+    """An object of the wrong kind was given; the message says which, and what would do."""
+
+
+# --------------------------------------------------------------------------------------------- landscapes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Symmetry:
+    """A group of motions of the parameters that leaves a landscape's value unchanged.
+
+    Attributes:
+      name: what a person calls it, for example "rigid motions and permutations".
+      invariants: maps params to a vector that is equal on an orbit and different off it; two critical points
+        are the same when their values and their invariants agree. It needs no derivative.
+      generators: maps params to the velocities of the continuous motions, a pytree like params with one leading
+        axis of motions. They span the zero modes that the symmetry forces on every critical point. None for
+        a discrete group.
+    """
+
+    name: str
+    invariants: Callable[[Params], Array]
+    generators: Callable[[Params], Params] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownPoint:
+    """A critical point that is known exactly or from a published table.
+
+    Attributes:
+      value: the landscape's value there.
+      index: number of negative Hessian eigenvalues.
+      params: the point, or None where only its value is known.
+      name: what the field calls it, if anything.
+    """
+
+    value: float
+    index: int
+    params: Params | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What is known of a landscape, for tests and for judging a survey.
+
+    Attributes:
+      source: where the facts come from, or how to derive them.
+      points: known critical points; not necessarily all.
+      num_minima: number of distinct minima, up to symmetry.
+      num_critical_points: number of distinct critical points, up to symmetry.
+      max_learning_rate: gradient descent with a larger step cannot settle in every minimum (2 / largest curvature).
+    """
+
+    source: str
+    points: tuple[KnownPoint, ...] = ()
+    num_minima: int | None = None
+    num_critical_points: int | None = None
+    max_learning_rate: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """When a lane stops; tested on every new iterate's value and gradient, never on the size of a step.
+
+    Attributes:
+      gradient_norm: `converged` once the Euclidean norm of the gradient is at most this (> 0).
+      max_steps: `step_limit` after this many updates (>= 0).
+      patience: `plateau` once the best value has not fallen by `improvement` for this many updates; 0 never.
+      improvement: the fall of the best value that counts as progress, relative to max(1, |best value|).
+      at_event: `stopped_by_event` when the event of this name first fires.
+    """
+
+    gradient_norm: float = 1e-6
+    max_steps: int = 10_000
+    patience: int = 0
+    improvement: float = 1e-12
+    at_event: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses rules that cannot be meant."""
+        if not (np.isfinite(self.gradient_norm) and self.gradient_norm > 0):
+            raise InputValueError(f"`gradient_norm` must be positive and finite, got {self.gradient_norm}.")
+        for name in ("max_steps", "patience"):
+            count = getattr(self, name)
+            if isinstance(count, bool) or not isinstance(count, (int, np.integer)):
+                raise InputTypeError(f"`{name}` must be an integer, got {count!r}.")
+            if not 0 <= count < 2**31 - 1:
+                raise InputValueError(f"`{name}` must lie in [0, 2**31 - 1), got {count}.")
+        if not (np.isfinite(self.improvement) and self.improvement >= 0):
+            raise InputValueError(f"`improvement` must be finite and not negative, got {self.improvement}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Landscape:
+    """A function to descend, the law of its random starts, and what is known about it.
+
+    Attributes:
+      value: maps params (any pytree of floating-point arrays) to a scalar.
+      sample: maps a key to one random start.
+      name: what to call it in tables and files.
+      noisy_value: maps (params, key) to a random scalar with mean `value`, for example a minibatch loss.
+      value_and_grad: maps params to (value, gradient); given where it is faster or safer than `jax.value_and_grad`
+        of `value` (safe at points where automatic differentiation gives NaN).
+      symmetry: the motions that leave `value` unchanged; None where there are none.
+      facts: what is known exactly or from the literature.
+      default_optimizer: name and arguments of the optimizer used where none is given, as on the command line.
+      default_stop: the stop rule used where none is given.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> bowl = Landscape(value=lambda p: jnp.sum(p["x"] ** 2), sample=lambda key: {"x": jax.random.normal(key, (3,))})
+      >>> value, grad = bowl.evaluate({"x": jnp.ones(3)})
+      >>> float(value), grad["x"].tolist()
+      (3.0, [2.0, 2.0, 2.0])
+    """
+
+    value: Callable[[Params], Array]
+    sample: Callable[[Key], Params]
+    name: str = "landscape"
+    noisy_value: Callable[[Params, Key], Array] | None = None
+    value_and_grad: Callable[[Params], tuple[Array, Params]] | None = None
+    symmetry: Symmetry | None = None
+    facts: Facts | None = None
+    default_optimizer: str = "lbfgs"
+    default_stop: Stop = field(default_factory=Stop)
+
+    def __post_init__(self) -> None:
+        """Refuses what is not callable."""
+        for name in ("value", "sample"):
+            if not callable(getattr(self, name)):
+                raise InputTypeError(f"`{name}` of a Landscape must be callable, got {getattr(self, name)!r}.")
+
+    def evaluate(self, params: Params) -> tuple[Array, Params]:
+        """Returns the value and the gradient at `params`."""
+        return (self.value_and_grad or jax.value_and_grad(self.value))(params)
+
+    def evaluate_noisy(self, params: Params, key: Key) -> tuple[Array, Params]:
+        """Returns one random draw of the value and the gradient at `params`."""
+        if self.noisy_value is None:
+            raise InputValueError(f"landscape `{self.name}` has no `noisy_value`.")
+        return jax.value_and_grad(self.noisy_value)(params, key)
+
+    def gradient(self, params: Params) -> Params:
+        """Returns the gradient at `params`."""
+        return self.evaluate(params)[1]
+
+
+# --------------------------------------------------------------------------------------------------- ends
+
+
+class Status(IntEnum):
+    """Why a lane stopped."""
+
+    CONVERGED = 0
+    PLATEAU = 1
+    STEP_LIMIT = 2
+    DIVERGED = 3
+    STOPPED_BY_EVENT = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a run of descents cost, in the unit of one gradient evaluation of one lane (a tick), and in seconds.
+
+    Attributes:
+      ticks: gradient evaluations that belong to a descent.
+      lane_ticks: gradient evaluations paid for, those of idle lanes included.
+      seconds_compile: wall time of tracing, compiling and choosing a layout.
+      seconds_run: wall time of the descents.
+      layout: how lanes lie in memory, "lanes_first" or "lanes_last".
+      num_lanes: lanes that stepped together on one device (the tile).
+      num_devices: devices that shared the work.
+    """
+
+    ticks: int
+    lane_ticks: int
+    seconds_compile: float
+    seconds_run: float
+    layout: str
+    num_lanes: int
+    num_devices: int = 1
+
+    @property
+    def occupancy(self) -> float:
+        """Share of the ticks paid for that belonged to a descent."""
+        return self.ticks / self.lane_ticks if self.lane_ticks else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ends:
+    """Where descents ended; every array has one leading axis of finished descents, in order of start number.
+
+    Attributes:
+      start_number: (n,) int64, which start each descent began from; its keys are folded from this number.
+      params: pytree with leading axis n, the last finite iterate; None where it was not kept.
+      value: (n,) the value there; NaN where not even the start was finite.
+      gradient_norm: (n,) Euclidean norm of the gradient there.
+      status: (n,) int8, see `Status`.
+      num_steps: (n,) int32, updates applied, the one that left the finite range included.
+      best_value: (n,) lowest finite value met on the way.
+      best_params: pytree with leading axis n, where it was met; None where it was not kept.
+      event_steps: for each event, (n,) int32 step at which it first fired, -1 where it did not.
+      num_starts: descents asked for; larger than n after an interruption.
+      cost: what the run cost.
+    """
+
+    start_number: Array
+    params: Params | None
+    value: Array
+    gradient_norm: Array
+    status: Array
+    num_steps: Array
+    best_value: Array
+    best_params: Params | None
+    event_steps: Mapping[str, Array]
+    num_starts: int
+    cost: Cost
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __getitem__(self, which: Any) -> "Ends":
+        """Returns the ends that a slice, mask or index array picks."""
+        pick = lambda leaf: leaf[which]
+        return replace(
+            self,
+            **{
+                name: jax.tree.map(pick, getattr(self, name))
+                for name in (
+                    "start_number", "params", "value", "gradient_norm", "status",
+                    "num_steps", "best_value", "best_params", "event_steps",
+                )
+            },
+        )  # fmt: skip
+
+    def status_counts(self) -> dict[str, int]:
+        """Returns how many descents stopped for each reason, reasons that did not occur left out."""
+        return _counts(Status, self.status)
+
+
+# ------------------------------------------------------------------------------------------------- points
+
+
+class Verdict(IntEnum):
+    """What an end is, judged by curvature."""
+
+    MINIMUM = 0
+    SADDLE = 1
+    MAXIMUM = 2
+    DEGENERATE = 3
+    GRADIENT_FLAT = 4
+    PLATEAU = 5
+    UNDECIDED = 6
+    DIVERGED = 7
+
+
+CRITICAL = (Verdict.MINIMUM, Verdict.SADDLE, Verdict.MAXIMUM, Verdict.DEGENERATE)
+"""The verdicts that say that a critical point was found."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Points:
+    """Judged points; every array has one leading axis, in the order of the ends or batch that was judged.
+
+    Attributes:
+      params: pytree with leading axis n, polished where polish succeeded, else as given.
+      value: (n,) the value there.
+      gradient_norm: (n,) Euclidean norm of the gradient there.
+      verdict: (n,) int8, see `Verdict`.
+      index: (n,) int32, eigenvalues below zero by more than their error bound; -1 where nothing is known.
+      index_high: (n,) int32, the same with every unexplained zero mode counted as negative; -1 where unknown.
+      num_zero_modes: (n,) int32, eigenvalues that cannot be told from zero, those of the symmetry included.
+      num_symmetry_modes: (n,) int32, zero modes that the landscape's symmetry explains.
+      lowest_eigenvalue: (n,) smallest eigenvalue outside the symmetry's zero modes; NaN where unknown.
+      eigenvalue_error: (n,) bound on the error of the eigenvalue nearest to zero outside those modes.
+      move: (n,) Euclidean distance from the end to the polished point.
+    """
+
+    params: Params
+    value: Array
+    gradient_norm: Array
+    verdict: Array
+    index: Array
+    index_high: Array
+    num_zero_modes: Array
+    num_symmetry_modes: Array
+    lowest_eigenvalue: Array
+    eigenvalue_error: Array
+    move: Array
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def verdict_counts(self) -> dict[str, int]:
+        """Returns how many points got each verdict, verdicts that did not occur left out."""
+        return _counts(Verdict, self.verdict)
+
+    def is_critical(self) -> Array:
+        """Returns (n,) bool, whether each point was shown to be a critical point."""
+        return np.isin(np.asarray(self.verdict), [int(verdict) for verdict in CRITICAL])
+
+
+def _counts(kinds: type[IntEnum], codes: Array) -> dict[str, int]:
+    present, counts = np.unique(np.asarray(codes), return_counts=True)
+    return {kinds(code).name.lower(): int(count) for code, count in zip(present, counts, strict=True)}

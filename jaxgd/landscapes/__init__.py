@@ -1,0 +1,1 @@
+"""Functions to descend, one family a file, each with the facts that are known about it."""

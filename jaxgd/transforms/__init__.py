@@ -1,0 +1,1 @@
+"""Gradient transformations that optax lacks, one method a file."""
