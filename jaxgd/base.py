@@ -114,7 +114,7 @@ class Stop:
             raise InputValueError(f"`improvement` must be finite and not negative, got {self.improvement}.")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)  # compared and hashed by identity: compiled programs are kept by it
 class Landscape:
     """A function to descend, the law of its random starts, and what is known about it.
 

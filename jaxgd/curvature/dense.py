@@ -1,0 +1,84 @@
+"""The dense Hessian and its whole spectrum, with a bound on the error of every eigenvalue.
+
+A symmetric matrix known up to a perturbation E has eigenvalues known up to |E| (Weyl), and a computed pair (w, v) has
+a true eigenvalue within |Hv - wv| of w. Both errors are measured, not assumed: the residual of every pair, and the
+antisymmetric part that rounding (or a wrong custom derivative) leaves in the matrix.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class Spectrum(NamedTuple):
+    """Eigenvalues of a Hessian, those of the symmetry's zero modes set aside.
+
+    Attributes:
+      eigenvalues: (dim,) ascending; the last `num_symmetry_modes` entries are meaningless.
+      vectors: (dim, dim), column i belongs to eigenvalue i.
+      error: (dim,) bound on the error of each eigenvalue.
+      is_mode: (dim,) bool, False for the entries set aside.
+      num_symmetry_modes: () int32.
+      norm: () largest absolute eigenvalue.
+    """
+
+    eigenvalues: jax.Array
+    vectors: jax.Array
+    error: jax.Array
+    is_mode: jax.Array
+    num_symmetry_modes: jax.Array
+    norm: jax.Array
+
+
+def hessian(gradient: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+    """Returns the (dim, dim) Jacobian of `gradient` at the flat point `x`, one Hessian-vector product a column.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> hessian(jax.grad(lambda x: x[0] ** 2 * x[1]), jnp.array([1.0, 2.0])).tolist()
+      [[4.0, 2.0], [2.0, 0.0]]
+    """
+    product = lambda vector: jax.jvp(gradient, (x,), (vector,))[1]
+    return jax.vmap(product, out_axes=1)(jnp.eye(x.size, dtype=x.dtype))
+
+
+def spectrum(matrix: jax.Array, generators: jax.Array | None = None) -> Spectrum:
+    """Returns the spectrum of a Hessian outside the span of the symmetry's generators.
+
+    Args:
+      matrix: (dim, dim) Hessian, symmetric up to rounding.
+      generators: (num_motions, dim) velocities of the continuous symmetries, possibly dependent; None for none.
+    """
+    dim = matrix.shape[0]
+    eps = jnp.finfo(matrix.dtype).eps
+    symmetric = (matrix + matrix.T) / 2
+    asymmetry = jnp.linalg.norm(matrix - matrix.T) / 2
+    scale = jnp.linalg.norm(symmetric)
+    basis = orthonormal_rows(generators, matrix.dtype, dim)
+    num_symmetry_modes = jnp.sum(jnp.sum(basis**2, axis=1) > 0.5).astype(jnp.int32)
+    # Symmetry modes are moved above everything else, where they come out last and can be cut off.
+    off_modes = jnp.eye(dim, dtype=matrix.dtype) - basis.T @ basis
+    marked = off_modes @ symmetric @ off_modes + 4 * (scale + jnp.finfo(matrix.dtype).tiny) * (basis.T @ basis)
+    eigenvalues, vectors = jnp.linalg.eigh((marked + marked.T) / 2)
+    is_mode = jnp.arange(dim) < dim - num_symmetry_modes
+    norm = jnp.max(jnp.where(is_mode, jnp.abs(eigenvalues), 0), initial=0)
+    residual = jnp.linalg.norm(marked @ vectors - vectors * eigenvalues[None, :], axis=0)
+    return Spectrum(
+        eigenvalues=eigenvalues,
+        vectors=vectors,
+        error=residual + asymmetry + dim * eps * norm,
+        is_mode=is_mode,
+        num_symmetry_modes=num_symmetry_modes,
+        norm=norm,
+    )
+
+
+def orthonormal_rows(rows: jax.Array | None, dtype: jnp.dtype, dim: int) -> jax.Array:
+    """Returns an orthonormal basis of the span of the (k, dim) rows, padded with zero rows where they are dependent."""
+    if rows is None or rows.shape[0] == 0:
+        return jnp.zeros((1, dim), dtype)
+    _, sizes, basis = jnp.linalg.svd(rows.astype(dtype), full_matrices=False)
+    is_independent = sizes > 1e3 * jnp.finfo(dtype).eps * jnp.maximum(sizes[0], jnp.finfo(dtype).tiny)
+    return jnp.where(is_independent[:, None], basis, 0)

@@ -1,0 +1,182 @@
+"""What is refused before anything is compiled, each with one sentence that says what would do.
+
+Inside a run nothing raises: a bad lane is a status. So whatever is wrong with the question itself is found here, by
+tracing one lane abstractly and evaluating a few starts.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgd.base import InputTypeError, InputValueError, Key, Landscape, Params
+from jaxgd.lanes.lane import Descent
+
+_NUM_PROBES = 16  # starts evaluated before a run; if none of them is finite, the question is wrong
+
+
+def check_count(name: str, count: Any, low: int = 1, high: int = 2**31 - 1) -> int:
+    """Returns `count` as an int.
+
+    Raises:
+      InputTypeError: it is not an integer.
+      InputValueError: it does not lie in [low, high).
+    """
+    if isinstance(count, bool) or not isinstance(count, (int, np.integer)):
+        raise InputTypeError(f"`{name}` must be an integer, got {count!r}.")
+    if not low <= count < high:
+        raise InputValueError(f"`{name}` must be at least {low} and less than {high}, got {count}.")
+    return int(count)
+
+
+def check_key(key: Any) -> Key:
+    """Returns `key` as one typed key.
+
+    Raises:
+      InputTypeError: it is not a key of `jax.random.key` or `jax.random.PRNGKey`.
+    """
+    is_array = isinstance(key, jax.Array)
+    if is_array and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ():
+        return key
+    if is_array and key.dtype == jnp.uint32 and key.ndim == 1:
+        return jax.random.wrap_key_data(key)
+    raise InputTypeError(f"`key` must be one key such as jax.random.key(0), got {_kind(key)}.")
+
+
+def check_starts(starts: Params) -> int:
+    """Returns how many starts a batch of params holds.
+
+    Raises:
+      InputValueError: there are none, or the leading axes differ.
+    """
+    leaves = jax.tree.leaves(starts)
+    lengths = {np.shape(leaf)[0] if np.ndim(leaf) else None for leaf in leaves}
+    if len(lengths) != 1 or None in lengths:
+        raise InputValueError(
+            f"`starts` must be params with one leading axis of starts in every leaf, got leading axes {lengths}."
+        )
+    return check_count("num_starts", lengths.pop())
+
+
+def check_params(params: Params, what: str) -> None:
+    """Refuses a pytree that cannot be descended.
+
+    Raises:
+      InputValueError: it holds no number.
+      InputTypeError: a leaf is not a floating-point array.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    if sum(int(np.prod(np.shape(leaf))) for _, leaf in leaves) == 0:
+        raise InputValueError(f"{what} hold no numbers to descend in.")
+    for path, leaf in leaves:
+        dtype = getattr(leaf, "dtype", None)
+        if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+            place = jax.tree_util.keystr(path) or "the whole"
+            raise InputTypeError(
+                f"{what} must be floating-point arrays, but {place} is {dtype or _kind(leaf)}; convert it first."
+            )
+
+
+def check_descent(descent: Descent, key: Key, starts: Params | None, num_starts: int) -> None:
+    """Refuses a landscape, optimizer or events that cannot run, before anything is compiled.
+
+    Raises:
+      InputValueError: a function of the caller raises, gives the wrong shape, or is NaN at every start probed.
+      InputTypeError: parameters or values of the wrong kind.
+    """
+    landscape = descent.landscape
+    number = jax.ShapeDtypeStruct((), jnp.int32)
+    key_shape = jax.eval_shape(lambda: key)
+    params = _call(
+        "the `sample` of the landscape", lambda: jax.eval_shape(descent.start_of, key_shape, number, starts)
+    )
+    check_params(params, f"the starts of landscape `{landscape.name}`")
+    check_value(landscape, params)
+    if descent.is_noisy:
+        _check_scalar("`noisy_value`", lambda: jax.eval_shape(landscape.evaluate_noisy, params, key_shape)[0])
+    for name, fires in descent.events.items():
+        fired = _call(f"event `{name}`", lambda: jax.eval_shape(fires, params, *_evaluated(landscape, params)))  # noqa: B023
+        if getattr(fired, "shape", None) != () or fired.dtype != bool:
+            raise InputValueError(f"event `{name}` must return one bool, got {_kind(fired)}.")
+    _check_optimizer(descent, params, key_shape, number, starts)
+    _check_starts_finite(descent, key, starts, num_starts)
+
+
+def check_value(landscape: Landscape, params: Params) -> None:
+    """Refuses a value that is not one real floating-point number, or a gradient unlike the params."""
+    _check_scalar("`value`", lambda: jax.eval_shape(landscape.value, params))
+    value, grad = _call("the gradient", lambda: _evaluated(landscape, params))
+    _check_scalar("`value_and_grad`", lambda: value)
+    if jax.tree.structure(grad) != jax.tree.structure(params) or any(
+        g.shape != p.shape for g, p in zip(jax.tree.leaves(grad), jax.tree.leaves(params), strict=True)
+    ):
+        raise InputValueError(f"the gradient of `{landscape.name}` must have the params' structure and shapes.")
+
+
+def _evaluated(landscape: Landscape, params: Params) -> Any:
+    return jax.eval_shape(landscape.evaluate, params)
+
+
+def _check_scalar(what: str, call: Any) -> None:
+    value = _call(what, call)
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if shape != () or dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+        raise InputValueError(f"{what} must return one floating-point number, got {_kind(value)}.")
+
+
+def _check_optimizer(descent: Descent, params: Params, key: Any, number: Any, starts: Params | None) -> None:
+    lane = _call("the optimizer's `init`", lambda: jax.eval_shape(descent.begin, number, key, starts))
+    tick = jax.ShapeDtypeStruct((), jnp.int32)
+    shapes = lambda tree: jax.tree.map(lambda leaf: leaf.shape, tree)
+
+    def update(lane: Any, tick: Any, key: Any) -> Any:
+        after = descent.tick(lane, tick, key)
+        return after.optimizer, after.params
+
+    try:
+        state, moved = jax.eval_shape(update, lane, tick, key)
+    except Exception as error:
+        raise InputValueError(
+            "the optimizer's `update` fails on this landscape's params"
+            f" (or its state changes structure): {first_line(error)}"
+        ) from error
+    if jax.tree.structure(state) != jax.tree.structure(lane.optimizer) or shapes(state) != shapes(lane.optimizer):
+        raise InputValueError("the optimizer's state changes shape from one update to the next; it must stay fixed.")
+    if shapes(moved) != shapes(params):
+        raise InputValueError("the optimizer's updates must have the params' shapes.")
+
+
+def _check_starts_finite(descent: Descent, key: Key, starts: Params | None, num_starts: int) -> None:
+    numbers = jnp.arange(min(num_starts, _NUM_PROBES), dtype=jnp.int32)
+
+    def is_finite(number: jax.Array) -> jax.Array:
+        value, grad = descent.landscape.evaluate(descent.start_of(key, number, starts))
+        return jnp.isfinite(value) & jnp.all(jnp.asarray([jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(grad)]))
+
+    finite = _call("evaluating the first starts", lambda: np.asarray(jax.jit(jax.vmap(is_finite))(numbers)))
+    if not finite.any():
+        raise InputValueError(
+            f"value or gradient of landscape `{descent.landscape.name}` is not finite at any of its first"
+            f" {len(numbers)} starts; there is nothing to descend from."
+        )
+
+
+def _call(what: str, call: Any) -> Any:
+    try:
+        return call()
+    except (InputValueError, InputTypeError):
+        raise
+    except Exception as error:
+        raise InputValueError(f"{what} raised {type(error).__name__}: {first_line(error)}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """Returns the first line of an error's message that says something."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _kind(thing: Any) -> str:
+    if hasattr(thing, "shape") and hasattr(thing, "dtype"):
+        return f"an array of shape {tuple(thing.shape)} and type {thing.dtype}"
+    return f"a {type(thing).__name__}"

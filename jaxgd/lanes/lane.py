@@ -1,0 +1,220 @@
+"""The life of one lane: drawn from its start number, then one gradient evaluation a tick until a stop rule holds.
+
+A tick evaluates value and gradient at the iterate that the last update proposed, tests the stop rule on them, and,
+if the lane goes on, applies the next update:
+
+    v_t, g_t = f(x_t), grad f(x_t);   stop?;   x_{t+1} = x_t + update(g_t, state_t)
+
+Everything here is written for a single lane and mapped over lanes by the loop. A lane that has stopped keeps
+being evaluated until its place is refilled; only its iterate and its record are held, never its optimizer state
+(selecting old or new for every leaf of the state costs two to three times the tick).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgd.base import Key, Landscape, Params, Status, Stop
+
+RUNNING = -1  # statuses of a lane that is not at an end; those of an end are `jaxgd.Status`
+IDLE = -2
+
+Event = Callable[[Params, jax.Array, Params], jax.Array]
+
+
+class Lane(NamedTuple):
+    """The state of one descent; every field is for one lane."""
+
+    number: jax.Array  # () int32, start number
+    status: jax.Array  # () int8, RUNNING, IDLE or a Status
+    num_steps: jax.Array  # () int32, updates applied
+    params: Params  # the iterate that the next tick evaluates
+    last: Params  # the last iterate with finite value and gradient
+    value: jax.Array  # () value at `last`
+    gradient_norm: jax.Array  # () Euclidean norm of the gradient at `last`
+    best_value: jax.Array  # () lowest finite value so far
+    best: Params | None  # where it was met, if kept
+    mark_value: jax.Array | None  # () value from which the next improvement is measured, if there is patience
+    mark_step: jax.Array | None  # () int32, step of the last improvement, if there is patience
+    event_steps: Mapping[str, jax.Array]  # () int32 for each event, -1 until it fires
+    optimizer: Any  # the optimizer's state
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Descent:
+    """What is to be done in every lane.
+
+    Attributes:
+      landscape: what to descend.
+      optimizer_of: maps a start number to the optimizer of its lane.
+      start_of: maps (run key, start number, explicit starts or None) to the start.
+      stop: when a lane stops.
+      events: named predicates of (params, value, gradient) whose first firing is recorded.
+      is_noisy: whether gradients are drawn from the landscape's `noisy_value`.
+      keeps_best: whether the best iterate is kept beside the last.
+    """
+
+    landscape: Landscape
+    optimizer_of: Callable[[jax.Array], optax.GradientTransformationExtraArgs]
+    start_of: Callable[[Key, jax.Array, Params | None], Params]
+    stop: Stop
+    events: Mapping[str, Event]
+    is_noisy: bool
+    keeps_best: bool
+
+    def begin(self, number: jax.Array, key: Key, starts: Params | None) -> Lane:
+        """Returns the lane of start `number`, not yet evaluated."""
+        params = self.start_of(key, number, starts)
+        value, _ = jax.eval_shape(self.landscape.evaluate, params)
+        nan = jnp.full((), jnp.nan, value.dtype)
+        infinity = jnp.full((), jnp.inf, value.dtype)
+        is_patient = self.stop.patience > 0
+        state = self.optimizer_of(number).init(params)
+        return Lane(
+            number=jnp.asarray(number, jnp.int32),
+            status=jnp.asarray(RUNNING, jnp.int8),
+            num_steps=jnp.zeros((), jnp.int32),
+            params=params,
+            last=params,
+            value=nan,
+            gradient_norm=nan,
+            best_value=infinity,
+            best=params if self.keeps_best else None,
+            mark_value=infinity if is_patient else None,
+            mark_step=jnp.zeros((), jnp.int32) if is_patient else None,
+            event_steps={name: jnp.full((), -1, jnp.int32) for name in self.events},
+            optimizer=jax.tree.map(
+                lambda leaf: jnp.asarray(leaf, jnp.asarray(leaf).dtype),  # strongly typed, as it comes back
+                rekey_noise(state, jax.random.fold_in(lane_key(key, number), _KEY_STATE)),
+            ),
+        )
+
+    def tick(self, lane: Lane, tick: jax.Array, key: Key) -> Lane:
+        """Returns the lane after one gradient evaluation and, where it goes on, one update."""
+        key_step = jax.random.fold_in(
+            jax.random.fold_in(lane_key(key, lane.number), _KEY_STEP), lane.num_steps
+        )
+        key_noise, key_update = jax.random.split(key_step)
+        evaluate, value_fn = self._functions(key_noise)
+        value, grad = evaluate(lane.params)
+        gradient_norm = optax.tree.norm(grad).astype(value.dtype)
+
+        is_active = lane.status == RUNNING
+        is_finite = jnp.isfinite(value) & jnp.isfinite(gradient_norm)
+        is_accepted = is_active & is_finite
+        lane = self._record(lane, value, gradient_norm, grad, is_accepted)
+        status = jnp.where(is_active, self._status(lane, is_finite), lane.status)
+        goes_on = status == RUNNING
+
+        update, state = self.optimizer_of(lane.number).update(
+            grad,
+            lane.optimizer,
+            lane.params,
+            value=value,
+            grad=grad,
+            value_fn=value_fn,
+            key=key_update,
+            hvp=lambda vector: jax.jvp(lambda p: evaluate(p)[1], (lane.params,), (vector,))[1],
+            tick=tick,
+        )
+        step = lambda last, change: last + jnp.where(goes_on, change, jnp.zeros_like(change)).astype(last.dtype)
+        return lane._replace(
+            status=status,
+            num_steps=lane.num_steps + goes_on.astype(jnp.int32),
+            params=jax.tree.map(step, lane.last, update),
+            optimizer=jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), state, lane.optimizer),
+        )
+
+    def _functions(self, key_noise: Key) -> tuple[Callable, Callable]:
+        """Returns the functions params -> (value, gradient) and params -> value of one tick."""
+        landscape = self.landscape
+        noisy_value = landscape.noisy_value if self.is_noisy else None
+
+        def evaluate(params: Params) -> tuple[jax.Array, Params]:
+            return landscape.evaluate_noisy(params, key_noise) if noisy_value else landscape.evaluate(params)
+
+        # optax's line searches hand every extra argument on to `value_fn`, which must therefore name them
+        def value_fn(params: Params, *, key: Any = None, hvp: Any = None, tick: Any = None) -> jax.Array:
+            return noisy_value(params, key_noise) if noisy_value else landscape.value(params)
+
+        return evaluate, value_fn
+
+    def _record(self, lane: Lane, value: Any, gradient_norm: Any, grad: Any, is_accepted: Any) -> Lane:
+        """Returns the lane with the new iterate written down, where it is finite and the lane still runs."""
+        keep = lambda mask, new, old: jax.tree.map(lambda a, b: jnp.where(mask, a, b), new, old)
+        is_best = is_accepted & (value < lane.best_value)
+        lane = lane._replace(
+            last=keep(is_accepted, lane.params, lane.last),
+            value=jnp.where(is_accepted, value, lane.value),
+            gradient_norm=jnp.where(is_accepted, gradient_norm, lane.gradient_norm),
+            best_value=jnp.where(is_best, value, lane.best_value),
+            best=keep(is_best, lane.params, lane.best) if self.keeps_best else None,
+        )
+        if lane.mark_value is not None:
+            needed = self.stop.improvement * jnp.maximum(jnp.abs(lane.mark_value), 1)
+            improves = is_accepted & ((value < lane.mark_value - needed) | jnp.isinf(lane.mark_value))
+            lane = lane._replace(
+                mark_value=jnp.where(improves, value, lane.mark_value),
+                mark_step=jnp.where(improves, lane.num_steps, lane.mark_step),
+            )
+        event_steps = {
+            name: jnp.where(
+                is_accepted & (lane.event_steps[name] < 0) & fires(lane.params, value, grad),
+                lane.num_steps,
+                lane.event_steps[name],
+            )
+            for name, fires in self.events.items()
+        }
+        return lane._replace(event_steps=event_steps)
+
+    def _status(self, lane: Lane, is_finite: jax.Array) -> jax.Array:
+        """Returns the status of a running lane from its newest record; the first reason that holds wins."""
+        never = jnp.zeros((), bool)
+        reasons = (
+            (Status.DIVERGED, ~is_finite),
+            (Status.CONVERGED, lane.gradient_norm <= self.stop.gradient_norm),
+            (Status.STOPPED_BY_EVENT, lane.event_steps[self.stop.at_event] >= 0 if self.stop.at_event else never),
+            (
+                Status.PLATEAU,
+                lane.num_steps - lane.mark_step >= self.stop.patience if lane.mark_step is not None else never,
+            ),
+            (Status.STEP_LIMIT, lane.num_steps >= self.stop.max_steps),
+        )
+        status = jnp.asarray(RUNNING, jnp.int8)
+        for reason, holds in reversed(reasons):
+            status = jnp.where(holds, jnp.asarray(int(reason), jnp.int8), status)
+        return status
+
+
+# Which stream of a lane's key a draw belongs to.
+_KEY_START, _KEY_STEP, _KEY_STATE = 0, 1, 2
+
+
+def lane_key(key: Key, number: jax.Array) -> Key:
+    """Returns the key of lane `number`: all its draws are folded from it, by purpose and then by step."""
+    return jax.random.fold_in(key, number)
+
+
+def draw_start(landscape: Landscape, key: Key, number: jax.Array) -> Params:
+    """Returns the start of lane `number` under the landscape's law."""
+    return landscape.sample(jax.random.fold_in(lane_key(key, number), _KEY_START))
+
+
+def rekey_noise(state: Any, key: Key) -> Any:
+    """Returns an optimizer state whose `rng_key` leaves are this lane's own, each by its place in the state.
+
+    `optax.add_noise` and `optax.noisy_sgd` close over one key: mapped over lanes, every lane would draw the same.
+    """
+    leaves, treedef = jax.tree_util.tree_flatten_with_path(state)
+    fresh = []
+    for position, (path, leaf) in enumerate(leaves):
+        if path and getattr(path[-1], "name", None) == "rng_key":
+            own = jax.random.fold_in(key, position)
+            is_typed = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+            leaf = own if is_typed else jax.random.key_data(own).astype(leaf.dtype).reshape(leaf.shape)
+        fresh.append(leaf)
+    return jax.tree.unflatten(treedef, fresh)

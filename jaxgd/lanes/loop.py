@@ -1,0 +1,235 @@
+"""The compiled chunk: a fixed set of lanes, each refilled with the next start as soon as its descent has ended.
+
+Descents differ much in length, so a batch that waits for its slowest member wastes most of its time. Here a place
+never waits: one *visit* refills every idle place with the next start number, lets all lanes tick a few times, and
+writes the ends that came up to a buffer. A *chunk* is as many visits as the host asks for, in one compiled call; in
+between the host empties the buffer, shows progress, and looks for Ctrl-C.
+
+Places are shared out over devices by number: of `num_devices`, device `d` takes starts d, d + num_devices, ... and
+never talks to the others, so that a start's descent does not depend on how many there are.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+
+from jaxgd.base import Key, Params
+from jaxgd.lanes.lane import IDLE, RUNNING, Descent, Lane
+from jaxgd.lanes.layout import LANE_AXIS, map_lanes
+
+DEVICES = "devices"
+
+
+class Buffer(NamedTuple):
+    """Ends on their way out; every array has a leading axis of the buffer's capacity, whatever the layout."""
+
+    number: jax.Array  # int32
+    status: jax.Array  # int8
+    num_steps: jax.Array  # int32
+    value: jax.Array
+    gradient_norm: jax.Array
+    best_value: jax.Array
+    event_steps: Any  # dict of int32
+    last: Params | None
+    best: Params | None
+
+
+class Chunk(NamedTuple):
+    """What one device carries from visit to visit."""
+
+    lanes: Lane
+    next_place: jax.Array  # () int32, starts this device has handed out
+    tick: jax.Array  # () int32, ticks so far, the same for all lanes
+    buffer: Buffer
+    num_ends: jax.Array  # () int32, ends in the buffer
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Loop:
+    """The compiled loop of one kind of descent in one layout.
+
+    Attributes:
+      descent: what every lane does.
+      layout: "lanes_first" or "lanes_last".
+      num_lanes: lanes on each device.
+      ticks_per_visit: ticks between two refills.
+      keeps_params: whether iterates leave with the ends.
+      devices: the devices that share the work.
+    """
+
+    descent: Descent
+    layout: str
+    num_lanes: int
+    ticks_per_visit: int
+    keeps_params: bool
+    devices: tuple[jax.Device, ...]
+
+    def __post_init__(self) -> None:
+        """Compiles nothing yet; fixes the two programs."""
+        object.__setattr__(self, "_advance", self._on_devices(self._advance_one, num_split=1))
+        object.__setattr__(self, "_start", self._on_devices(self._start_one, num_split=0))
+
+    @property
+    def capacity(self) -> int:
+        """Ends that the buffer of one device holds."""
+        return max(4 * self.num_lanes, 1024)
+
+    def start(self, key: Key, starts: Params | None) -> Chunk:
+        """Returns the chunk state with all places idle and an empty buffer."""
+        return self._start(key, starts)  # type: ignore[attr-defined]
+
+    def advance(
+        self, chunk: Chunk, key: Key, starts: Params | None, num_starts: Any, num_visits: Any
+    ) -> Chunk:
+        """Returns the state after at most `num_visits` visits; less if all is done or the buffer is full."""
+        whole = lambda count: jnp.asarray(count, jnp.int32)
+        return self._advance(chunk, key, starts, whole(num_starts), whole(num_visits))  # type: ignore[attr-defined]
+
+    def take(self, chunk: Chunk) -> tuple[Chunk, list[Buffer]]:
+        """Returns the state with the buffer emptied, and the ends that were in it, a buffer for each device."""
+        counts = jax.device_get(chunk.num_ends)
+        taken = [
+            jax.device_get(jax.tree.map(lambda leaf, d=device, n=int(count): leaf[d, :n], chunk.buffer))
+            for device, count in enumerate(counts)
+            if count
+        ]
+        return chunk._replace(num_ends=jnp.zeros_like(chunk.num_ends)), taken
+
+    # ------------------------------------------------------------------------------ on one device
+
+    def _start_one(self, device: jax.Array, key: Key, starts: Params | None) -> Chunk:
+        lanes = self._map(self.descent.begin, (0, None, None))(
+            jnp.zeros(self.num_lanes, jnp.int32), key, starts
+        )
+        lanes = lanes._replace(status=jnp.full(self.num_lanes, IDLE, jnp.int8))
+        buffer = jax.tree.map(
+            lambda leaf: jnp.zeros((self.capacity, *leaf.shape[1:]), leaf.dtype), self._ends_of(lanes)
+        )
+        zero = jnp.zeros((), jnp.int32)
+        return Chunk(lanes, zero, zero, buffer, zero)
+
+    def _advance_one(
+        self,
+        device: jax.Array,
+        chunk: Chunk,
+        key: Key,
+        starts: Params | None,
+        num_starts: jax.Array,
+        num_visits: jax.Array,
+    ) -> Chunk:
+        num_devices = jnp.asarray(len(self.devices), jnp.int32)
+        num_places = (num_starts - device + num_devices - 1) // num_devices
+
+        def has_work(carry: tuple[jax.Array, Chunk]) -> jax.Array:
+            visit, chunk = carry
+            has_lanes = jnp.any(chunk.lanes.status == RUNNING) | (chunk.next_place < num_places)
+            return (visit < num_visits) & (chunk.num_ends <= self.capacity - self.num_lanes) & has_lanes
+
+        def body(carry: tuple[jax.Array, Chunk]) -> tuple[jax.Array, Chunk]:
+            visit, chunk = carry
+            return visit + 1, self._visit(chunk, device, num_places, key, starts)
+
+        return jax.lax.while_loop(has_work, body, (jnp.zeros((), jnp.int32), chunk))[1]
+
+    def _visit(
+        self, chunk: Chunk, device: jax.Array, num_places: jax.Array, key: Key, starts: Params | None
+    ) -> Chunk:
+        """Refills idle places, ticks, writes out what ended."""
+        # refill
+        is_idle = chunk.lanes.status == IDLE
+        place = chunk.next_place + jnp.cumsum(is_idle, dtype=jnp.int32) - 1
+        is_refilled = is_idle & (place < num_places)
+        number = jnp.asarray(len(self.devices), jnp.int32) * place + device
+        lanes = jax.lax.cond(
+            jnp.any(is_refilled),
+            lambda lanes: self._map(self._refill, (0, 0, 0, None, None))(
+                lanes, is_refilled, number, key, starts
+            ),
+            lambda lanes: lanes,
+            chunk.lanes,
+        )
+        # tick
+        tick_lanes = self._map(self.descent.tick, (0, None, None))
+        lanes = jax.lax.fori_loop(
+            jnp.zeros((), jnp.int32),
+            jnp.asarray(self.ticks_per_visit, jnp.int32),
+            lambda k, lanes: tick_lanes(lanes, chunk.tick + k, key),
+            lanes,
+        )
+        # write out
+        is_done = lanes.status >= 0
+        rank = chunk.num_ends + jnp.cumsum(is_done, dtype=jnp.int32) - 1
+        row = jnp.where(is_done, rank, jnp.asarray(self.capacity, jnp.int32))
+        buffer = jax.lax.cond(
+            jnp.any(is_done),
+            lambda buffer: jax.tree.map(
+                lambda column, ends: column.at[row].set(ends, mode="drop"), buffer, self._ends_of(lanes)
+            ),
+            lambda buffer: buffer,
+            chunk.buffer,
+        )
+        return Chunk(
+            lanes=lanes._replace(status=jnp.where(is_done, jnp.asarray(IDLE, jnp.int8), lanes.status)),
+            next_place=chunk.next_place + jnp.sum(is_refilled, dtype=jnp.int32),
+            tick=chunk.tick + jnp.asarray(self.ticks_per_visit, jnp.int32),
+            buffer=buffer,
+            num_ends=chunk.num_ends + jnp.sum(is_done, dtype=jnp.int32),
+        )
+
+    def _refill(
+        self, lane: Lane, is_refilled: jax.Array, number: jax.Array, key: Key, starts: Params | None
+    ) -> Lane:
+        fresh = self.descent.begin(number, key, starts)
+        return jax.tree.map(lambda new, old: jnp.where(is_refilled, new, old), fresh, lane)
+
+    def _ends_of(self, lanes: Lane) -> Buffer:
+        """Returns the records of all places, the lane axis first."""
+        lanes_first = lambda tree: jax.tree.map(
+            lambda leaf: jnp.moveaxis(leaf, LANE_AXIS[self.layout], 0), tree
+        )
+        return Buffer(
+            number=lanes.number,
+            status=lanes.status,
+            num_steps=lanes.num_steps,
+            value=lanes.value,
+            gradient_norm=lanes.gradient_norm,
+            best_value=lanes.best_value,
+            event_steps=lanes.event_steps,
+            last=lanes_first(lanes.last) if self.keeps_params else None,
+            best=lanes_first(lanes.best),
+        )
+
+    def _map(self, fn: Any, in_axes: tuple[int | None, ...]) -> Any:
+        axis = LANE_AXIS[self.layout]
+        return map_lanes(fn, self.layout, in_axes=tuple(None if a is None else axis for a in in_axes))
+
+    # ---------------------------------------------------------------------------- over the devices
+
+    def _on_devices(self, one: Any, num_split: int) -> Any:
+        """Returns `one` compiled for all devices, without a collective.
+
+        Its first `num_split` arguments and its result have a leading device axis; the other arguments are whole
+        on every device. The split arguments are donated: their memory is written over.
+        """
+        split, whole = PartitionSpec(DEVICES), PartitionSpec()
+
+        def on_one_device(*args: Any) -> Any:
+            own = jax.tree.map(lambda leaf: leaf[0], args[:num_split])
+            device = jax.lax.axis_index(DEVICES).astype(jnp.int32)
+            return jax.tree.map(lambda leaf: leaf[None], one(device, *own, *args[num_split:]))
+
+        def on_all(*args: Any) -> Any:
+            in_specs = tuple(split if i < num_split else whole for i in range(len(args)))
+            return jax.shard_map(
+                on_one_device, mesh=_mesh(self.devices), in_specs=in_specs, out_specs=split, check_vma=False
+            )(*args)
+
+        return jax.jit(on_all, donate_argnums=tuple(range(num_split)))
+
+
+def _mesh(devices: tuple[jax.Device, ...]) -> Mesh:
+    return Mesh(np.asarray(devices), (DEVICES,))

@@ -1,0 +1,7 @@
+"""What an end is, which points are the same, and what was not seen."""
+
+from jaxgd.points.catalogue import Catalogue, catalogue
+from jaxgd.points.classify import classify
+from jaxgd.points.polish import Polished, polish
+
+__all__ = ["Catalogue", "Polished", "catalogue", "classify", "polish"]

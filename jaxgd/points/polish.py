@@ -1,0 +1,180 @@
+"""From an end to the critical point beside it, and the spectrum there, for one point at a time.
+
+Newton's method on grad f = 0 goes to the nearest critical point of any index, with the symmetry's zero modes projected
+out. It must not wander: a step is taken only if the gradient norm falls, the whole way stays within a few times the
+first step (Kantorovich: where Newton converges quadratically, within twice of it), and no eigenvalue may change sign
+clearly on the way. What breaks a rule is left where it was.
+
+An eigenvalue counts as zero when it cannot be told from zero, and rounding is not the only reason. At a multiple root
+of the gradient, x^3 say, floating-point numbers cannot place the root better than about sqrt(eps), and the curvature
+found there is that of a point beside it: noise of either sign. So each eigenvalue's error bound also holds the change
+of curvature along its own eigenvector over that distance.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxgd.curvature import Spectrum, hessian, spectrum
+
+MAX_NEWTON_STEPS = 40
+REACH = 4.0  # of the first Newton step; an m-fold root needs m - 1 of them, a simple one less than 2
+_SHORTENINGS = (1.0, 0.5, 0.25, 0.125)
+
+
+class Polished(NamedTuple):
+    """What was found beside one end; scalars unless said otherwise."""
+
+    x: jax.Array  # (dim,) the critical point, or the end itself where none was reached
+    gradient_norm: jax.Array  # there
+    move: jax.Array  # distance from the end
+    is_critical: jax.Array  # bool, a critical point was reached
+    is_gradient_flat: jax.Array  # bool, the gradient is not zero but lies in the Hessian's kernel
+    num_negative: jax.Array  # int32, eigenvalues below zero by more than their error
+    num_positive: jax.Array  # int32
+    num_zero: jax.Array  # int32, neither, symmetry modes not counted
+    num_symmetry_modes: jax.Array  # int32
+    lowest_eigenvalue: jax.Array
+    eigenvalue_error: jax.Array  # of the eigenvalue nearest to zero
+
+
+class _State(NamedTuple):
+    x: jax.Array
+    gradient: jax.Array
+    move: jax.Array
+    at: Spectrum  # of the Hessian at x
+    step: jax.Array  # the full Newton step from x
+    num_steps: jax.Array
+    improves: jax.Array
+
+
+def polish(
+    gradient: Callable[[jax.Array], jax.Array],
+    generators: Callable[[jax.Array], jax.Array] | None,
+    end: jax.Array,
+    length: jax.Array,
+) -> Polished:
+    """Returns the critical point beside `end` and its inertia.
+
+    Args:
+      gradient: maps a flat point (dim,) to the gradient (dim,).
+      generators: maps a flat point to (num_motions, dim) velocities of the continuous symmetries, or None.
+      end: (dim,) where a descent ended.
+      length: () the landscape's unit of length, which says how well a point can be placed.
+    """
+    spectrum_at = lambda x: spectrum(hessian(gradient, x), None if generators is None else generators(x))
+    eps = jnp.finfo(end.dtype).eps
+    resolution = jnp.sqrt(eps) * jnp.maximum(length, jnp.max(jnp.abs(end)))
+
+    gradient_at_end = gradient(end)
+    first = spectrum_at(end)
+    first_step = newton_step(first, gradient_at_end)
+    reach = REACH * jnp.linalg.norm(first_step) + resolution
+    start = _State(
+        x=end,
+        gradient=gradient_at_end,
+        move=jnp.zeros((), end.dtype),
+        at=first,
+        step=first_step,
+        num_steps=jnp.zeros((), jnp.int32),
+        improves=jnp.all(jnp.isfinite(first_step)) & (jnp.linalg.norm(gradient_at_end) > 0),
+    )
+
+    def is_going(state: _State) -> jax.Array:
+        return state.improves & (state.num_steps < MAX_NEWTON_STEPS) & (state.move <= reach)
+
+    def advance(state: _State) -> _State:
+        trials = state.x + jnp.asarray(_SHORTENINGS, state.x.dtype)[:, None] * state.step
+        gradients = jax.vmap(gradient)(trials)
+        norms = jnp.linalg.norm(gradients, axis=1)
+        best = jnp.argmin(jnp.where(jnp.isfinite(norms), norms, jnp.inf))
+        old_norm = jnp.linalg.norm(state.gradient)
+        improves = norms[best] < old_norm
+        x = jnp.where(improves, trials[best], state.x)
+        new_gradient = jnp.where(improves, gradients[best], state.gradient)
+        # Once the gradient is below what one rounding of x makes of it, there is nothing left to gain.
+        at = spectrum_at(x)
+        floor = eps * at.norm * jnp.linalg.norm(x)
+        return _State(
+            x=x,
+            gradient=new_gradient,
+            move=jnp.linalg.norm(x - end),
+            at=at,
+            step=newton_step(at, new_gradient),
+            num_steps=state.num_steps + 1,
+            improves=improves & (norms[best] > floor),
+        )
+
+    final = jax.lax.while_loop(is_going, advance, start)
+    at = final.at
+    error = at.error + _curvature_change(gradient, at, final.x, resolution)
+    inertia = _inertia(at, error)
+    inertia_at_end = _inertia(first, first.error)
+    is_settled = jnp.linalg.norm(final.step) <= 100 * resolution
+    is_flat = _is_gradient_flat(at, final.gradient, length)
+    keeps_signs = (inertia_at_end.num_negative <= inertia.num_negative + inertia.num_zero) & (
+        inertia_at_end.num_positive <= inertia.num_positive + inertia.num_zero
+    )
+    is_finite = jnp.all(jnp.isfinite(final.gradient)) & jnp.isfinite(at.norm)
+    is_critical = is_settled & ~is_flat & (final.move <= reach) & keeps_signs & is_finite
+    nearest = jnp.argmin(jnp.where(at.is_mode, jnp.abs(at.eigenvalues), jnp.inf))
+    return Polished(
+        x=jnp.where(is_critical, final.x, end),
+        gradient_norm=jnp.linalg.norm(jnp.where(is_critical, final.gradient, gradient_at_end)),
+        move=jnp.where(is_critical, final.move, 0),
+        is_critical=is_critical,
+        is_gradient_flat=is_flat & is_finite,
+        num_negative=inertia.num_negative,
+        num_positive=inertia.num_positive,
+        num_zero=inertia.num_zero,
+        num_symmetry_modes=at.num_symmetry_modes,
+        lowest_eigenvalue=jnp.where(at.is_mode[0], at.eigenvalues[0], jnp.nan),
+        eigenvalue_error=error[nearest],
+    )
+
+
+def newton_step(at: Spectrum, gradient: jax.Array) -> jax.Array:
+    """Returns the step to where the quadratic model's gradient vanishes, within the modes that have curvature."""
+    is_curved = at.is_mode & (jnp.abs(at.eigenvalues) > at.error)
+    along = at.vectors.T @ gradient
+    return -at.vectors @ jnp.where(is_curved, along / jnp.where(is_curved, at.eigenvalues, 1), 0)
+
+
+class _Inertia(NamedTuple):
+    num_negative: jax.Array
+    num_positive: jax.Array
+    num_zero: jax.Array
+
+
+def _inertia(at: Spectrum, error: jax.Array) -> _Inertia:
+    count = lambda mask: jnp.sum(mask & at.is_mode).astype(jnp.int32)
+    return _Inertia(
+        num_negative=count(at.eigenvalues < -error),
+        num_positive=count(at.eigenvalues > error),
+        num_zero=count(jnp.abs(at.eigenvalues) <= error),
+    )
+
+
+def _curvature_change(
+    gradient: Callable[[jax.Array], jax.Array], at: Spectrum, x: jax.Array, distance: jax.Array
+) -> jax.Array:
+    """Returns (dim,) how much the curvature along each eigenvector changes over `distance` along it."""
+
+    def curvature(vector: jax.Array, offset: jax.Array) -> jax.Array:
+        return vector @ jax.jvp(gradient, (x + offset * vector,), (vector,))[1]
+
+    change = lambda vector, here: jnp.maximum(
+        jnp.abs(curvature(vector, distance) - here), jnp.abs(curvature(vector, -distance) - here)
+    )
+    return jax.vmap(change, in_axes=(1, 0))(at.vectors, at.eigenvalues)
+
+
+def _is_gradient_flat(at: Spectrum, gradient: jax.Array, length: jax.Array) -> jax.Array:
+    """Returns whether the gradient lies in the kernel of the Hessian without being zero."""
+    along = at.vectors.T @ gradient
+    image = jnp.linalg.norm(jnp.where(at.is_mode, at.eigenvalues * along, 0))
+    norm = jnp.linalg.norm(jnp.where(at.is_mode, along, 0))
+    rounding = jnp.sqrt(jnp.finfo(gradient.dtype).eps)
+    return (image <= rounding * at.norm * norm) & (norm > rounding * at.norm * length) & (norm > 0)
