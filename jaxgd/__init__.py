@@ -1,5 +1,54 @@
-"""Where does gradient descent end, what kind of point is that, and what have we not seen?"""
+"""Where does gradient descent end, what kind of point is that, and what have we not seen?
 
-from jaxgd.base import Landscape, Stop
+From thousands of random starts, for any differentiable function and any optax optimizer: `descend` runs the descents,
+`classify` judges their ends by curvature, `catalogue` counts the distinct ones with intervals, and `survey` does all
+of it in one call.
+"""
 
-__all__ = ["Landscape", "Stop"]
+from jaxgd import landscapes, statistics, transforms
+from jaxgd.base import (
+    Cost,
+    Ends,
+    Facts,
+    InputTypeError,
+    InputValueError,
+    KnownPoint,
+    Landscape,
+    Points,
+    Status,
+    Stop,
+    Symmetry,
+    Verdict,
+)
+from jaxgd.descend import concatenate, descend, stream
+from jaxgd.points import Catalogue, catalogue, classify
+from jaxgd.survey import Survey, survey
+
+__all__ = [  # noqa: RUF022 (grouped)
+    # the way of the data
+    "descend",
+    "stream",
+    "concatenate",
+    "classify",
+    "catalogue",
+    "survey",
+    # what it speaks
+    "Landscape",
+    "Symmetry",
+    "Facts",
+    "KnownPoint",
+    "Stop",
+    "Ends",
+    "Cost",
+    "Status",
+    "Points",
+    "Verdict",
+    "Catalogue",
+    "Survey",
+    "InputValueError",
+    "InputTypeError",
+    # rooms
+    "landscapes",
+    "statistics",
+    "transforms",
+]

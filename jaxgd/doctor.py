@@ -1,0 +1,42 @@
+"""Is this machine fit to compute with? Versions, devices, threads, and whether its jax multiplies rightly."""
+
+import os
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgd.survey import versions
+
+
+def doctor() -> dict[str, Any]:
+    """Returns what a person would be asked for in a bug report, and whether a known miscompilation shows.
+
+    Returns:
+      `versions`, `devices`, `num_threads`, `x64`, and `computes_rightly`: whether batched matrix-vector products
+      under jit agree with exact values (jax#39103: jax 0.10.2 on CPU does not).
+    """
+    return {
+        "versions": versions(),
+        "devices": [f"{device.platform} {device.device_kind}" for device in jax.devices()],
+        "num_threads": os.cpu_count(),
+        "x64": bool(jax.config.jax_enable_x64),
+        "computes_rightly": computes_rightly(),
+    }
+
+
+def computes_rightly() -> bool:
+    """Returns whether a jitted, mapped matrix-vector product with a reduction gives its exact value at many sizes.
+
+    With integer inputs below 2^12 every intermediate is exact in float32 and float64, whatever the order of the sum.
+    """
+    dtypes = (jnp.float32, jnp.float64) if jax.config.jax_enable_x64 else (jnp.float32,)
+
+    def agrees(num_rows: int, dtype: Any) -> bool:
+        rows = np.stack([np.arange(num_rows) % 2**11, np.ones(num_rows), np.zeros(num_rows)], axis=1)
+        matrix = jnp.eye(3, dtype=dtype)
+        squares = jax.jit(jax.vmap(lambda row: jnp.sum((matrix @ row) ** 2)))(jnp.asarray(rows, dtype))
+        return bool(np.array_equal(np.asarray(squares), (rows**2).sum(axis=1)))
+
+    return all(agrees(n, dtype) for n in (7, 1_000, 16_385, 32_769) for dtype in dtypes)

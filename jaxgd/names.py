@@ -1,0 +1,221 @@
+"""From written names to the objects that they name: landscapes, optimizers, and anybody's own of either.
+
+One grammar serves the command line and a landscape's `default_optimizer`:
+
+    sgd:learning_rate=0.005,momentum=0.9      a builder of jaxgd or optax with arguments
+    optax.lbfgs                               optax's own where jaxgd has one of the same name
+    package.module:attribute                  anything importable, a builder or a finished object
+    path/to/file.py:attribute                 the same in a file
+"""
+
+import ast
+import difflib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import optax
+
+from jaxgd import landscapes, transforms
+from jaxgd.base import InputTypeError, InputValueError, Landscape
+from jaxgd.lanes.checks import first_line
+
+_RATES = ("learning_rate", "step_size")
+
+
+def find_landscape(name: str, arguments: Mapping[str, Any] | None = None) -> Landscape:
+    """Returns the landscape that `name` names, built with `arguments` where it is a builder.
+
+    Raises:
+      InputValueError: nothing has this name (the nearest one is suggested), or an argument is wrong.
+      InputTypeError: what has this name is no landscape.
+    """
+    own, given = _split(name)
+    given.update(arguments or {})
+    found = _imported(own) if ":" in own else _listed(own, landscape_builders(), "landscape", "landscapes")
+    landscape = found if isinstance(found, Landscape) and not given else _built(own, found, given)
+    if not isinstance(landscape, Landscape):
+        raise InputTypeError(f"`{name}` is a {type(landscape).__name__}, not a jaxgd.Landscape.")
+    return landscape
+
+
+def find_optimizer(name: str) -> optax.GradientTransformationExtraArgs:
+    """Returns the optimizer that `name` names, for example "sgd:learning_rate=0.005" or "my_module:my_optimizer".
+
+    Raises:
+      InputValueError: nothing has this name (the nearest one is suggested), or an argument is wrong.
+      InputTypeError: what has this name is no gradient transformation.
+
+    Example:
+      >>> find_optimizer("sgd:learning_rate=0.1").update(2.0, (optax.EmptyState(), optax.EmptyState()))[0]
+      -0.2
+    """
+    own, given = _split(name)
+    found = _imported(own) if ":" in own else _listed(own, optimizer_builders(), "optimizer", "optimizers")
+    for rate in _RATES:
+        value = given.get(rate)
+        if isinstance(value, (int, float)) and not 0 < value < float("inf"):
+            raise InputValueError(f"`{rate}` must be positive and finite, got {value}.")
+    is_finished = isinstance(found, tuple)  # a GradientTransformation is a pair
+    if not is_finished and callable(found) and "key" in inspect.signature(found).parameters and "key" not in given:
+        given["key"] = jax.random.key(0)  # replaced in every lane by the engine
+    optimizer = found if is_finished and not given else _built(own, found, given)
+    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        raise InputTypeError(f"`{name}` is a {type(optimizer).__name__}, not an optax.GradientTransformation.")
+    return optax.with_extra_args_support(optimizer)
+
+
+def landscape_builders() -> dict[str, Callable[..., Landscape]]:
+    """Returns jaxgd's own landscapes by name."""
+    return {name: getattr(landscapes, name) for name in landscapes.__all__}
+
+
+def optimizer_builders() -> dict[str, Callable[..., Any]]:
+    """Returns every builder of a gradient transformation in jaxgd and optax by name, jaxgd's first.
+
+    Where both have a name, it means jaxgd's; optax's stays reachable as `optax.NAME`.
+    """
+    builders = {f"jaxgd.{name}": getattr(transforms, name) for name in transforms.__all__}
+    builders = {name: fn for name, fn in builders.items() if inspect.isfunction(fn)}
+    for module in (optax.contrib, optax):
+        for name in dir(module):
+            fn = getattr(module, name)
+            if not name.startswith("_") and inspect.isfunction(fn) and _gives_transformation(fn):
+                builders[f"optax.{name}"] = fn
+    bare = {name.partition(".")[2]: fn for name, fn in reversed(builders.items())}
+    return {**builders, **bare}
+
+
+def signature(builder: Callable[..., Any]) -> str:
+    """Returns a builder's arguments as a person would type them, required ones without a value."""
+    shown = []
+    for name, parameter in inspect.signature(builder).parameters.items():
+        if parameter.default is inspect.Parameter.empty:
+            shown.append(name)
+        elif parameter.default is None or isinstance(parameter.default, (bool, int, float, str, tuple)):
+            shown.append(f"{name}={parameter.default}")
+    return ", ".join(shown)
+
+
+def parse_value(text: str) -> Any:
+    """Returns a number, bool, None, tuple or the text itself: what `text` reads as.
+
+    Example:
+      >>> parse_value("4"), parse_value("1e-3"), parse_value("16,16"), parse_value("true"), parse_value("tanh")
+      (4, 0.001, (16, 16), True, 'tanh')
+    """
+    words = {"true": True, "false": False, "none": None}
+    if text.strip().lower() in words:
+        return words[text.strip().lower()]
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+
+
+def parse_arguments(text: str) -> dict[str, Any]:
+    """Returns the arguments written as "name=value,name=value"; a comma inside brackets does not split.
+
+    Raises:
+      InputValueError: a piece is not of the form name=value, or a name comes twice.
+    """
+    pieces, depth = [""], 0
+    for letter in text:
+        depth += (letter in "([{") - (letter in ")]}")
+        if letter == "," and depth == 0:
+            pieces.append("")
+        else:
+            pieces[-1] += letter
+    arguments: dict[str, Any] = {}
+    for piece in pieces:
+        name, equals, value = piece.partition("=")
+        if not equals or not name.strip().isidentifier():
+            raise InputValueError(f"arguments are written name=value, got `{piece}`.")
+        if name.strip() in arguments:
+            raise InputValueError(f"argument `{name.strip()}` is given twice.")
+        arguments[name.strip()] = parse_value(value)
+    return arguments
+
+
+def _split(name: str) -> tuple[str, dict[str, Any]]:
+    """Returns (name or module:attribute, arguments)."""
+    own, colon, rest = name.rpartition(":")
+    if colon and "=" in rest:
+        return own, parse_arguments(rest)
+    return name, {}
+
+
+def _listed(name: str, builders: Mapping[str, Any], kind: str, command: str) -> Any:
+    if name in builders:
+        return builders[name]
+    near = difflib.get_close_matches(name, builders, n=1, cutoff=0.5)
+    hint = f" Did you mean `{near[0]}`?" if near else ""
+    raise InputValueError(f"there is no {kind} named `{name}`.{hint} `jaxgd {command}` lists them all.")
+
+
+def _imported(name: str) -> Any:
+    where, _, attribute = name.rpartition(":")
+    path = Path(where)
+    try:
+        if path.suffix == ".py":
+            if not path.is_file():
+                raise InputValueError(f"there is no file `{where}`.")
+            spec = importlib.util.spec_from_file_location(path.stem, path)
+            assert spec is not None and spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+        else:
+            if "" not in sys.path:
+                sys.path.insert(0, "")  # modules beside the caller, as with `python -m`
+            module = importlib.import_module(where)
+    except InputValueError:
+        raise
+    except Exception as error:
+        raise InputValueError(f"importing `{where}` raised {type(error).__name__}: {first_line(error)}") from error
+    if not hasattr(module, attribute):
+        near = difflib.get_close_matches(attribute, dir(module), n=1)
+        hint = f" Did you mean `{near[0]}`?" if near else ""
+        raise InputValueError(f"`{where}` has no attribute `{attribute}`.{hint}")
+    return getattr(module, attribute)
+
+
+def _built(name: str, builder: Any, arguments: Mapping[str, Any]) -> Any:
+    if not callable(builder):
+        raise InputTypeError(f"`{name}` is a finished {type(builder).__name__} and takes no arguments.")
+    parameters = inspect.signature(builder).parameters
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    for argument in arguments:
+        if argument not in parameters and not takes_any:
+            near = difflib.get_close_matches(argument, parameters, n=1)
+            hint = f" Did you mean `{near[0]}`?" if near else ""
+            raise InputValueError(f"`{name}` has no argument `{argument}`.{hint} It takes: {signature(builder) or '-'}.")
+    missing = [
+        key
+        for key, p in parameters.items()
+        if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) and key not in arguments
+    ]
+    if missing:
+        raise InputValueError(f"`{name}` needs {', '.join(f'`{m}`' for m in missing)}; write {name}:{missing[0]}=...")
+    try:
+        return builder(**arguments)
+    except Exception as error:
+        raise InputValueError(f"`{name}` refused its arguments: {first_line(error)}") from error
+
+
+def _gives_transformation(fn: Callable[..., Any]) -> bool:
+    """Returns whether a function gives a gradient transformation and can be built from written arguments."""
+    if "GradientTransformation" not in str(inspect.signature(fn).return_annotation):
+        return False
+    required = [p for p in inspect.signature(fn).parameters.values() if p.default is p.empty]
+    written = ("float", "int", "str", "bool", "Scalar", "Numeric", "Schedule", "_empty")
+    return all(
+        p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+        and "Transformation" not in str(p.annotation)
+        and any(word in str(p.annotation) for word in written)
+        for p in required
+    )
