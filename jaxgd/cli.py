@@ -3,6 +3,7 @@
 A mistake of the caller is one sentence and exit code 2; Ctrl-C during descents prints what is done, exit code 130.
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -76,6 +77,7 @@ def survey(name: str, params: dict[str, str], **options: Any) -> None:
 
     from jaxgd import names
     from jaxgd import survey as run_survey
+    from jaxgd.runs import RunDirectory
 
     landscape = names.find_landscape(name, {key: names.parse_value(value) for key, value in params.items()})
     optimizer = options["optimizer"] or landscape.default_optimizer
@@ -88,8 +90,8 @@ def survey(name: str, params: dict[str, str], **options: Any) -> None:
         "seed": options["seed"], "dtype": options["dtype"], "stop": dataclasses.asdict(stop),
         "is_noisy": options["noisy"],
     }  # fmt: skip
-    directory = _LateDirectory(options["out"], configuration)
-    with _progress() as show:
+    directory = RunDirectory(options["out"], configuration) if options["out"] else None
+    with directory or contextlib.nullcontext(), _progress() as show:
         result = run_survey(
             landscape,
             optimizer,
@@ -100,12 +102,13 @@ def survey(name: str, params: dict[str, str], **options: Any) -> None:
             num_lanes=options["lanes"],
             layout=options["layout"] or "lanes_first",
             is_noisy=options["noisy"],
-            on_part=directory.write_part,
+            on_part=directory.write_part if directory else None,
             progress=show,
         )
     found = {"seed": options["seed"], **result.to_json()}
     is_whole = len(result.ends) == result.ends.num_starts
-    directory.finish("finished" if is_whole else "interrupted", found)
+    if directory:
+        directory.finish("finished" if is_whole else "interrupted", found)
     click.echo(json.dumps(found, indent=1, allow_nan=False) if options["as_json"] else str(result))
     if not is_whole:
         sys.exit(130)
@@ -168,25 +171,6 @@ def _print_builders(builders: dict[str, Callable[..., Any]]) -> None:
     for name, builder in builders.items():
         summary = (builder.__doc__ or "").strip().partition("\n")[0]
         click.echo(f"{name}({names.signature(builder)})\n    {summary}")
-
-
-class _LateDirectory:
-    """A run directory that is made when the first part comes, so that a refused question leaves nothing behind."""
-
-    def __init__(self, path: str | None, configuration: dict[str, Any]) -> None:
-        from jaxgd.runs import RunDirectory
-
-        self._configuration = configuration
-        self._directory = RunDirectory(path) if path else None
-
-    def write_part(self, ends: Any) -> None:
-        if self._directory is not None:
-            self._directory.write_part(ends)
-            self._directory.write_manifest("running", self._configuration, None)
-
-    def finish(self, state: str, result: dict[str, Any]) -> None:
-        if self._directory is not None:
-            self._directory.write_manifest(state, self._configuration, result)
 
 
 class _progress:

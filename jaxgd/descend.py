@@ -127,12 +127,14 @@ def stream(
         starts is not None,
     )
     check_descent(descent, key, starts, num_starts)
+    num_devices = check_count("num_devices", num_devices, high=len(jax.devices()) + 1)
+    num_lanes = check_count("num_lanes", 64 if num_lanes is None else num_lanes)
     loop = _loop(
         descent,
         layout,
-        min(check_count("num_lanes", num_lanes or 64), -(-num_starts // num_devices)),
+        min(num_lanes, -(-num_starts // num_devices)),
         "params" in keep,
-        tuple(jax.devices()[: check_count("num_devices", num_devices, high=len(jax.devices()) + 1)]),
+        tuple(jax.devices()[:num_devices]),
     )
     return _run(loop, key, starts, num_starts, progress)
 

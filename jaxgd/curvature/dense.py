@@ -62,7 +62,7 @@ def spectrum(matrix: jax.Array, generators: jax.Array | None = None) -> Spectrum
     off_modes = jnp.eye(dim, dtype=matrix.dtype) - basis.T @ basis
     marked = off_modes @ symmetric @ off_modes + 4 * (scale + jnp.finfo(matrix.dtype).tiny) * (basis.T @ basis)
     eigenvalues, vectors = jnp.linalg.eigh((marked + marked.T) / 2)
-    is_mode = jnp.arange(dim) < dim - num_symmetry_modes
+    is_mode = jnp.arange(dim, dtype=jnp.int32) < dim - num_symmetry_modes
     norm = jnp.max(jnp.where(is_mode, jnp.abs(eigenvalues), 0), initial=0)
     residual = jnp.linalg.norm(marked @ vectors - vectors * eigenvalues[None, :], axis=0)
     return Spectrum(

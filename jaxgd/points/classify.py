@@ -89,6 +89,12 @@ def _batch_and_status(landscape: Landscape, ends: Any) -> tuple[Params, np.ndarr
         raise InputValueError("there are no points to judge.")
     one = jax.eval_shape(lambda tree: jax.tree.map(lambda leaf: leaf[0], tree), batch)
     check_params(one, "the points to judge")
+    start = jax.eval_shape(landscape.sample, jax.eval_shape(lambda: jax.random.key(0)))
+    shapes = lambda tree: jax.tree.map(lambda leaf: leaf.shape, tree)
+    if shapes(one) != shapes(start):
+        raise InputValueError(
+            f"the points to judge have shapes {shapes(one)}, but landscape `{landscape.name}` has {shapes(start)}."
+        )
     check_value(landscape, one)
     return batch, status
 

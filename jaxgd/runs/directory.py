@@ -23,29 +23,39 @@ MANIFEST = "manifest.json"
 
 
 class RunDirectory:
-    """A directory that takes the parts of one run.
+    """A directory that takes the parts of one run; as a context, it vanishes again if nothing was written.
 
     Attributes:
       path: where it is.
+      configuration: what was asked, for the manifest.
       num_parts: parts written so far.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, configuration: dict[str, Any]) -> None:
         """Makes the directory if need be.
 
         Raises:
           InputValueError: it cannot be made or written, or already holds a run.
         """
         self.path = Path(path)
+        self.configuration = configuration
         self.num_parts = 0
         if (self.path / MANIFEST).exists():
             raise InputValueError(f"`{self.path}` already holds a run; name another directory.")
+        self._is_new = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             write_atomically(self.path / ".probe", b"")
             (self.path / ".probe").unlink()
         except OSError as error:
             raise InputValueError(f"cannot write to `{self.path}`: {error.strerror or error}.") from error
+
+    def __enter__(self) -> "RunDirectory":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._is_new and not any(self.path.iterdir()):
+            self.path.rmdir()
 
     def write_part(self, ends: Ends) -> None:
         """Writes one part of the ends."""
@@ -58,19 +68,31 @@ class RunDirectory:
                 arrays[name + jax.tree_util.keystr(path)] = np.asarray(leaf)
         content = io.BytesIO()
         np.savez(content, **arrays)  # type: ignore[arg-type]
-        write_atomically(self.path / f"ends-{self.num_parts:06d}.npz", content.getvalue())
+        self._write(f"ends-{self.num_parts:06d}.npz", content.getvalue())
         self.num_parts += 1
+        self._write_manifest("running", None)
 
-    def write_manifest(self, state: str, configuration: dict[str, Any], result: dict[str, Any] | None) -> None:
-        """Writes what the run is; `state` is "running", "interrupted" or "finished"."""
+    def finish(self, state: str, result: dict[str, Any]) -> None:
+        """Writes what was found; `state` is "finished" or "interrupted"."""
+        self._write_manifest(state, result)
+
+    def _write_manifest(self, state: str, result: dict[str, Any] | None) -> None:
         manifest = {
             "schema": SCHEMA,
             "state": state,
             "parts": [f"ends-{part:06d}.npz" for part in range(self.num_parts)],
-            "configuration": configuration,
+            "configuration": self.configuration,
             "result": result,
         }
-        write_atomically(self.path / MANIFEST, json.dumps(manifest, indent=1, allow_nan=False).encode())
+        self._write(MANIFEST, json.dumps(manifest, indent=1, allow_nan=False).encode())
+
+    def _write(self, name: str, content: bytes) -> None:
+        try:
+            write_atomically(self.path / name, content)
+        except OSError as error:
+            raise InputValueError(
+                f"cannot write `{self.path / name}`: {error.strerror or error}; the parts before it are whole."
+            ) from error
 
 
 def read_ends(path: str | Path) -> dict[str, np.ndarray]:

@@ -1,0 +1,161 @@
+"""Verdicts at points whose kind is known exactly."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxgd
+from jaxgd import Landscape, Stop, Verdict, landscapes
+
+
+def near(params, distance=1e-3, seed=0):
+    """Points at about this distance from exact ones."""
+    params = jnp.asarray(params)
+    return params + distance * jax.random.normal(jax.random.key(seed), params.shape)
+
+
+def test_all_729_critical_points_of_styblinski_tang_get_their_index():
+    per_coordinate = [-2.9035340277711763, 0.15673125654359733, 2.7468027709908369]
+    grid = np.stack(np.meshgrid(*[per_coordinate] * 6, indexing="ij"), axis=-1).reshape(-1, 6)
+    points = jaxgd.classify(landscapes.styblinski_tang(dim=6), near(grid))
+    index = (np.abs(grid - per_coordinate[1]) < 0.1).sum(axis=1)
+    np.testing.assert_array_equal(points.index, index)
+    np.testing.assert_array_equal(points.index_high, index)
+    kinds = np.select([index == 0, index == 6], [Verdict.MINIMUM, Verdict.MAXIMUM], Verdict.SADDLE)
+    np.testing.assert_array_equal(points.verdict, kinds)
+    np.testing.assert_allclose(points.params, grid, atol=1e-9)
+    found = jaxgd.catalogue(landscapes.styblinski_tang(dim=6), points)
+    assert len(found) == 729
+
+
+def test_mueller_brown_has_three_minima_and_two_saddles():
+    landscape = landscapes.mueller_brown()
+    known = landscape.facts.points
+    points = jaxgd.classify(landscape, near([point.params for point in known], 1e-2))
+    np.testing.assert_array_equal(points.index, [point.index for point in known])
+    np.testing.assert_allclose(points.value, [point.value for point in known], atol=1e-6)
+
+
+def test_p2_spherical_spin_has_two_points_of_every_index():
+    dim = 6
+    landscape = landscapes.spherical_p_spin(dim=dim, p=2)
+    starts = jax.vmap(landscape.sample)(jax.random.split(jax.random.key(1), 2000))
+    # a squared gradient norm leads to points of every index
+    points = jaxgd.classify(landscape, _towards_critical(landscape, starts))
+    found = jaxgd.catalogue(landscape, points)
+    assert len(found) == 2 * dim
+    np.testing.assert_array_equal(np.bincount(found.index), [2] * dim)
+    np.testing.assert_array_equal(found.num_symmetry_modes, 1)
+
+
+def _towards_critical(landscape, starts):
+    flow = Landscape(
+        value=lambda x: jnp.sum(landscape.gradient(x / jnp.linalg.norm(x) * jnp.sqrt(1.0 * x.size)) ** 2),
+        sample=landscape.sample,
+    )
+    ends = jaxgd.descend(flow, optax.sgd(0.02), key=jax.random.key(0), starts=starts, stop=Stop(gradient_norm=1e-5, max_steps=3000))
+    return ends.params / np.linalg.norm(ends.params, axis=1, keepdims=True) * np.sqrt(1.0 * starts.shape[1])
+
+
+DEGENERATE = {
+    "x^4": (lambda x: x**4, 1e-3),
+    "x^3": (lambda x: x**3, 1e-3),
+    "x + sin x at -pi": (lambda x: x + jnp.sin(x), -np.pi + 1e-4),
+    "x - sin x at 0": (lambda x: x - jnp.sin(x), 1e-4),
+    "monkey saddle": (lambda x: x[0] ** 3 - 3 * x[0] * x[1] ** 2, [1e-3, 2e-3]),
+    "deep linear": (lambda x: 0.5 * (x[0] * x[1] * x[2] - 1) ** 2, [1e-5, -1e-5, 2e-5]),
+    "valley": (lambda x: x[0] ** 2 + 0.0 * x[1], [0.1, 0.3]),
+    "constant": (lambda x: 0.0 * x, 0.7),
+}
+
+
+@pytest.mark.parametrize("name", DEGENERATE)
+def test_a_zero_mode_that_no_symmetry_explains_is_degenerate(name):
+    value, at = DEGENERATE[name]
+    at = jnp.asarray(at, jnp.float64)
+    landscape = Landscape(value=value, sample=lambda key: jax.random.normal(key, at.shape))
+    points = jaxgd.classify(landscape, at[None])
+    assert points.verdict_counts() == {"degenerate": 1}
+    assert points.index[0] == 0 < points.index_high[0]
+
+
+@pytest.mark.parametrize("unit", [1e-10, 1.0, 1e10])
+def test_a_verdict_does_not_depend_on_the_unit_of_length_or_value(unit):
+    for scale in (1e-12, 1e12):
+        landscape = Landscape(
+            value=lambda x, scale=scale: scale * ((x[0] / unit) ** 2 - (x[1] / unit) ** 2 + (x[0] / unit) ** 3),
+            sample=lambda key: unit * jax.random.normal(key, (2,)),
+        )
+        points = jaxgd.classify(landscape, unit * jnp.asarray([[1e-3, 1e-3]]))
+        assert (points.verdict_counts(), int(points.index[0])) == ({"saddle": 1}, 1)
+
+
+NOT_CRITICAL = {
+    "slope": (lambda x: x, 0.3, "gradient_flat"),
+    "tilted valley": (lambda x: x[0] ** 2 + x[1], [0.1, 0.2], "gradient_flat"),
+    "far tail": (lambda x: -jnp.exp(-(x**2)), 4.0, "undecided"),
+    "decay": (lambda x: jnp.exp(-x), 30.0, "undecided"),
+    "nan": (lambda x: jnp.log(x), -1.0, "diverged"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_CRITICAL)
+def test_what_is_no_critical_point_is_not_called_one(name):
+    value, at, verdict = NOT_CRITICAL[name]
+    at = jnp.asarray(at, jnp.float64)
+    landscape = Landscape(value=value, sample=lambda key: jax.random.uniform(key, at.shape))
+    points = jaxgd.classify(landscape, at[None])
+    assert points.verdict_counts() == {verdict: 1}
+    assert points.index[0] == -1
+    np.testing.assert_array_equal(points.params[0], at)
+
+
+def test_rest_on_a_small_gradient_without_a_critical_point_is_a_plateau(key):
+    decay = Landscape(value=lambda x: jnp.exp(-x), sample=lambda k: jax.random.uniform(k, ()))
+    ends = jaxgd.descend(decay, optax.sgd(10.0), 4, key=key, stop=Stop(gradient_norm=1e-3))
+    assert ends.status_counts() == {"converged": 4}
+    assert jaxgd.classify(decay, ends).verdict_counts() == {"plateau": 4}
+
+
+def test_lennard_jones_minima_are_counted_without_a_false_one(key):
+    landscape = landscapes.lennard_jones(num_atoms=6)
+    found = jaxgd.survey(landscape, num_starts=200, key=key).catalogue
+    np.testing.assert_allclose(found.value, [-12.712062, -12.302928], atol=1e-6)
+    np.testing.assert_array_equal(found.verdict, Verdict.MINIMUM)
+    np.testing.assert_array_equal(found.num_symmetry_modes, 6)
+    np.testing.assert_array_equal(found.num_zero_modes, 6)
+
+
+def test_float32_judges_what_float32_can_tell():
+    landscape = landscapes.styblinski_tang(dim=2)
+    points = jaxgd.classify(landscape, jnp.asarray([[-2.9, 2.7], [0.16, 2.7]], jnp.float32))
+    assert points.value.dtype == np.float32
+    np.testing.assert_array_equal(points.verdict, [Verdict.MINIMUM, Verdict.SADDLE])
+
+
+def test_more_parameters_than_a_dense_hessian_takes_stay_undecided():
+    big = Landscape(value=lambda x: jnp.sum(x**2), sample=lambda key: jax.random.normal(key, (2000,)))
+    points = jaxgd.classify(big, jnp.zeros((2, 2000)))
+    assert points.verdict_counts() == {"undecided": 2}
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        (jnp.zeros((0, 2)), "no points to judge"),
+        (jnp.zeros(()), "one leading axis"),
+        (jnp.zeros((3, 2), int), "must be floating-point"),
+        (jnp.zeros((3, 5)), "have shapes"),
+    ],
+)
+def test_bad_batches_are_refused_in_one_sentence(batch, message):
+    with pytest.raises((jaxgd.InputValueError, jaxgd.InputTypeError), match=message):
+        jaxgd.classify(landscapes.mueller_brown(), batch)
+
+
+def test_ends_without_params_are_refused(key):
+    ends = jaxgd.descend(landscapes.quartic(), optax.sgd(0.01), 2, key=key, keep=(), stop=Stop(max_steps=3))
+    with pytest.raises(jaxgd.InputValueError, match="kept no params"):
+        jaxgd.classify(landscapes.quartic(), ends)
