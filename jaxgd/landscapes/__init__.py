@@ -1,1 +1,52 @@
-"""Functions to descend, one family a file, each with the facts that are known about it."""
+"""Functions to descend, one family a file, each with the facts that are known about it.
+
+A builder returns a `jaxgd.Landscape`. All its arguments have names and defaults; what it cannot use it
+refuses with `InputValueError` or `InputTypeError`. Dtypes follow the parameters; starts come in the session's
+default.
+"""
+
+from jaxgd.landscapes.digits_mlp import digits_mlp
+from jaxgd.landscapes.factorisation import deep_linear, rank_one_factorisation
+from jaxgd.landscapes.gaussian_field import gaussian_field
+from jaxgd.landscapes.lennard_jones import lennard_jones
+from jaxgd.landscapes.mueller_brown import mueller_brown
+from jaxgd.landscapes.octopus import octopus
+from jaxgd.landscapes.one_dimensional import (
+    double_well_1d,
+    quartic,
+    quartic_two_wells,
+    sine_parabola,
+    x_plus_sin_x,
+)
+from jaxgd.landscapes.rosenbrock import rosenbrock
+from jaxgd.landscapes.saddles import monkey_saddle, quadratic_saddle
+from jaxgd.landscapes.separable import product_double_well, rastrigin, styblinski_tang
+from jaxgd.landscapes.spherical_p_spin import spherical_p_spin
+from jaxgd.landscapes.two_layer_relu import two_layer_relu
+
+__all__ = [  # noqa: RUF022 (grouped)
+    # one number
+    "double_well_1d",
+    "quartic",
+    "quartic_two_wells",
+    "sine_parabola",
+    "x_plus_sin_x",
+    # all critical points known
+    "deep_linear",
+    "monkey_saddle",
+    "mueller_brown",
+    "octopus",
+    "product_double_well",
+    "quadratic_saddle",
+    "rank_one_factorisation",
+    "rastrigin",
+    "rosenbrock",
+    "styblinski_tang",
+    # physics
+    "gaussian_field",
+    "lennard_jones",
+    "spherical_p_spin",
+    # neural networks
+    "digits_mlp",
+    "two_layer_relu",
+]

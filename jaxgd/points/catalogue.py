@@ -6,6 +6,7 @@ descents, those that ended at no critical point included, and belong to landscap
 together. The unseen mass is the probability that one more descent ends at a critical point not in the catalogue.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,10 +90,11 @@ class Catalogue:
         text = f"{len(self):,} distinct critical points from {self.num_descents:,} descents ({counts})."
         if self.unseen is None:
             return text
+        at_least = math.floor(self.unseen.num_low)
         return (
             f"{text}\nNot seen: one more descent finds a new one with probability {self.unseen.mass:.2g}"
-            f" ({self.unseen.mass_low:.2g} to {self.unseen.mass_high:.2g}); at least"
-            f" {self.unseen.num_low:.3g} more are there (Chao1)."
+            f" ({self.unseen.mass_low:.2g} to {self.unseen.mass_high:.2g})"
+            + (f"; at least {at_least:,} more are there (Chao1)." if at_least else ".")
         )
 
 
