@@ -1,0 +1,102 @@
+"""What every builder of a transformation asks of its arguments, and every `update` of its extra arguments.
+
+Hyperparameters may be traced scalars, whose values nobody can see while building; so only Python and numpy
+numbers are checked, and everything that can be is checked before any tracing.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from jaxgd.base import InputTypeError, InputValueError
+
+Scalar = float | jax.Array | np.ndarray  # a hyperparameter: a number, or a traced scalar in a sweep
+ScalarOrSchedule = Scalar | optax.Schedule
+
+_MEANING = {
+    "value": "the function's value at `params`",
+    "params": "the point at which `updates` was evaluated",
+    "hvp": "a callable that maps v to the Hessian at `params` times v",
+    "key": "a random key that differs from step to step (or give the builder a `key=`)",
+}
+
+
+def positive(name: str, number: Any, *, schedule: bool = False) -> None:
+    """Refuses a number that is not positive and finite; a callable will do where a `schedule` would."""
+    _check(name, number, lambda x: 0 < x < math.inf, "positive and finite", schedule)
+
+
+def not_negative(name: str, number: Any, *, schedule: bool = False) -> None:
+    """Refuses a number that is negative or not finite; a callable will do where a `schedule` would."""
+    _check(name, number, lambda x: 0 <= x < math.inf, "finite and not negative", schedule)
+
+
+def finite(name: str, number: Any) -> None:
+    """Refuses a number that is not finite."""
+    _check(name, number, math.isfinite, "finite", False)
+
+
+def fraction(name: str, number: Any, *, one: bool = False) -> None:
+    """Refuses a number outside [0, 1), or outside [0, 1] with `one`."""
+    _check(name, number, lambda x: 0 <= x < 1 or (one and x == 1), f"in [0, 1{']' if one else ')'}", False)
+
+
+def between(name: str, number: Any, low: float, high: float, *, closed: bool = False) -> None:
+    """Refuses a number outside (low, high), or outside (low, high] where that is `closed`."""
+    _check(
+        name,
+        number,
+        lambda x: low < x < high or (closed and x == high),
+        f"in ({low}, {high}{']' if closed else ')'}",
+        False,
+    )
+
+
+def at_least(name: str, number: Any, bound: float) -> None:
+    """Refuses a number that is not finite or smaller than `bound`."""
+    _check(name, number, lambda x: bound <= x < math.inf, f"finite and at least {bound}", False)
+
+
+def count(name: str, number: Any, *, least: int = 1) -> None:
+    """Refuses what is not a Python integer of at least `least`: a count fixes shapes and cannot be traced."""
+    if isinstance(number, bool) or not isinstance(number, (int, np.integer)):
+        raise InputTypeError(
+            f"`{name}` must be an integer, got {number!r}. It fixes the shape of the state: "
+            "with `optax.inject_hyperparams` name it in `static_args`."
+        )
+    if number < least:
+        raise InputValueError(f"`{name}` must be at least {least}, got {number}.")
+
+
+def choice(name: str, word: Any, words: tuple[str, ...]) -> None:
+    """Refuses a word that is not one of `words`."""
+    if word not in words:
+        raise InputValueError(f"`{name}` must be one of {', '.join(map(repr, words))}, got {word!r}.")
+
+
+def given(method: str, **extra: Any) -> None:
+    """Refuses an `update` of `method` that was called without the named arguments."""
+    for name, argument in extra.items():
+        if argument is None:
+            raise missing(method, name)
+
+
+def missing(method: str, name: str) -> InputValueError:
+    """Returns the error for an `update` of `method` that was called without `name`."""
+    where = "as its third argument" if name == "params" else "as an extra argument"
+    return InputValueError(f"`{method}` needs `{name}`, {_MEANING[name]}: pass it to `update` {where}.")
+
+
+def _check(name: str, number: Any, rule: Callable[[float], bool], words: str, schedule: bool) -> None:
+    if isinstance(number, jax.Array) or (schedule and callable(number)):
+        return
+    array = np.asarray(number)
+    if array.ndim or array.dtype.kind not in "iuf":
+        also = " or a schedule" if schedule else ""
+        raise InputTypeError(f"`{name}` must be a scalar{also}, got {number!r}.")
+    if not rule(float(array)):
+        raise InputValueError(f"`{name}` must be {words}, got {number}.")
