@@ -15,6 +15,7 @@ from jaxgd.base import (
     KnownPoint,
     Landscape,
     Points,
+    Restart,
     Status,
     Stop,
     Symmetry,
@@ -23,6 +24,7 @@ from jaxgd.base import (
 from jaxgd.descend import concatenate, descend, stream
 from jaxgd.points import Catalogue, catalogue, classify
 from jaxgd.survey import Survey, survey
+from jaxgd.sweep import Sweep, sweep
 
 __all__ = [  # noqa: RUF022 (grouped)
     # the way of the data
@@ -32,12 +34,14 @@ __all__ = [  # noqa: RUF022 (grouped)
     "classify",
     "catalogue",
     "survey",
+    "sweep",
     # what it speaks
     "Landscape",
     "Symmetry",
     "Facts",
     "KnownPoint",
     "Stop",
+    "Restart",
     "Ends",
     "Cost",
     "Status",
@@ -45,6 +49,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "Verdict",
     "Catalogue",
     "Survey",
+    "Sweep",
     "InputValueError",
     "InputTypeError",
     # rooms

@@ -114,6 +114,34 @@ class Stop:
             raise InputValueError(f"`improvement` must be finite and not negative, got {self.improvement}.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Restart:
+    """When a lane that has stopped begins anew, from a new random start and with a changed step.
+
+    The updates of attempt k (0 for the first) are multiplied by `step_factor`^k. Steps are counted on, so that
+    `Stop.max_steps` bounds all attempts of a lane together.
+
+    Attributes:
+      on: statuses that lead to a restart.
+      max_restarts: restarts a lane may have (>= 1).
+      step_factor: factor of the updates at each restart (> 0); 1 keeps the step.
+    """
+
+    on: tuple["Status", ...]
+    max_restarts: int = 3
+    step_factor: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuses policies that cannot be meant."""
+        object.__setattr__(self, "on", tuple(Status(status) for status in self.on))
+        if isinstance(self.max_restarts, bool) or not isinstance(self.max_restarts, (int, np.integer)):
+            raise InputTypeError(f"`max_restarts` must be an integer, got {self.max_restarts!r}.")
+        if self.max_restarts < 1:
+            raise InputValueError(f"`max_restarts` must be at least 1, got {self.max_restarts}.")
+        if not (np.isfinite(self.step_factor) and self.step_factor > 0):
+            raise InputValueError(f"`step_factor` must be positive and finite, got {self.step_factor}.")
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)  # compared and hashed by identity: compiled programs are kept by it
 class Landscape:
     """A function to descend, the law of its random starts, and what is known about it.
@@ -220,7 +248,8 @@ class Ends:
       value: (n,) the value there; NaN where not even the start was finite.
       gradient_norm: (n,) Euclidean norm of the gradient there.
       status: (n,) int8, see `Status`.
-      num_steps: (n,) int32, updates applied, the one that left the finite range included.
+      num_steps: (n,) int32, updates applied, the one that left the finite range included, in all attempts.
+      num_restarts: (n,) int32, how often the lane began anew.
       best_value: (n,) lowest finite value met on the way.
       best_params: pytree with leading axis n, where it was met; None where it was not kept.
       event_steps: for each event, (n,) int32 step at which it first fired, -1 where it did not.
@@ -234,6 +263,7 @@ class Ends:
     gradient_norm: Array
     status: Array
     num_steps: Array
+    num_restarts: Array
     best_value: Array
     best_params: Params | None
     event_steps: Mapping[str, Array]
@@ -252,7 +282,7 @@ class Ends:
                 name: jax.tree.map(pick, getattr(self, name))
                 for name in (
                     "start_number", "params", "value", "gradient_norm", "status",
-                    "num_steps", "best_value", "best_params", "event_steps",
+                    "num_steps", "num_restarts", "best_value", "best_params", "event_steps",
                 )
             },
         )  # fmt: skip

@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgd.base import Cost, Ends, InputTypeError, InputValueError, Key, Landscape, Params, Stop
+from jaxgd.base import Cost, Ends, InputTypeError, InputValueError, Key, Landscape, Params, Restart, Stop
 from jaxgd.lanes.checks import check_count, check_descent, check_key, check_starts
-from jaxgd.lanes.lane import Descent, Event, draw_start
+from jaxgd.lanes.lane import Descent, Event
 from jaxgd.lanes.loop import Buffer, Loop
 
 Progress = Callable[[int, int, int], None]
@@ -38,6 +38,7 @@ def descend(
     key: Key,
     starts: Params | None = None,
     stop: Stop | None = None,
+    restart: Restart | None = None,
     events: Mapping[str, Event] | None = None,
     is_noisy: bool = False,
     keep: Collection[str] = ("params", "best_params"),
@@ -56,6 +57,7 @@ def descend(
       key: a key such as `jax.random.key(0)`; all draws of start `i` are folded from it and `i`.
       starts: explicit starts instead, params with one leading axis.
       stop: when a lane stops; the landscape's `default_stop` if None.
+      restart: when a stopped lane begins anew from a new random start; never if None.
       events: predicates of (params, value, gradient) returning one bool; the step at which each first holds is
         recorded.
       is_noisy: descend random draws of the landscape's `noisy_value`; values, norms and the stop rule are then
@@ -81,7 +83,7 @@ def descend(
     """
     parts = list(
         stream(
-            landscape, optimizer, num_starts, key=key, starts=starts, stop=stop, events=events, is_noisy=is_noisy,
+            landscape, optimizer, num_starts, key=key, starts=starts, stop=stop, restart=restart, events=events, is_noisy=is_noisy,
             keep=keep, layout=layout, num_lanes=num_lanes, num_devices=num_devices, progress=progress,
         )
     )  # fmt: skip
@@ -96,6 +98,7 @@ def stream(
     key: Key,
     starts: Params | None = None,
     stop: Stop | None = None,
+    restart: Restart | None = None,
     events: Mapping[str, Event] | None = None,
     is_noisy: bool = False,
     keep: Collection[str] = ("params", "best_params"),
@@ -109,34 +112,59 @@ def stream(
     At least one part is yielded (of no ends, if interrupted at once). The `cost` of each part counts from the
     start of the run. Arguments and errors are those of `descend`.
     """
-    for name in keep:
-        if name not in ("params", "best_params"):
-            raise InputValueError(f'`keep` may hold "params" and "best_params", got {name!r}.')
-    if (num_starts is None) == (starts is None):
-        raise InputValueError("give either `num_starts` or `starts`.")
-    num_starts = check_starts(starts) if num_starts is None else check_count("num_starts", num_starts)
-    starts = None if starts is None else jax.tree.map(jnp.asarray, starts)
-    key = check_key(key)
+    num_starts = count_starts(num_starts, starts)
     descent = _descent(
         landscape,
         _check_optimizer_kind(optimizer),
+        starts is not None,
         stop or landscape.default_stop,
+        restart,
         tuple((events or {}).items()),
         is_noisy,
         "best_params" in keep,
-        starts is not None,
     )
-    check_descent(descent, key, starts, num_starts)
+    return launch(
+        descent, num_starts, key=key, starts=starts, keep=keep, layout=layout, num_lanes=num_lanes,
+        num_devices=num_devices, progress=progress,
+    )  # fmt: skip
+
+
+def count_starts(num_starts: int | None, starts: Params | None) -> int:
+    """Returns how many starts were asked for, by number or by list."""
+    if (num_starts is None) == (starts is None):
+        raise InputValueError("give either `num_starts` or `starts`.")
+    return check_starts(starts) if num_starts is None else check_count("num_starts", num_starts)
+
+
+def launch(
+    descent: Descent,
+    num_descents: int,
+    *,
+    key: Key,
+    starts: Params | None,
+    keep: Collection[str],
+    layout: str,
+    num_lanes: int | None,
+    num_devices: int,
+    progress: Progress | None,
+) -> Iterator[Ends]:
+    """Returns the parts of the ends of `num_descents` descents, after everything that can be refused was."""
+    for name in keep:
+        if name not in ("params", "best_params"):
+            raise InputValueError(f'`keep` may hold "params" and "best_params", got {name!r}.')
+    starts = None if starts is None else jax.tree.map(jnp.asarray, starts)
+    key = check_key(key)
     num_devices = check_count("num_devices", num_devices, high=len(jax.devices()) + 1)
     num_lanes = check_count("num_lanes", 64 if num_lanes is None else num_lanes)
+    check_descent(descent, key, starts, num_descents)
     loop = _loop(
         descent,
         layout,
-        min(num_lanes, -(-num_starts // num_devices)),
+        min(num_lanes, -(-num_descents // num_devices)),
         "params" in keep,
         tuple(jax.devices()[:num_devices]),
     )
-    return _run(loop, key, starts, num_starts, progress)
+    return _run(loop, key, starts, num_descents, progress)
 
 
 def _run(
@@ -192,6 +220,7 @@ def _ends(buffers: list[Buffer], loop: Loop, num_starts: int, cost: Cost, like: 
         gradient_norm=whole.gradient_norm,
         status=whole.status,
         num_steps=whole.num_steps,
+        num_restarts=whole.num_restarts,
         best_value=whole.best_value,
         best_params=whole.best,
         event_steps=whole.event_steps,
@@ -205,7 +234,7 @@ def concatenate(parts: list[Ends]) -> Ends:
     if not parts:
         raise InputValueError("there are no parts to put together.")
     fields = (
-        "start_number", "params", "value", "gradient_norm", "status", "num_steps",
+        "start_number", "params", "value", "gradient_norm", "status", "num_steps", "num_restarts",
         "best_value", "best_params", "event_steps",
     )  # fmt: skip
     order = np.argsort(np.concatenate([part.start_number for part in parts]), kind="stable")
@@ -222,25 +251,22 @@ def concatenate(parts: list[Ends]) -> Ends:
 def _descent(
     landscape: Landscape,
     optimizer: optax.GradientTransformation,
+    has_starts: bool,
     stop: Stop,
+    restart: Restart | None,
     events: tuple[tuple[str, Event], ...],
     is_noisy: bool,
     keeps_best: bool,
-    has_starts: bool,
 ) -> Descent:
     """Returns the descent; the same object for the same question, so that its compiled programs are found again."""
-    if is_noisy and landscape.noisy_value is None:
-        raise InputValueError(f"landscape `{landscape.name}` has no `noisy_value` to descend.")
-    if stop.at_event is not None and stop.at_event not in dict(events):
-        raise InputValueError(f"`at_event` names `{stop.at_event}`, but the events are {sorted(dict(events))}.")
     with_extras = optax.with_extra_args_support(optimizer)
-    from_law = lambda key, number, starts: draw_start(landscape, key, number)
-    from_list = lambda key, number, starts: jax.tree.map(lambda leaf: leaf[number], starts)
     return Descent(
         landscape=landscape,
         optimizer_of=lambda number: with_extras,
-        start_of=from_list if has_starts else from_law,
+        num_paired=None,
+        has_starts=has_starts,
         stop=stop,
+        restart=restart,
         events=dict(events),
         is_noisy=is_noisy,
         keeps_best=keeps_best,

@@ -4,6 +4,7 @@ Inside a run nothing raises: a bad lane is a status. So whatever is wrong with t
 tracing one lane abstractly and evaluating a few starts.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -85,11 +86,15 @@ def check_descent(descent: Descent, key: Key, starts: Params | None, num_starts:
       InputValueError: a function of the caller raises, gives the wrong shape, or is NaN at every start probed.
       InputTypeError: parameters or values of the wrong kind.
     """
-    landscape = descent.landscape
+    landscape, events = descent.landscape, descent.events
+    if descent.is_noisy and landscape.noisy_value is None:
+        raise InputValueError(f"landscape `{landscape.name}` has no `noisy_value` to descend.")
+    if descent.stop.at_event is not None and descent.stop.at_event not in events:
+        raise InputValueError(f"`at_event` names `{descent.stop.at_event}`, but the events are {sorted(events)}.")
     number = jax.ShapeDtypeStruct((), jnp.int32)
     key_shape = jax.eval_shape(lambda: key)
     params = _call(
-        "the `sample` of the landscape", lambda: jax.eval_shape(descent.start_of, key_shape, number, starts)
+        "the `sample` of the landscape", lambda: jax.eval_shape(descent.start, number, number, key_shape, starts)
     )
     check_params(params, f"the starts of landscape `{landscape.name}`")
     check_value(landscape, params)
@@ -126,7 +131,7 @@ def _check_scalar(what: str, call: Any) -> None:
 
 
 def _check_optimizer(descent: Descent, params: Params, key: Any, number: Any, starts: Params | None) -> None:
-    lane = _call("the optimizer's `init`", lambda: jax.eval_shape(descent.begin, number, key, starts))
+    lane = _call("the optimizer's `init`", lambda: jax.eval_shape(descent.begin, number, number, key, starts))
     tick = jax.ShapeDtypeStruct((), jnp.int32)
     shapes = lambda tree: jax.tree.map(lambda leaf: leaf.shape, tree)
 
@@ -148,18 +153,26 @@ def _check_optimizer(descent: Descent, params: Params, key: Any, number: Any, st
 
 
 def _check_starts_finite(descent: Descent, key: Key, starts: Params | None, num_starts: int) -> None:
-    numbers = jnp.arange(min(num_starts, _NUM_PROBES), dtype=jnp.int32)
-
-    def is_finite(number: jax.Array) -> jax.Array:
-        value, grad = descent.landscape.evaluate(descent.start_of(key, number, starts))
-        return jnp.isfinite(value) & jnp.all(jnp.asarray([jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(grad)]))
-
-    finite = _call("evaluating the first starts", lambda: np.asarray(jax.jit(jax.vmap(is_finite))(numbers)))
+    num_probes = min(num_starts, _NUM_PROBES)
+    numbers = np.arange(_NUM_PROBES, dtype=np.int32) % num_probes
+    finite = _call("evaluating the first starts", lambda: np.asarray(_finite_at(descent)(numbers, key, starts)))
     if not finite.any():
         raise InputValueError(
             f"value or gradient of landscape `{descent.landscape.name}` is not finite at any of its first"
-            f" {len(numbers)} starts; there is nothing to descend from."
+            f" {num_probes} starts; there is nothing to descend from."
         )
+
+
+@functools.lru_cache(maxsize=32)
+def _finite_at(descent: Descent) -> Any:
+    """Returns the compiled test whether value and gradient are finite at some starts."""
+
+    def is_finite(number: jax.Array, key: Key, starts: Params | None) -> jax.Array:
+        value, grad = descent.landscape.evaluate(descent.start(number, jnp.zeros_like(number), key, starts))
+        leaves = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(grad)]
+        return jnp.isfinite(value) & jnp.all(jnp.asarray(leaves))
+
+    return jax.jit(jax.vmap(is_finite, in_axes=(0, None, None)))
 
 
 def _call(what: str, call: Any) -> Any:

@@ -18,10 +18,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgd.base import Key, Landscape, Params, Status, Stop
+from jaxgd.base import Key, Landscape, Params, Restart, Status, Stop
 
-RUNNING = -1  # statuses of a lane that is not at an end; those of an end are `jaxgd.Status`
-IDLE = -2
+# Statuses of a lane that is not at an end; those of an end are `jaxgd.Status`.
+RUNNING, IDLE, RESTARTING = -1, -2, -3
 
 Event = Callable[[Params, jax.Array, Params], jax.Array]
 
@@ -29,8 +29,9 @@ Event = Callable[[Params, jax.Array, Params], jax.Array]
 class Lane(NamedTuple):
     """The state of one descent; every field is for one lane."""
 
-    number: jax.Array  # () int32, start number
-    status: jax.Array  # () int8, RUNNING, IDLE or a Status
+    number: jax.Array  # () int32, which descent this is
+    attempt: jax.Array  # () int32, restarts so far
+    status: jax.Array  # () int8, RUNNING, IDLE, RESTARTING or a Status
     num_steps: jax.Array  # () int32, updates applied
     params: Params  # the iterate that the next tick evaluates
     last: Params  # the last iterate with finite value and gradient
@@ -50,9 +51,12 @@ class Descent:
 
     Attributes:
       landscape: what to descend.
-      optimizer_of: maps a start number to the optimizer of its lane.
-      start_of: maps (run key, start number, explicit starts or None) to the start.
+      optimizer_of: maps the number of a descent to its optimizer.
+      num_paired: descents whose numbers differ by a multiple of it have the same start and the same keys;
+        None for no such pairs.
+      has_starts: whether starts are given; else they are drawn.
       stop: when a lane stops.
+      restart: when a lane begins anew; None for never.
       events: named predicates of (params, value, gradient) whose first firing is recorded.
       is_noisy: whether gradients are drawn from the landscape's `noisy_value`.
       keeps_best: whether the best iterate is kept beside the last.
@@ -60,15 +64,41 @@ class Descent:
 
     landscape: Landscape
     optimizer_of: Callable[[jax.Array], optax.GradientTransformationExtraArgs]
-    start_of: Callable[[Key, jax.Array, Params | None], Params]
+    num_paired: int | None
+    has_starts: bool
     stop: Stop
+    restart: Restart | None
     events: Mapping[str, Event]
     is_noisy: bool
     keeps_best: bool
 
-    def begin(self, number: jax.Array, key: Key, starts: Params | None) -> Lane:
-        """Returns the lane of start `number`, not yet evaluated."""
-        params = self.start_of(key, number, starts)
+    def start(self, number: jax.Array, attempt: jax.Array, key: Key, starts: Params | None) -> Params:
+        """Returns where descent `number` begins; later attempts begin at new draws of the landscape's law."""
+        if not self.has_starts:
+            return self._draw(number, attempt, key)
+        given = jax.tree.map(lambda leaf: leaf[self._stream(number)], starts)
+        if self.restart is None:
+            return given
+        return jax.tree.map(
+            lambda first, later: jnp.where(attempt == 0, first, later), given, self._draw(number, attempt, key)
+        )
+
+    def _draw(self, number: jax.Array, attempt: jax.Array, key: Key) -> Params:
+        key_start = jax.random.fold_in(self._lane_key(key, number), _KEY_START)
+        if self.restart is not None:
+            key_start = jax.random.fold_in(key_start, attempt)
+        return self.landscape.sample(key_start)
+
+    def _lane_key(self, key: Key, number: jax.Array) -> Key:
+        """Returns the key of one descent: all its draws are folded from it, by purpose and then by step."""
+        return jax.random.fold_in(key, self._stream(number))
+
+    def _stream(self, number: jax.Array) -> jax.Array:
+        return number if self.num_paired is None else number % jnp.asarray(self.num_paired, number.dtype)
+
+    def begin(self, number: jax.Array, attempt: jax.Array, key: Key, starts: Params | None) -> Lane:
+        """Returns the lane of descent `number`, not yet evaluated."""
+        params = self.start(number, attempt, key, starts)
         value, _ = jax.eval_shape(self.landscape.evaluate, params)
         nan = jnp.full((), jnp.nan, value.dtype)
         infinity = jnp.full((), jnp.inf, value.dtype)
@@ -76,6 +106,7 @@ class Descent:
         state = self.optimizer_of(number).init(params)
         return Lane(
             number=jnp.asarray(number, jnp.int32),
+            attempt=jnp.asarray(attempt, jnp.int32),
             status=jnp.asarray(RUNNING, jnp.int8),
             num_steps=jnp.zeros((), jnp.int32),
             params=params,
@@ -89,14 +120,14 @@ class Descent:
             event_steps={name: jnp.full((), -1, jnp.int32) for name in self.events},
             optimizer=jax.tree.map(
                 lambda leaf: jnp.asarray(leaf, jnp.asarray(leaf).dtype),  # strongly typed, as it comes back
-                rekey_noise(state, jax.random.fold_in(lane_key(key, number), _KEY_STATE)),
+                rekey_noise(state, jax.random.fold_in(self._lane_key(key, number), _KEY_STATE)),
             ),
         )
 
     def tick(self, lane: Lane, tick: jax.Array, key: Key) -> Lane:
         """Returns the lane after one gradient evaluation and, where it goes on, one update."""
         key_step = jax.random.fold_in(
-            jax.random.fold_in(lane_key(key, lane.number), _KEY_STEP), lane.num_steps
+            jax.random.fold_in(self._lane_key(key, lane.number), _KEY_STEP), lane.num_steps
         )
         key_noise, key_update = jax.random.split(key_step)
         evaluate, value_fn = self._functions(key_noise)
@@ -121,6 +152,8 @@ class Descent:
             hvp=lambda vector: jax.jvp(lambda p: evaluate(p)[1], (lane.params,), (vector,))[1],
             tick=tick,
         )
+        if self.restart is not None:
+            update = optax.tree.scale(jnp.asarray(self.restart.step_factor, value.dtype) ** lane.attempt.astype(value.dtype), update)
         step = lambda last, change: last + jnp.where(goes_on, change, jnp.zeros_like(change)).astype(last.dtype)
         return lane._replace(
             status=status,
@@ -171,6 +204,13 @@ class Descent:
         }
         return lane._replace(event_steps=event_steps)
 
+    def again(self, lane: Lane) -> jax.Array:
+        """Returns whether a lane that has stopped is to begin anew."""
+        if self.restart is None:
+            return jnp.zeros((), bool)
+        is_named = jnp.any(lane.status == jnp.asarray([int(status) for status in self.restart.on], jnp.int8))
+        return is_named & (lane.attempt < self.restart.max_restarts) & (lane.num_steps < self.stop.max_steps)
+
     def _status(self, lane: Lane, is_finite: jax.Array) -> jax.Array:
         """Returns the status of a running lane from its newest record; the first reason that holds wins."""
         never = jnp.zeros((), bool)
@@ -192,16 +232,6 @@ class Descent:
 
 # Which stream of a lane's key a draw belongs to.
 _KEY_START, _KEY_STEP, _KEY_STATE = 0, 1, 2
-
-
-def lane_key(key: Key, number: jax.Array) -> Key:
-    """Returns the key of lane `number`: all its draws are folded from it, by purpose and then by step."""
-    return jax.random.fold_in(key, number)
-
-
-def draw_start(landscape: Landscape, key: Key, number: jax.Array) -> Params:
-    """Returns the start of lane `number` under the landscape's law."""
-    return landscape.sample(jax.random.fold_in(lane_key(key, number), _KEY_START))
 
 
 def rekey_noise(state: Any, key: Key) -> Any:

@@ -18,7 +18,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 from jaxgd.base import Key, Params
-from jaxgd.lanes.lane import IDLE, RUNNING, Descent, Lane
+from jaxgd.lanes.lane import IDLE, RESTARTING, RUNNING, Descent, Lane
 from jaxgd.lanes.layout import LANE_AXIS, map_lanes
 
 DEVICES = "devices"
@@ -30,6 +30,7 @@ class Buffer(NamedTuple):
     number: jax.Array  # int32
     status: jax.Array  # int8
     num_steps: jax.Array  # int32
+    num_restarts: jax.Array  # int32
     value: jax.Array
     gradient_norm: jax.Array
     best_value: jax.Array
@@ -102,8 +103,8 @@ class Loop:
     # ------------------------------------------------------------------------------ on one device
 
     def _start_one(self, device: jax.Array, key: Key, starts: Params | None) -> Chunk:
-        lanes = self._map(self.descent.begin, (0, None, None))(
-            jnp.zeros(self.num_lanes, jnp.int32), key, starts
+        lanes = map_lanes(self.descent.begin, self.layout, (-1, -1, None, None))(
+            jnp.zeros(self.num_lanes, jnp.int32), jnp.zeros(self.num_lanes, jnp.int32), key, starts
         )
         lanes = lanes._replace(status=jnp.full(self.num_lanes, IDLE, jnp.int8))
         buffer = jax.tree.map(
@@ -126,7 +127,8 @@ class Loop:
 
         def has_work(carry: tuple[jax.Array, Chunk]) -> jax.Array:
             visit, chunk = carry
-            has_lanes = jnp.any(chunk.lanes.status == RUNNING) | (chunk.next_place < num_places)
+            status = chunk.lanes.status
+            has_lanes = jnp.any((status == RUNNING) | (status == RESTARTING)) | (chunk.next_place < num_places)
             return (visit < num_visits) & (chunk.num_ends <= self.capacity - self.num_lanes) & has_lanes
 
         def body(carry: tuple[jax.Array, Chunk]) -> tuple[jax.Array, Chunk]:
@@ -145,15 +147,15 @@ class Loop:
         is_refilled = is_idle & (place < num_places)
         number = jnp.asarray(len(self.devices), jnp.int32) * place + device
         lanes = jax.lax.cond(
-            jnp.any(is_refilled),
-            lambda lanes: self._map(self._refill, (0, 0, 0, None, None))(
+            jnp.any(is_refilled | (chunk.lanes.status == RESTARTING)),
+            lambda lanes: map_lanes(self._refill, self.layout, (-1, -1, -1, None, None))(
                 lanes, is_refilled, number, key, starts
             ),
             lambda lanes: lanes,
             chunk.lanes,
         )
         # tick
-        tick_lanes = self._map(self.descent.tick, (0, None, None))
+        tick_lanes = map_lanes(self.descent.tick, self.layout, (-1, None, None))
         lanes = jax.lax.fori_loop(
             jnp.zeros((), jnp.int32),
             jnp.asarray(self.ticks_per_visit, jnp.int32),
@@ -161,7 +163,8 @@ class Loop:
             lanes,
         )
         # write out
-        is_done = lanes.status >= 0
+        is_again = (lanes.status >= 0) & map_lanes(self.descent.again, self.layout, (-1,))(lanes)
+        is_done = (lanes.status >= 0) & ~is_again
         rank = chunk.num_ends + jnp.cumsum(is_done, dtype=jnp.int32) - 1
         row = jnp.where(is_done, rank, jnp.asarray(self.capacity, jnp.int32))
         buffer = jax.lax.cond(
@@ -172,8 +175,11 @@ class Loop:
             lambda buffer: buffer,
             chunk.buffer,
         )
+        idle, restarting = jnp.asarray(IDLE, jnp.int8), jnp.asarray(RESTARTING, jnp.int8)
         return Chunk(
-            lanes=lanes._replace(status=jnp.where(is_done, jnp.asarray(IDLE, jnp.int8), lanes.status)),
+            lanes=lanes._replace(
+                status=jnp.select([is_done, is_again], [idle, restarting], lanes.status),
+            ),
             next_place=chunk.next_place + jnp.sum(is_refilled, dtype=jnp.int32),
             tick=chunk.tick + jnp.asarray(self.ticks_per_visit, jnp.int32),
             buffer=buffer,
@@ -183,8 +189,19 @@ class Loop:
     def _refill(
         self, lane: Lane, is_refilled: jax.Array, number: jax.Array, key: Key, starts: Params | None
     ) -> Lane:
-        fresh = self.descent.begin(number, key, starts)
-        return jax.tree.map(lambda new, old: jnp.where(is_refilled, new, old), fresh, lane)
+        """Returns the lane of descent `number` where it is refilled, of its next attempt where it restarts."""
+        if self.descent.restart is None:
+            fresh, is_fresh = self.descent.begin(number, jnp.zeros_like(number), key, starts), is_refilled
+        else:
+            is_again = lane.status == RESTARTING
+            fresh = self.descent.begin(
+                jnp.where(is_again, lane.number, number), jnp.where(is_again, lane.attempt + 1, 0), key, starts
+            )
+            keep = lambda old, new: jax.tree.map(lambda a, b: jnp.where(is_again, a, b), old, new)
+            records = ("num_steps", "best_value", "best", "event_steps")  # they go on over all attempts
+            fresh = fresh._replace(**{name: keep(getattr(lane, name), getattr(fresh, name)) for name in records})
+            is_fresh = is_refilled | is_again
+        return jax.tree.map(lambda new, old: jnp.where(is_fresh, new, old), fresh, lane)
 
     def _ends_of(self, lanes: Lane) -> Buffer:
         """Returns the records of all places, the lane axis first."""
@@ -195,6 +212,7 @@ class Loop:
             number=lanes.number,
             status=lanes.status,
             num_steps=lanes.num_steps,
+            num_restarts=lanes.attempt,
             value=lanes.value,
             gradient_norm=lanes.gradient_norm,
             best_value=lanes.best_value,
@@ -202,10 +220,6 @@ class Loop:
             last=lanes_first(lanes.last) if self.keeps_params else None,
             best=lanes_first(lanes.best),
         )
-
-    def _map(self, fn: Any, in_axes: tuple[int | None, ...]) -> Any:
-        axis = LANE_AXIS[self.layout]
-        return map_lanes(fn, self.layout, in_axes=tuple(None if a is None else axis for a in in_axes))
 
     # ---------------------------------------------------------------------------- over the devices
 

@@ -13,7 +13,6 @@ import pytest
 
 import jaxgd
 from jaxgd import Landscape, Status, Stop
-from jaxgd.lanes.lane import draw_start
 
 WELL = Landscape(
     value=lambda x: jnp.sum((x**2 - 1) ** 2), sample=lambda key: jax.random.normal(key, (3,)), name="well"
@@ -43,10 +42,10 @@ def by_hand(landscape, optimizer, params, stop):
 def test_every_descent_is_the_one_done_by_hand(key, layout):
     stop = Stop(gradient_norm=1e-6, max_steps=60)
     optimizer = optax.sgd(0.02, momentum=0.5)
+    starts = jaxgd.descend(WELL, optimizer, 7, key=key, stop=Stop(max_steps=0)).params
     ends = jaxgd.descend(WELL, optimizer, 7, key=key, stop=stop, num_lanes=3, layout=layout)
     for number in range(7):
-        start = draw_start(WELL, key, jnp.asarray(number))
-        params, value, num_steps, status = by_hand(WELL, optimizer, start, stop)
+        params, value, num_steps, status = by_hand(WELL, optimizer, starts[number], stop)
         np.testing.assert_allclose(ends.params[number], params, rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose(ends.value[number], value, rtol=1e-9, atol=1e-15)
         assert (ends.num_steps[number], ends.status[number]) == (num_steps, status)
@@ -195,6 +194,22 @@ def test_runs_outside_the_main_thread(key):
     thread.start()
     thread.join()
     assert found == [4]
+
+
+def test_a_restart_begins_anew_with_a_changed_step(key):
+    cliff = Landscape(value=lambda x: x**2, sample=lambda k: 1 + jax.random.uniform(k, ()))
+    run = lambda **policy: jaxgd.descend(
+        cliff, optax.sgd(2.1), 20, key=key, stop=Stop(max_steps=5000),
+        restart=jaxgd.Restart(on=(Status.DIVERGED,), **policy),
+    )  # fmt: skip
+    good = run(step_factor=0.4)  # 2.1 and 0.84 of x^2 / 2's: the first diverges, the second converges
+    assert good.status_counts() == {"converged": 20}
+    np.testing.assert_array_equal(good.num_restarts, 1)
+    bad = run(step_factor=1.0, max_restarts=2)
+    assert bad.status_counts() == {"diverged": 20}
+    np.testing.assert_array_equal(bad.num_restarts, 2)
+    assert np.all(bad.num_steps > good.num_steps)
+    assert bad.cost.ticks > 20 * 3 * 100
 
 
 def test_stream_yields_every_end_once(key):
