@@ -100,7 +100,7 @@ def survey(name: str, params: dict[str, str], **options: Any) -> None:
             stop=stop,
             num_devices=num_devices,
             num_lanes=options["lanes"],
-            layout=options["layout"] or "lanes_first",
+            layout=options["layout"],
             is_noisy=options["noisy"],
             on_part=directory.write_part if directory else None,
             progress=show,

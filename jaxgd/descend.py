@@ -19,15 +19,18 @@ import optax
 
 from jaxgd.base import Cost, Ends, InputTypeError, InputValueError, Key, Landscape, Params, Restart, Stop
 from jaxgd.lanes.checks import check_count, check_descent, check_key, check_starts
-from jaxgd.lanes.lane import Descent, Event
+from jaxgd.lanes.lane import IDLE, Descent, Event
+from jaxgd.lanes.layout import LANE_AXIS
 from jaxgd.lanes.loop import Buffer, Loop
+from jaxgd.lanes.tune import Choice, Shape, guess, measure, shape_of
 
 Progress = Callable[[int, int, int], None]
 
 _CHUNK_SECONDS = 0.3  # how long the host lets the devices run before it looks
 _MAX_VISITS = 2**20
-_TICKS_PER_VISIT = 8
-"""Ticks between refills: a finished lane waits half of them on average, and a refill costs about one tick."""
+_FIRST_NUM_TICKS, _MAX_NUM_TICKS = 8, 64  # of one visit
+_SECONDS_BEFORE_MEASURING = 3.0
+_SHARE_FOR_MEASURING = 0.1  # of the time that is left, which measuring layouts may take
 
 
 def descend(
@@ -42,7 +45,7 @@ def descend(
     events: Mapping[str, Event] | None = None,
     is_noisy: bool = False,
     keep: Collection[str] = ("params", "best_params"),
-    layout: str = "lanes_first",
+    layout: str | None = None,
     num_lanes: int | None = None,
     num_devices: int = 1,
     progress: Progress | None = None,
@@ -63,8 +66,9 @@ def descend(
       is_noisy: descend random draws of the landscape's `noisy_value`; values, norms and the stop rule are then
         those of the draws.
       keep: which iterates to keep for every end: "params" (the last finite one), "best_params", both or none.
-      layout: "lanes_first" or "lanes_last": how lanes lie in memory; it changes speed, not meaning.
-      num_lanes: lanes that step together on each device.
+      layout: "lanes_first" or "lanes_last": how lanes lie in memory; it changes speed, not meaning. If None it is
+        guessed from the function, and measured when the run is long.
+      num_lanes: lanes that step together on each device; if None chosen like the layout.
       num_devices: how many of `jax.devices()` share the work.
       progress: called as progress(descents done, descents asked for, ticks so far) between chunks.
 
@@ -102,7 +106,7 @@ def stream(
     events: Mapping[str, Event] | None = None,
     is_noisy: bool = False,
     keep: Collection[str] = ("params", "best_params"),
-    layout: str = "lanes_first",
+    layout: str | None = None,
     num_lanes: int | None = None,
     num_devices: int = 1,
     progress: Progress | None = None,
@@ -143,7 +147,7 @@ def launch(
     key: Key,
     starts: Params | None,
     keep: Collection[str],
-    layout: str,
+    layout: str | None,
     num_lanes: int | None,
     num_devices: int,
     progress: Progress | None,
@@ -154,76 +158,153 @@ def launch(
             raise InputValueError(f'`keep` may hold "params" and "best_params", got {name!r}.')
     starts = None if starts is None else jax.tree.map(jnp.asarray, starts)
     key = check_key(key)
-    num_devices = check_count("num_devices", num_devices, high=len(jax.devices()) + 1)
-    num_lanes = check_count("num_lanes", 64 if num_lanes is None else num_lanes)
+    if layout is not None and layout not in LANE_AXIS:
+        raise InputValueError(f"`layout` must be one of {', '.join(LANE_AXIS)}, got {layout!r}.")
+    if num_lanes is not None:
+        num_lanes = min(check_count("num_lanes", num_lanes), num_descents)
+    num_devices = min(check_count("num_devices", num_devices, high=len(jax.devices()) + 1), num_descents)
     check_descent(descent, key, starts, num_descents)
-    loop = _loop(
-        descent,
-        layout,
-        min(num_lanes, -(-num_descents // num_devices)),
-        "params" in keep,
-        tuple(jax.devices()[:num_devices]),
+    devices = tuple(jax.devices()[:num_devices])
+    shape = shape_of(descent, key, starts, devices[0])
+    first = guess(shape, num_descents, num_devices)
+    run = _Run(
+        build=lambda choice: _loop(descent, *choice, "params" in keep, devices),
+        choice=Choice(layout or first.layout, num_lanes or first.num_lanes),
+        shape=shape if layout is None and num_lanes is None else None,
+        key=key,
+        starts=starts,
+        num_descents=num_descents,
     )
-    return _run(loop, key, starts, num_descents, progress)
+    return run.parts(progress)
 
 
-def _run(
-    loop: Loop, key: Key, starts: Params | None, num_starts: int, progress: Progress | None
-) -> Iterator[Ends]:
-    began = time.perf_counter()
-    chunk = loop.advance(loop.start(key, starts), key, starts, num_starts, 0)  # compiles, does nothing
-    jax.block_until_ready(chunk.tick)
-    seconds_compile = time.perf_counter() - began
-    began = time.perf_counter()
-    num_done = ticks = lane_ticks = 0
-    num_visits = 1
-    with _ctrl_c() as is_interrupted:
-        while True:
-            before = time.perf_counter()
-            tick = np.asarray(chunk.tick)
-            chunk = loop.advance(chunk, key, starts, num_starts, num_visits)
-            lane_ticks += int(np.sum(np.asarray(chunk.tick) - tick)) * loop.num_lanes
-            chunk, buffers = loop.take(chunk)
-            for buffer in buffers:
-                num_done += len(buffer.number)
-                ticks += int(np.sum(buffer.num_steps, dtype=np.int64)) + len(buffer.number)
-            cost = Cost(
-                ticks=ticks,
-                lane_ticks=lane_ticks,
-                seconds_compile=seconds_compile,
-                seconds_run=time.perf_counter() - began,
-                layout=loop.layout,
-                num_lanes=loop.num_lanes,
-                num_devices=len(loop.devices),
-            )
-            is_last = num_done >= num_starts or is_interrupted()
-            if buffers or is_last:
-                yield _ends(buffers, loop, num_starts, cost, chunk.buffer)
-            if progress is not None:
-                progress(num_done, num_starts, ticks)
-            if is_last:
-                return
-            seconds = time.perf_counter() - before
-            num_visits = int(np.clip(num_visits * _CHUNK_SECONDS / max(seconds, 1e-6), 1, min(4 * num_visits, _MAX_VISITS)))
+class _Run:
+    """One run: drives the compiled loop chunk by chunk, and keeps the account."""
+
+    def __init__(
+        self,
+        *,
+        build: Callable[[Choice], Loop],
+        choice: Choice,
+        shape: Shape | None,
+        key: Key,
+        starts: Params | None,
+        num_descents: int,
+    ) -> None:
+        self.build, self.choice, self.shape = build, choice, shape  # no shape: the choice is not to be changed
+        self.key, self.starts, self.num_descents = key, starts, num_descents
+        self.num_done = self.ticks = self.lane_ticks = 0
+        self.seconds_compile = self.seconds_run = 0.0
+        self.num_visits, self.num_ticks = 1, _FIRST_NUM_TICKS
+        self._load(build(choice))
+
+    def parts(self, progress: Progress | None) -> Iterator[Ends]:
+        """Yields the ends as they come, until all are done or Ctrl-C."""
+        with _ctrl_c() as is_interrupted:
+            while True:
+                buffers = self._advance(self.num_descents)
+                is_last = self.num_done >= self.num_descents or is_interrupted()
+                if buffers or is_last:
+                    yield self._ends(buffers)
+                if progress is not None:
+                    progress(self.num_done, self.num_descents, self.ticks)
+                if is_last:
+                    return
+                if self._is_worth_measuring():
+                    yield from self._measure()
+
+    def _load(self, loop: Loop) -> None:
+        """Compiles a loop and begins it where the run stands."""
+        began = time.perf_counter()
+        self.loop, self.chunk = loop, loop.start(self.key, self.starts)
+        self.chunk = loop.advance(self.chunk, self.key, self.starts, 0, 0, 0)
+        jax.block_until_ready(self.chunk.tick)
+        self.seconds_compile += time.perf_counter() - began
+
+    def _advance(self, num_descents: int) -> list[Buffer]:
+        """Runs one chunk, with places refilled up to `num_descents`, and returns the ends that came of it."""
+        began, tick = time.perf_counter(), np.asarray(self.chunk.tick)
+        self.chunk = self.loop.advance(
+            self.chunk, self.key, self.starts, num_descents, self.num_visits, self.num_ticks
+        )
+        self.lane_ticks += int(np.sum(np.asarray(self.chunk.tick) - tick)) * self.loop.num_lanes
+        self.chunk, buffers = self.loop.take(self.chunk)
+        self.num_done += sum(len(buffer.counts) for buffer in buffers)
+        self.ticks += sum(_num_ticks(buffer) for buffer in buffers)
+        seconds = time.perf_counter() - began
+        self.seconds_run += seconds
+        longest = min(4 * self.num_visits, _MAX_VISITS)
+        self.num_visits = int(np.clip(self.num_visits * _CHUNK_SECONDS / max(seconds, 1e-6), 1, longest))
+        if self.num_done >= self.loop.num_lanes:
+            # A finished lane waits half the ticks of a visit, and a visit costs a few ticks itself; the sum of both
+            # is least at a multiple of the square root of a descent's length.
+            length = np.sqrt(self.ticks / self.num_done)
+            self.num_ticks = int(np.clip(length, _FIRST_NUM_TICKS // 2, _MAX_NUM_TICKS))
+        return buffers
+
+    def _is_worth_measuring(self) -> bool:
+        """Returns whether the rest of the run is long against what measuring would cost."""
+        if self.shape is None or self.seconds_run < _SECONDS_BEFORE_MEASURING or not self.num_done:
+            return False
+        seconds_left = self.seconds_run * (self.num_descents - self.num_done) / self.num_done
+        return seconds_left * _SHARE_FOR_MEASURING > 4 * (self.seconds_compile + 0.2)
+
+    def _measure(self) -> Iterator[Ends]:
+        """Measures other choices; if one is faster, lets the lanes that run come to their end and goes on with it."""
+        assert self.shape is not None
+        began = time.perf_counter()
+        best = measure(self.shape, self.choice, self.build, self.key, self.starts, self.num_descents)
+        self.seconds_compile += time.perf_counter() - began
+        self.shape = None
+        if best == self.choice:
+            return
+        while bool(jnp.any(self.chunk.lanes.status != IDLE)):
+            buffers = self._advance(0)
+            if buffers:
+                yield self._ends(buffers)
+        next_place = self.chunk.next_place
+        self._load(self.build(best))
+        self.chunk, self.choice = self.chunk._replace(next_place=next_place), best
+        self.num_visits = 1
+
+    def _ends(self, buffers: list[Buffer]) -> Ends:
+        cost = Cost(
+            ticks=self.ticks,
+            lane_ticks=self.lane_ticks,
+            seconds_compile=self.seconds_compile,
+            seconds_run=self.seconds_run,
+            layout=self.loop.layout,
+            num_lanes=self.loop.num_lanes,
+            num_devices=len(self.loop.devices),
+        )
+        return _ends(buffers, self.loop, self.num_descents, cost, self.chunk.buffer)
+
+
+def _num_ticks(buffer: Buffer) -> int:
+    """Returns the gradient evaluations behind some ends: one for each update, one for each start."""
+    _, _, num_steps, num_restarts = buffer.counts[:, :4].T
+    return int(num_steps.sum(dtype=np.int64) + num_restarts.sum(dtype=np.int64)) + len(buffer.counts)
 
 
 def _ends(buffers: list[Buffer], loop: Loop, num_starts: int, cost: Cost, like: Buffer) -> Ends:
     if not buffers:
         buffers = [jax.device_get(jax.tree.map(lambda leaf: leaf[0, :0], like))]
     whole = jax.tree.map(lambda *leaves: np.concatenate(leaves), *buffers)
-    order = np.argsort(whole.number, kind="stable")
+    order = np.argsort(whole.counts[:, 0], kind="stable")
     whole = jax.tree.map(lambda leaf: leaf[order], whole)
+    number, status, num_steps, num_restarts, *event_steps = whole.counts.T
+    value, gradient_norm, best_value = whole.scalars.T
     return Ends(
-        start_number=whole.number.astype(np.int64),
+        start_number=number.astype(np.int64),
         params=whole.last,
-        value=whole.value,
-        gradient_norm=whole.gradient_norm,
-        status=whole.status,
-        num_steps=whole.num_steps,
-        num_restarts=whole.num_restarts,
-        best_value=whole.best_value,
+        value=value,
+        gradient_norm=gradient_norm,
+        status=status.astype(np.int8),
+        num_steps=num_steps,
+        num_restarts=num_restarts,
+        best_value=best_value,
         best_params=whole.best,
-        event_steps=whole.event_steps,
+        event_steps=dict(zip(loop.descent.events, event_steps, strict=True)),
         num_starts=num_starts,
         cost=cost,
     )
@@ -281,7 +362,6 @@ def _loop(
         descent=descent,
         layout=layout,
         num_lanes=num_lanes,
-        ticks_per_visit=_TICKS_PER_VISIT,
         keeps_params=keeps_params,
         devices=devices,
     )

@@ -49,7 +49,7 @@ def sweep(
     key: Key,
     starts: Params | None = None,
     stop: Stop | None = None,
-    layout: str = "lanes_first",
+    layout: str | None = None,
     num_lanes: int | None = None,
     num_devices: int = 1,
     progress: Progress | None = None,

@@ -25,16 +25,10 @@ DEVICES = "devices"
 
 
 class Buffer(NamedTuple):
-    """Ends on their way out; every array has a leading axis of the buffer's capacity, whatever the layout."""
+    """Ends on their way out, the lane axis first whatever the layout; few arrays, since each one is a scatter."""
 
-    number: jax.Array  # int32
-    status: jax.Array  # int8
-    num_steps: jax.Array  # int32
-    num_restarts: jax.Array  # int32
-    value: jax.Array
-    gradient_norm: jax.Array
-    best_value: jax.Array
-    event_steps: Any  # dict of int32
+    counts: jax.Array  # (capacity, 4 + num_events) int32: number, status, num_steps, num_restarts, event steps
+    scalars: jax.Array  # (capacity, 3): value, gradient_norm, best_value
     last: Params | None
     best: Params | None
 
@@ -57,7 +51,6 @@ class Loop:
       descent: what every lane does.
       layout: "lanes_first" or "lanes_last".
       num_lanes: lanes on each device.
-      ticks_per_visit: ticks between two refills.
       keeps_params: whether iterates leave with the ends.
       devices: the devices that share the work.
     """
@@ -65,7 +58,6 @@ class Loop:
     descent: Descent
     layout: str
     num_lanes: int
-    ticks_per_visit: int
     keeps_params: bool
     devices: tuple[jax.Device, ...]
 
@@ -84,11 +76,14 @@ class Loop:
         return self._start(key, starts)  # type: ignore[attr-defined]
 
     def advance(
-        self, chunk: Chunk, key: Key, starts: Params | None, num_starts: Any, num_visits: Any
+        self, chunk: Chunk, key: Key, starts: Params | None, num_starts: int, num_visits: int, num_ticks: int
     ) -> Chunk:
-        """Returns the state after at most `num_visits` visits; less if all is done or the buffer is full."""
-        whole = lambda count: jnp.asarray(count, jnp.int32)
-        return self._advance(chunk, key, starts, whole(num_starts), whole(num_visits))  # type: ignore[attr-defined]
+        """Returns the state after at most `num_visits` visits of `num_ticks` ticks each.
+
+        It is less if all `num_starts` are done or the buffer is full.
+        """
+        counts = (jnp.asarray(count, jnp.int32) for count in (num_starts, num_visits, num_ticks))
+        return self._advance(chunk, key, starts, *counts)  # type: ignore[attr-defined]
 
     def take(self, chunk: Chunk) -> tuple[Chunk, list[Buffer]]:
         """Returns the state with the buffer emptied, and the ends that were in it, a buffer for each device."""
@@ -121,6 +116,7 @@ class Loop:
         starts: Params | None,
         num_starts: jax.Array,
         num_visits: jax.Array,
+        num_ticks: jax.Array,
     ) -> Chunk:
         num_devices = jnp.asarray(len(self.devices), jnp.int32)
         num_places = (num_starts - device + num_devices - 1) // num_devices
@@ -133,12 +129,18 @@ class Loop:
 
         def body(carry: tuple[jax.Array, Chunk]) -> tuple[jax.Array, Chunk]:
             visit, chunk = carry
-            return visit + 1, self._visit(chunk, device, num_places, key, starts)
+            return visit + 1, self._visit(chunk, device, num_places, num_ticks, key, starts)
 
         return jax.lax.while_loop(has_work, body, (jnp.zeros((), jnp.int32), chunk))[1]
 
     def _visit(
-        self, chunk: Chunk, device: jax.Array, num_places: jax.Array, key: Key, starts: Params | None
+        self,
+        chunk: Chunk,
+        device: jax.Array,
+        num_places: jax.Array,
+        num_ticks: jax.Array,
+        key: Key,
+        starts: Params | None,
     ) -> Chunk:
         """Refills idle places, ticks, writes out what ended."""
         # refill
@@ -158,7 +160,7 @@ class Loop:
         tick_lanes = map_lanes(self.descent.tick, self.layout, (-1, None, None))
         lanes = jax.lax.fori_loop(
             jnp.zeros((), jnp.int32),
-            jnp.asarray(self.ticks_per_visit, jnp.int32),
+            num_ticks,
             lambda k, lanes: tick_lanes(lanes, chunk.tick + k, key),
             lanes,
         )
@@ -181,7 +183,7 @@ class Loop:
                 status=jnp.select([is_done, is_again], [idle, restarting], lanes.status),
             ),
             next_place=chunk.next_place + jnp.sum(is_refilled, dtype=jnp.int32),
-            tick=chunk.tick + jnp.asarray(self.ticks_per_visit, jnp.int32),
+            tick=chunk.tick + num_ticks,
             buffer=buffer,
             num_ends=chunk.num_ends + jnp.sum(is_done, dtype=jnp.int32),
         )
@@ -204,19 +206,14 @@ class Loop:
         return jax.tree.map(lambda new, old: jnp.where(is_fresh, new, old), fresh, lane)
 
     def _ends_of(self, lanes: Lane) -> Buffer:
-        """Returns the records of all places, the lane axis first."""
+        """Returns the records of all places."""
         lanes_first = lambda tree: jax.tree.map(
             lambda leaf: jnp.moveaxis(leaf, LANE_AXIS[self.layout], 0), tree
         )
+        counts = (lanes.number, lanes.status, lanes.num_steps, lanes.attempt, *lanes.event_steps.values())
         return Buffer(
-            number=lanes.number,
-            status=lanes.status,
-            num_steps=lanes.num_steps,
-            num_restarts=lanes.attempt,
-            value=lanes.value,
-            gradient_norm=lanes.gradient_norm,
-            best_value=lanes.best_value,
-            event_steps=lanes.event_steps,
+            counts=jnp.stack([count.astype(jnp.int32) for count in counts], axis=1),
+            scalars=jnp.stack([lanes.value, lanes.gradient_norm, lanes.best_value], axis=1),
             last=lanes_first(lanes.last) if self.keeps_params else None,
             best=lanes_first(lanes.best),
         )

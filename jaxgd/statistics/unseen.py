@@ -80,7 +80,7 @@ def unseen_mass(hits: Any, confidence: float = 0.95) -> Unseen:
         mass=float(f[1] / n),
         mass_low=float(max(middle - half, 0.0)),
         mass_high=float(min(middle + half, 1.0)),
-        num_low=unseen_number(hits, confidence).estimate,
+        num_low=unseen_number(hits, confidence).low,
         num_singletons=int(f[1]),
         num_doubletons=int(f[2]),
     )

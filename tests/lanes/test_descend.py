@@ -1,5 +1,6 @@
 """Claims of the lanes engine, seen through `descend`."""
 
+import importlib
 import os
 import signal
 import threading
@@ -13,6 +14,8 @@ import pytest
 
 import jaxgd
 from jaxgd import Landscape, Status, Stop
+from jaxgd.lanes.loop import Loop
+from jaxgd.lanes.tune import Choice, guess, measure, shape_of
 
 WELL = Landscape(
     value=lambda x: jnp.sum((x**2 - 1) ** 2), sample=lambda key: jax.random.normal(key, (3,)), name="well"
@@ -209,7 +212,44 @@ def test_a_restart_begins_anew_with_a_changed_step(key):
     assert bad.status_counts() == {"diverged": 20}
     np.testing.assert_array_equal(bad.num_restarts, 2)
     assert np.all(bad.num_steps > good.num_steps)
-    assert bad.cost.ticks > 20 * 3 * 100
+    assert bad.cost.ticks == bad.num_steps.sum() + 20 * 3
+
+
+def test_a_long_run_measures_and_changes_its_layout_without_losing_a_descent(key, monkeypatch):
+    module = importlib.import_module("jaxgd.descend")
+    other = Choice("lanes_first", 8)
+    monkeypatch.setattr(module, "_SECONDS_BEFORE_MEASURING", 0.0)
+    monkeypatch.setattr(module, "_SHARE_FOR_MEASURING", float("inf"))
+    monkeypatch.setattr(module, "_CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr(module, "measure", lambda *args: other)
+    ends = jaxgd.descend(WELL, optax.sgd(0.02), 3000, key=key)
+    assert (ends.cost.layout, ends.cost.num_lanes) == other
+    np.testing.assert_array_equal(ends.start_number, np.arange(3000))
+    monkeypatch.undo()
+    plain = jaxgd.descend(WELL, optax.sgd(0.02), 3000, key=key)
+    np.testing.assert_array_equal(ends.num_steps, plain.num_steps)
+    np.testing.assert_allclose(ends.params, plain.params, rtol=1e-9)
+
+
+def test_measuring_finds_and_remembers_one_of_its_candidates(key):
+    landscape = Landscape(value=lambda x: jnp.sum(jnp.cos(x) ** 4), sample=WELL.sample)
+    descent = importlib.import_module("jaxgd.descend")._descent(
+        landscape, optax.sgd(0.02), False, Stop(), None, (), False, False
+    )
+    shape = shape_of(descent, key, None, jax.devices()[0])
+    build = lambda choice: Loop(descent=descent, layout=choice.layout, num_lanes=choice.num_lanes, keeps_params=False, devices=(jax.devices()[0],))
+    best = measure(shape, Choice("lanes_last", 16), build, key, None, 1000)
+    assert best.num_lanes in (16, 64)
+    assert guess(shape, 10**6, 1) == best
+
+
+def test_matrix_products_are_laid_out_lanes_first_and_many_body_sums_last():
+    for landscape, layout in ((jaxgd.landscapes.spherical_p_spin(dim=40), "lanes_first"), (WELL, "lanes_last")):
+        descent = importlib.import_module("jaxgd.descend")._descent(
+            landscape, optax.sgd(0.02), False, Stop(), None, (), False, False
+        )
+        shape = shape_of(descent, jax.random.key(0), None, jax.devices()[0])
+        assert guess(shape, 10**6, 1).layout == layout
 
 
 def test_stream_yields_every_end_once(key):

@@ -1,0 +1,141 @@
+"""Which layout and how many lanes: guessed from the function before a run, measured on it during a long one.
+
+Neither layout wins everywhere, and the number of lanes changes a rate by two to five times. The guess costs nothing:
+it reads the traced function. Lanes last suits element by element work, where the compiler vectorises across lanes;
+lanes first suits large matrix products, which have their own kernels. The lanes that fit are those whose largest
+intermediate array stays in the second-level cache. A run that has gone on for a while and has long to go measures the
+guess against its neighbours on the real function, and keeps what is fastest, for this process and this function.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr
+
+from jaxgd.base import Key, Params
+from jaxgd.lanes.lane import Descent
+from jaxgd.lanes.layout import LANE_AXIS
+from jaxgd.lanes.loop import Loop
+
+MIN_LANES, MAX_LANES = 8, 512
+_CACHE_BYTES = 2**19  # that the largest intermediate of all lanes may fill
+_LARGE_PRODUCT = 2**14  # multiplications from which a matrix product is faster as a product of its own
+_PROBE_SECONDS = 0.1
+
+
+class Choice(NamedTuple):
+    """How lanes are laid out.
+
+    Attributes:
+      layout: "lanes_first" or "lanes_last".
+      num_lanes: lanes on each device.
+    """
+
+    layout: str
+    num_lanes: int
+
+
+class Shape(NamedTuple):
+    """What the guess is made from; also the name under which a measured choice is remembered.
+
+    Attributes:
+      text: the traced function and the kind of device.
+      largest: bytes of the largest array of one lane.
+      is_product: whether large matrix products are a good part of the work.
+    """
+
+    text: str
+    largest: int
+    is_product: bool
+
+
+_measured: dict[str, Choice] = {}
+
+
+def shape_of(descent: Descent, key: Key, starts: Params | None, device: jax.Device) -> Shape:
+    """Returns the shape of one lane's value and gradient."""
+    number = jax.ShapeDtypeStruct((), jnp.int32)
+    params = jax.eval_shape(descent.start, number, number, key, starts)
+    traced = jax.make_jaxpr(descent.landscape.evaluate)(params)
+    products = elements = largest = 0
+    for equation in _equations(traced.jaxpr):
+        sizes = [math.prod(out.aval.shape) for out in equation.outvars if hasattr(out.aval, "shape")]
+        size = max(sizes, default=0)
+        largest = max(largest, size)
+        if equation.primitive.name == "dot_general":
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            cost = size * math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
+            products += cost if cost >= _LARGE_PRODUCT else 0
+        elements += size
+    bytes_each = max(leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
+    return Shape(f"{device.device_kind} {traced}", largest * bytes_each, 4 * products > elements)
+
+
+def guess(shape: Shape, num_descents: int, num_devices: int) -> Choice:
+    """Returns what was measured for this shape in this process, else the choice that usually does well."""
+    if shape.text in _measured:
+        choice = _measured[shape.text]
+    else:
+        fitting = _CACHE_BYTES // max(shape.largest, 1)
+        choice = Choice("lanes_first" if shape.is_product else "lanes_last", _power_of_two(fitting))
+    # every lane should have several descents, or places stand idle at the end
+    enough = max(MIN_LANES, num_descents // (4 * num_devices))
+    return Choice(choice.layout, min(choice.num_lanes, enough, -(-num_descents // num_devices)))
+
+
+def measure(
+    shape: Shape, current: Choice, build: Callable[[Choice], Loop], key: Key, starts: Params | None, num_descents: int
+) -> Choice:
+    """Returns the fastest of the current choice, the other layout, and four times more or fewer lanes.
+
+    The lanes that are timed are thrown away. What it finds is remembered for the shape.
+    """
+    rate = lambda choice: _rate(build(choice), key, starts, num_descents)
+    rates = {current: rate(current)}
+    (other,) = (layout for layout in LANE_AXIS if layout != current.layout)
+    rates[Choice(other, current.num_lanes)] = rate(Choice(other, current.num_lanes))
+    best = max(rates, key=lambda choice: rates[choice])
+    for factor in (4, 1 / 4):
+        lanes = int(best.num_lanes * factor)
+        if MIN_LANES <= lanes <= 4 * MAX_LANES and lanes <= num_descents // 4:
+            rates[Choice(best.layout, lanes)] = rate(Choice(best.layout, lanes))
+    best = max(rates, key=lambda choice: rates[choice])
+    _measured[shape.text] = best
+    return best
+
+
+def _rate(loop: Loop, key: Key, starts: Params | None, num_descents: int) -> float:
+    """Returns lane-ticks per second on each device, the best of three after the first."""
+    chunk = loop.advance(loop.start(key, starts), key, starts, num_descents, 1, 1)
+    best, num_visits = 0.0, 1
+    for _ in range(4):
+        tick, began = int(np.max(np.asarray(chunk.tick))), time.perf_counter()
+        chunk = loop.advance(chunk, key, starts, num_descents, num_visits, 8)
+        done = int(np.max(np.asarray(chunk.tick))) - tick
+        seconds = time.perf_counter() - began
+        chunk = chunk._replace(num_ends=jnp.zeros_like(chunk.num_ends))
+        if done:
+            best = max(best, done * loop.num_lanes / seconds)
+        num_visits = int(np.clip(num_visits * _PROBE_SECONDS / 3 / seconds, 1, 1000))
+    return best
+
+
+def _power_of_two(count: int) -> int:
+    return 2 ** int(np.clip(math.log2(max(count, 1)), math.log2(MIN_LANES), math.log2(MAX_LANES)))
+
+
+def _equations(jaxpr: Jaxpr) -> Iterator[Any]:
+    """Yields the equations of a program and of the programs within it."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for value in equation.params.values():
+            for inner in value if isinstance(value, (tuple, list)) else (value,):
+                if isinstance(inner, ClosedJaxpr):
+                    yield from _equations(inner.jaxpr)
+                elif isinstance(inner, Jaxpr):
+                    yield from _equations(inner)
