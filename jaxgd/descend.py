@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,7 +22,7 @@ from jaxgd.base import Cost, Ends, InputTypeError, InputValueError, Key, Landsca
 from jaxgd.lanes.checks import check_count, check_descent, check_key, check_starts
 from jaxgd.lanes.lane import IDLE, Descent, Event
 from jaxgd.lanes.layout import LANE_AXIS
-from jaxgd.lanes.loop import Buffer, Loop
+from jaxgd.lanes.loop import Buffer, Chunk, Loop, Programs, Share, take
 from jaxgd.lanes.tune import Choice, Shape, guess, measure, shape_of
 
 Progress = Callable[[int, int, int], None]
@@ -164,22 +165,78 @@ def launch(
         num_lanes = min(check_count("num_lanes", num_lanes), num_descents)
     num_devices = min(check_count("num_devices", num_devices, high=len(jax.devices()) + 1), num_descents)
     check_descent(descent, key, starts, num_descents)
-    devices = tuple(jax.devices()[:num_devices])
-    shape = shape_of(descent, key, starts, devices[0])
+    shape = shape_of(descent, key, starts, jax.devices()[0])
     first = guess(shape, num_descents, num_devices)
     run = _Run(
-        build=lambda choice: _loop(descent, *choice, "params" in keep, devices),
+        build=lambda choice: _loop(descent, *choice, "params" in keep),
         choice=Choice(layout or first.layout, num_lanes or first.num_lanes),
         shape=shape if layout is None and num_lanes is None else None,
         key=key,
         starts=starts,
         num_descents=num_descents,
+        devices=jax.devices()[:num_devices],
     )
     return run.parts(progress)
 
 
+class _Worker:
+    """One device's share of a run: drives the compiled loop there, chunk by chunk, and keeps the account.
+
+    Each device has a thread of its own and its own program. One program for all of them (`jax.shard_map`) makes XLA
+    hand every small kernel from thread to thread: on a busy two-core machine that was 10 to 100 times slower.
+    """
+
+    def __init__(
+        self, key: Key, starts: Params | None, device: jax.Device, share: int, num_shares: int
+    ) -> None:
+        self.key, self.starts = jax.device_put((key, starts), device)
+        self.share, self.num_shares = share, num_shares
+        self.num_done = self.ticks = self.lane_ticks = 0
+        self.num_visits, self.num_ticks = 1, _FIRST_NUM_TICKS
+        self.chunk: Chunk | None = None
+
+    def load(self, loop: Loop, programs: Programs) -> None:
+        """Begins a loop where the share stands."""
+        next_place = self.chunk.next_place if self.chunk is not None else None
+        self.num_lanes, self.advance_program, self.num_visits = loop.num_lanes, programs.advance, 1
+        self.chunk = programs.start(self.key, self.starts)
+        if next_place is not None:
+            self.chunk = self.chunk._replace(next_place=next_place)
+
+    def advance(self, num_descents: int) -> Buffer:
+        """Runs one chunk, with places refilled up to `num_descents`, and returns the ends that came of it."""
+        assert self.chunk is not None
+        began, tick = time.perf_counter(), int(self.chunk.tick)
+        whole = lambda count: np.asarray(count, np.int32)
+        own = Share(whole(self.share), whole(self.num_shares), whole(num_descents))
+        chunk = self.advance_program(
+            self.chunk, self.key, self.starts, own, whole(self.num_visits), whole(self.num_ticks)
+        )
+        self.lane_ticks += (int(chunk.tick) - tick) * self.num_lanes
+        self.chunk, buffer = take(chunk)
+        self.num_done += len(buffer.counts)
+        self.ticks += _num_ticks(buffer)
+        seconds = time.perf_counter() - began
+        longest = min(4 * self.num_visits, _MAX_VISITS)
+        self.num_visits = int(np.clip(self.num_visits * _CHUNK_SECONDS / max(seconds, 1e-6), 1, longest))
+        if self.num_done >= self.num_lanes:
+            # A finished lane waits half the ticks of a visit, and a visit costs a few ticks itself; the sum of both
+            # is least at a multiple of the square root of a descent's length.
+            length = np.sqrt(self.ticks / self.num_done)
+            self.num_ticks = int(np.clip(length, _FIRST_NUM_TICKS // 2, _MAX_NUM_TICKS))
+        return buffer
+
+    def is_idle(self) -> bool:
+        """Returns whether no lane is under way."""
+        return self.chunk is None or bool(np.all(np.asarray(self.chunk.lanes.status) == IDLE))
+
+    def has_finished(self, num_descents: int) -> bool:
+        """Returns whether the whole share is done."""
+        return self.num_done >= len(range(self.share, num_descents, self.num_shares))
+
+
 class _Run:
-    """One run: drives the compiled loop chunk by chunk, and keeps the account."""
+    """One run: hands chunks of work to the devices' threads and yields what comes of them."""
 
     def __init__(
         self,
@@ -190,124 +247,122 @@ class _Run:
         key: Key,
         starts: Params | None,
         num_descents: int,
+        devices: list[jax.Device],
     ) -> None:
-        self.build, self.choice, self.shape = build, choice, shape  # no shape: the choice is not to be changed
-        self.key, self.starts, self.num_descents = key, starts, num_descents
-        self.num_done = self.ticks = self.lane_ticks = 0
-        self.seconds_compile = self.seconds_run = 0.0
-        self.num_visits, self.num_ticks = 1, _FIRST_NUM_TICKS
-        self._load(build(choice))
+        self.build, self.choice, self.shape = (
+            build,
+            choice,
+            shape,
+        )  # no shape: the choice is not to be changed
+        self.num_descents = num_descents
+        self.workers = [
+            _Worker(key, starts, device, share, len(devices)) for share, device in enumerate(devices)
+        ]
+        self.seconds_compile = 0.0
 
     def parts(self, progress: Progress | None) -> Iterator[Ends]:
-        """Yields the ends as they come, until all are done or Ctrl-C."""
-        with _ctrl_c() as is_interrupted:
-            while True:
-                buffers = self._advance(self.num_descents)
-                is_last = self.num_done >= self.num_descents or is_interrupted()
-                if buffers or is_last:
-                    yield self._ends(buffers)
-                if progress is not None:
-                    progress(self.num_done, self.num_descents, self.ticks)
-                if is_last:
-                    return
-                if self._is_worth_measuring():
-                    yield from self._measure()
+        """Yields the ends as they come, until all are done or Ctrl-C; at least one part."""
+        with _ctrl_c() as is_interrupted, ThreadPoolExecutor(len(self.workers)) as pool:
+            has_yielded = False
+            self._load(pool)
+            self.began = time.perf_counter()
+            busy = {pool.submit(worker.advance, self.num_descents): worker for worker in self.workers}
+            while busy:
+                wants_measure = self._is_worth_measuring()
+                for future in wait(busy, return_when=FIRST_COMPLETED).done:
+                    worker, buffer = busy.pop(future), future.result()
+                    if len(buffer.counts) or not has_yielded:
+                        has_yielded = True
+                        yield self._ends(buffer)
+                    if progress is not None:
+                        progress(self._sum("num_done"), self.num_descents, self._sum("ticks"))
+                    is_done = worker.has_finished(self.num_descents) or is_interrupted()
+                    if not is_done and not wants_measure:
+                        busy[pool.submit(worker.advance, self.num_descents)] = worker
+                if wants_measure and not busy and not is_interrupted():
+                    yield from self._measure(pool)
+                    busy = {
+                        pool.submit(worker.advance, self.num_descents): worker
+                        for worker in self.workers
+                        if not worker.has_finished(self.num_descents)
+                    }
 
-    def _load(self, loop: Loop) -> None:
-        """Compiles a loop and begins it where the run stands."""
+    def _load(self, pool: ThreadPoolExecutor) -> None:
+        """Compiles the chosen loop for every device and begins it there."""
         began = time.perf_counter()
-        self.loop, self.chunk = loop, loop.start(self.key, self.starts)
-        self.chunk = loop.advance(self.chunk, self.key, self.starts, 0, 0, 0)
-        jax.block_until_ready(self.chunk.tick)
+        self.loop = self.build(self.choice)
+        compilers = [self.loop.prepare(worker.key, worker.starts) for worker in self.workers]
+        for worker, programs in zip(
+            self.workers, pool.map(lambda compiler: compiler(), compilers), strict=True
+        ):
+            worker.load(self.loop, programs)
         self.seconds_compile += time.perf_counter() - began
 
-    def _advance(self, num_descents: int) -> list[Buffer]:
-        """Runs one chunk, with places refilled up to `num_descents`, and returns the ends that came of it."""
-        began, tick = time.perf_counter(), np.asarray(self.chunk.tick)
-        self.chunk = self.loop.advance(
-            self.chunk, self.key, self.starts, num_descents, self.num_visits, self.num_ticks
-        )
-        self.lane_ticks += int(np.sum(np.asarray(self.chunk.tick) - tick)) * self.loop.num_lanes
-        self.chunk, buffers = self.loop.take(self.chunk)
-        self.num_done += sum(len(buffer.counts) for buffer in buffers)
-        self.ticks += sum(_num_ticks(buffer) for buffer in buffers)
-        seconds = time.perf_counter() - began
-        self.seconds_run += seconds
-        longest = min(4 * self.num_visits, _MAX_VISITS)
-        self.num_visits = int(np.clip(self.num_visits * _CHUNK_SECONDS / max(seconds, 1e-6), 1, longest))
-        if self.num_done >= self.loop.num_lanes:
-            # A finished lane waits half the ticks of a visit, and a visit costs a few ticks itself; the sum of both
-            # is least at a multiple of the square root of a descent's length.
-            length = np.sqrt(self.ticks / self.num_done)
-            self.num_ticks = int(np.clip(length, _FIRST_NUM_TICKS // 2, _MAX_NUM_TICKS))
-        return buffers
+    def _sum(self, name: str) -> int:
+        return sum(getattr(worker, name) for worker in self.workers)
 
     def _is_worth_measuring(self) -> bool:
         """Returns whether the rest of the run is long against what measuring would cost."""
-        if self.shape is None or self.seconds_run < _SECONDS_BEFORE_MEASURING or not self.num_done:
+        num_done, seconds = self._sum("num_done"), time.perf_counter() - self.began
+        if self.shape is None or seconds < _SECONDS_BEFORE_MEASURING or not num_done:
             return False
-        seconds_left = self.seconds_run * (self.num_descents - self.num_done) / self.num_done
+        seconds_left = seconds * (self.num_descents - num_done) / num_done
         return seconds_left * _SHARE_FOR_MEASURING > 4 * (self.seconds_compile + 0.2)
 
-    def _measure(self) -> Iterator[Ends]:
+    def _measure(self, pool: ThreadPoolExecutor) -> Iterator[Ends]:
         """Measures other choices; if one is faster, lets the lanes that run come to their end and goes on with it."""
         assert self.shape is not None
-        began = time.perf_counter()
-        best = measure(self.shape, self.choice, self.build, self.key, self.starts, self.num_descents)
-        self.seconds_compile += time.perf_counter() - began
-        self.shape = None
+        began, first = time.perf_counter(), self.workers[0]
+        best = measure(self.shape, self.choice, self.build, first.key, first.starts, self.num_descents)
+        seconds = time.perf_counter() - began
+        self.seconds_compile, self.began, self.shape = (
+            self.seconds_compile + seconds,
+            self.began + seconds,
+            None,
+        )
         if best == self.choice:
             return
-        while bool(jnp.any(self.chunk.lanes.status != IDLE)):
-            buffers = self._advance(0)
-            if buffers:
-                yield self._ends(buffers)
-        next_place = self.chunk.next_place
-        self._load(self.build(best))
-        self.chunk, self.choice = self.chunk._replace(next_place=next_place), best
-        self.num_visits = 1
+        while under_way := [worker for worker in self.workers if not worker.is_idle()]:
+            for buffer in pool.map(lambda worker: worker.advance(0), under_way):
+                if len(buffer.counts):
+                    yield self._ends(buffer)
+        began, self.choice = time.perf_counter(), best
+        self._load(pool)
+        self.began += time.perf_counter() - began
 
-    def _ends(self, buffers: list[Buffer]) -> Ends:
-        cost = Cost(
-            ticks=self.ticks,
-            lane_ticks=self.lane_ticks,
-            seconds_compile=self.seconds_compile,
-            seconds_run=self.seconds_run,
-            layout=self.loop.layout,
-            num_lanes=self.loop.num_lanes,
-            num_devices=len(self.loop.devices),
+    def _ends(self, buffer: Buffer) -> Ends:
+        order = np.argsort(buffer.counts[:, 0], kind="stable")
+        buffer = jax.tree.map(lambda leaf: leaf[order], buffer)
+        number, status, num_steps, num_restarts, *event_steps = buffer.counts.T
+        value, gradient_norm, best_value = buffer.scalars.T
+        return Ends(
+            start_number=number.astype(np.int64),
+            params=buffer.last,
+            value=value,
+            gradient_norm=gradient_norm,
+            status=status.astype(np.int8),
+            num_steps=num_steps,
+            num_restarts=num_restarts,
+            best_value=best_value,
+            best_params=buffer.best,
+            event_steps=dict(zip(self.loop.descent.events, event_steps, strict=True)),
+            num_starts=self.num_descents,
+            cost=Cost(
+                ticks=self._sum("ticks"),
+                lane_ticks=self._sum("lane_ticks"),
+                seconds_compile=self.seconds_compile,
+                seconds_run=time.perf_counter() - self.began,
+                layout=self.loop.layout,
+                num_lanes=self.loop.num_lanes,
+                num_devices=len(self.workers),
+            ),
         )
-        return _ends(buffers, self.loop, self.num_descents, cost, self.chunk.buffer)
 
 
 def _num_ticks(buffer: Buffer) -> int:
     """Returns the gradient evaluations behind some ends: one for each update, one for each start."""
     _, _, num_steps, num_restarts = buffer.counts[:, :4].T
     return int(num_steps.sum(dtype=np.int64) + num_restarts.sum(dtype=np.int64)) + len(buffer.counts)
-
-
-def _ends(buffers: list[Buffer], loop: Loop, num_starts: int, cost: Cost, like: Buffer) -> Ends:
-    if not buffers:
-        buffers = [jax.device_get(jax.tree.map(lambda leaf: leaf[0, :0], like))]
-    whole = jax.tree.map(lambda *leaves: np.concatenate(leaves), *buffers)
-    order = np.argsort(whole.counts[:, 0], kind="stable")
-    whole = jax.tree.map(lambda leaf: leaf[order], whole)
-    number, status, num_steps, num_restarts, *event_steps = whole.counts.T
-    value, gradient_norm, best_value = whole.scalars.T
-    return Ends(
-        start_number=number.astype(np.int64),
-        params=whole.last,
-        value=value,
-        gradient_norm=gradient_norm,
-        status=status.astype(np.int8),
-        num_steps=num_steps,
-        num_restarts=num_restarts,
-        best_value=best_value,
-        best_params=whole.best,
-        event_steps=dict(zip(loop.descent.events, event_steps, strict=True)),
-        num_starts=num_starts,
-        cost=cost,
-    )
 
 
 def concatenate(parts: list[Ends]) -> Ends:
@@ -355,16 +410,8 @@ def _descent(
 
 
 @functools.lru_cache(maxsize=32)
-def _loop(
-    descent: Descent, layout: str, num_lanes: int, keeps_params: bool, devices: tuple[jax.Device, ...]
-) -> Loop:
-    return Loop(
-        descent=descent,
-        layout=layout,
-        num_lanes=num_lanes,
-        keeps_params=keeps_params,
-        devices=devices,
-    )
+def _loop(descent: Descent, layout: str, num_lanes: int, keeps_params: bool) -> Loop:
+    return Loop(descent=descent, layout=layout, num_lanes=num_lanes, keeps_params=keeps_params)
 
 
 def _check_optimizer_kind(optimizer: Any) -> optax.GradientTransformation:

@@ -80,7 +80,9 @@ class Descent:
         if self.restart is None:
             return given
         return jax.tree.map(
-            lambda first, later: jnp.where(attempt == 0, first, later), given, self._draw(number, attempt, key)
+            lambda first, later: jnp.where(attempt == 0, first, later),
+            given,
+            self._draw(number, attempt, key),
         )
 
     def _draw(self, number: jax.Array, attempt: jax.Array, key: Key) -> Params:
@@ -153,8 +155,12 @@ class Descent:
             tick=tick,
         )
         if self.restart is not None:
-            update = optax.tree.scale(jnp.asarray(self.restart.step_factor, value.dtype) ** lane.attempt.astype(value.dtype), update)
-        step = lambda last, change: last + jnp.where(goes_on, change, jnp.zeros_like(change)).astype(last.dtype)
+            update = optax.tree.scale(
+                jnp.asarray(self.restart.step_factor, value.dtype) ** lane.attempt.astype(value.dtype), update
+            )
+        step = lambda last, change: (
+            last + jnp.where(goes_on, change, jnp.zeros_like(change)).astype(last.dtype)
+        )
         return lane._replace(
             status=status,
             num_steps=lane.num_steps + goes_on.astype(jnp.int32),
@@ -217,10 +223,15 @@ class Descent:
         reasons = (
             (Status.DIVERGED, ~is_finite),
             (Status.CONVERGED, lane.gradient_norm <= self.stop.gradient_norm),
-            (Status.STOPPED_BY_EVENT, lane.event_steps[self.stop.at_event] >= 0 if self.stop.at_event else never),
+            (
+                Status.STOPPED_BY_EVENT,
+                lane.event_steps[self.stop.at_event] >= 0 if self.stop.at_event else never,
+            ),
             (
                 Status.PLATEAU,
-                lane.num_steps - lane.mark_step >= self.stop.patience if lane.mark_step is not None else never,
+                lane.num_steps - lane.mark_step >= self.stop.patience
+                if lane.mark_step is not None
+                else never,
             ),
             (Status.STEP_LIMIT, lane.num_steps >= self.stop.max_steps),
         )

@@ -5,29 +5,29 @@ never waits: one *visit* refills every idle place with the next start number, le
 writes the ends that came up to a buffer. A *chunk* is as many visits as the host asks for, in one compiled call; in
 between the host empties the buffer, shows progress, and looks for Ctrl-C.
 
-Places are shared out over devices by number: of `num_devices`, device `d` takes starts d, d + num_devices, ... and
-never talks to the others, so that a start's descent does not depend on how many there are.
+Work is shared out by number: of `num_shares`, share `s` takes descents s, s + num_shares, ... and knows nothing of the
+others, so that a descent does not depend on how many there are.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
 
 from jaxgd.base import Key, Params
 from jaxgd.lanes.lane import IDLE, RESTARTING, RUNNING, Descent, Lane
 from jaxgd.lanes.layout import LANE_AXIS, map_lanes
 
-DEVICES = "devices"
-
 
 class Buffer(NamedTuple):
     """Ends on their way out, the lane axis first whatever the layout; few arrays, since each one is a scatter."""
 
-    counts: jax.Array  # (capacity, 4 + num_events) int32: number, status, num_steps, num_restarts, event steps
+    counts: (
+        jax.Array
+    )  # (capacity, 4 + num_events) int32: number, status, num_steps, num_restarts, event steps
     scalars: jax.Array  # (capacity, 3): value, gradient_norm, best_value
     last: Params | None
     best: Params | None
@@ -43,111 +43,124 @@ class Chunk(NamedTuple):
     num_ends: jax.Array  # () int32, ends in the buffer
 
 
+class Share(NamedTuple):
+    """Which descents are done here: every `num_shares`-th of `num_descents`, from `share` on."""
+
+    share: jax.Array  # () int32
+    num_shares: jax.Array  # () int32
+    num_descents: jax.Array  # () int32
+
+    @property
+    def num_places(self) -> jax.Array:
+        """How many descents that is."""
+        return (self.num_descents - self.share + self.num_shares - 1) // self.num_shares
+
+
+class Programs(NamedTuple):
+    """The compiled programs of a loop on one device."""
+
+    start: Any
+    """start(key, starts) returns a chunk with all places idle and an empty buffer."""
+    advance: Any
+    """advance(chunk, key, starts, share, num_visits, num_ticks) returns the chunk after at most `num_visits` visits of
+    `num_ticks` ticks each; fewer if the whole share is done or the buffer is full. All counts are int32."""
+
+
+def take(chunk: Chunk) -> tuple[Chunk, Buffer]:
+    """Returns the chunk with its buffer emptied, and the ends that were in it."""
+    num_ends = int(chunk.num_ends)
+    taken = jax.tree.map(lambda leaf: np.array(np.asarray(leaf)[:num_ends]), chunk.buffer)
+    return chunk._replace(num_ends=jnp.zeros_like(chunk.num_ends)), taken
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Loop:
-    """The compiled loop of one kind of descent in one layout.
+    """The loop of one kind of descent in one layout.
 
     Attributes:
       descent: what every lane does.
       layout: "lanes_first" or "lanes_last".
-      num_lanes: lanes on each device.
+      num_lanes: lanes that step together.
       keeps_params: whether iterates leave with the ends.
-      devices: the devices that share the work.
     """
 
     descent: Descent
     layout: str
     num_lanes: int
     keeps_params: bool
-    devices: tuple[jax.Device, ...]
 
-    def __post_init__(self) -> None:
-        """Compiles nothing yet; fixes the two programs."""
-        object.__setattr__(self, "_advance", self._on_devices(self._advance_one, num_split=1))
-        object.__setattr__(self, "_start", self._on_devices(self._start_one, num_split=0))
+    _compiled: dict[Any, "Programs"] = field(default_factory=dict, init=False, repr=False)
+
+    def prepare(self, key: Key, starts: Params | None) -> Callable[[], "Programs"]:
+        """Traces the programs for the device of `key` and returns what compiles them, or finds them compiled.
+
+        Tracing belongs to the caller's thread, whose jax settings it follows; compiling may go on in another.
+        """
+        device = key.sharding
+        types = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves((key, starts)))
+        known = self._compiled.get((device, types))
+        if known is not None:
+            return lambda: known
+        there = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device)
+        chunk = jax.tree.map(there, jax.eval_shape(self._start, key, starts))
+        own, count = Share(*(np.zeros((), np.int32),) * 3), np.zeros((), np.int32)
+        start = jax.jit(self._start).lower(key, starts)
+        advance = jax.jit(self._advance, donate_argnums=0).lower(chunk, key, starts, own, count, count)
+
+        def compile_both() -> Programs:
+            programs = Programs(start=start.compile(), advance=advance.compile())
+            self._compiled[device, types] = programs
+            return programs
+
+        return compile_both
 
     @property
     def capacity(self) -> int:
-        """Ends that the buffer of one device holds."""
+        """Ends that the buffer holds."""
         return max(4 * self.num_lanes, 1024)
 
-    def start(self, key: Key, starts: Params | None) -> Chunk:
-        """Returns the chunk state with all places idle and an empty buffer."""
-        return self._start(key, starts)  # type: ignore[attr-defined]
-
-    def advance(
-        self, chunk: Chunk, key: Key, starts: Params | None, num_starts: int, num_visits: int, num_ticks: int
-    ) -> Chunk:
-        """Returns the state after at most `num_visits` visits of `num_ticks` ticks each.
-
-        It is less if all `num_starts` are done or the buffer is full.
-        """
-        counts = (jnp.asarray(count, jnp.int32) for count in (num_starts, num_visits, num_ticks))
-        return self._advance(chunk, key, starts, *counts)  # type: ignore[attr-defined]
-
-    def take(self, chunk: Chunk) -> tuple[Chunk, list[Buffer]]:
-        """Returns the state with the buffer emptied, and the ends that were in it, a buffer for each device."""
-        counts = jax.device_get(chunk.num_ends)
-        taken = [
-            jax.device_get(jax.tree.map(lambda leaf, d=device, n=int(count): leaf[d, :n], chunk.buffer))
-            for device, count in enumerate(counts)
-            if count
-        ]
-        return chunk._replace(num_ends=jnp.zeros_like(chunk.num_ends)), taken
-
-    # ------------------------------------------------------------------------------ on one device
-
-    def _start_one(self, device: jax.Array, key: Key, starts: Params | None) -> Chunk:
-        lanes = map_lanes(self.descent.begin, self.layout, (-1, -1, None, None))(
-            jnp.zeros(self.num_lanes, jnp.int32), jnp.zeros(self.num_lanes, jnp.int32), key, starts
-        )
+    def _start(self, key: Key, starts: Params | None) -> Chunk:
+        zeros = jnp.zeros(self.num_lanes, jnp.int32)
+        lanes = map_lanes(self.descent.begin, self.layout, (-1, -1, None, None))(zeros, zeros, key, starts)
         lanes = lanes._replace(status=jnp.full(self.num_lanes, IDLE, jnp.int8))
         buffer = jax.tree.map(
             lambda leaf: jnp.zeros((self.capacity, *leaf.shape[1:]), leaf.dtype), self._ends_of(lanes)
         )
         zero = jnp.zeros((), jnp.int32)
-        return Chunk(lanes, zero, zero, buffer, zero)
+        return Chunk(lanes=lanes, next_place=zero, tick=zero, buffer=buffer, num_ends=zero)
 
-    def _advance_one(
+    def _advance(
         self,
-        device: jax.Array,
         chunk: Chunk,
         key: Key,
         starts: Params | None,
-        num_starts: jax.Array,
+        own: Share,
         num_visits: jax.Array,
         num_ticks: jax.Array,
     ) -> Chunk:
-        num_devices = jnp.asarray(len(self.devices), jnp.int32)
-        num_places = (num_starts - device + num_devices - 1) // num_devices
-
         def has_work(carry: tuple[jax.Array, Chunk]) -> jax.Array:
             visit, chunk = carry
             status = chunk.lanes.status
-            has_lanes = jnp.any((status == RUNNING) | (status == RESTARTING)) | (chunk.next_place < num_places)
-            return (visit < num_visits) & (chunk.num_ends <= self.capacity - self.num_lanes) & has_lanes
+            is_busy = jnp.any((status == RUNNING) | (status == RESTARTING)) | (
+                chunk.next_place < own.num_places
+            )
+            return (visit < num_visits) & (chunk.num_ends <= self.capacity - self.num_lanes) & is_busy
 
         def body(carry: tuple[jax.Array, Chunk]) -> tuple[jax.Array, Chunk]:
             visit, chunk = carry
-            return visit + 1, self._visit(chunk, device, num_places, num_ticks, key, starts)
+            return visit + 1, self._visit(chunk, own, num_ticks, key, starts)
 
         return jax.lax.while_loop(has_work, body, (jnp.zeros((), jnp.int32), chunk))[1]
 
     def _visit(
-        self,
-        chunk: Chunk,
-        device: jax.Array,
-        num_places: jax.Array,
-        num_ticks: jax.Array,
-        key: Key,
-        starts: Params | None,
+        self, chunk: Chunk, own: Share, num_ticks: jax.Array, key: Key, starts: Params | None
     ) -> Chunk:
         """Refills idle places, ticks, writes out what ended."""
         # refill
         is_idle = chunk.lanes.status == IDLE
         place = chunk.next_place + jnp.cumsum(is_idle, dtype=jnp.int32) - 1
-        is_refilled = is_idle & (place < num_places)
-        number = jnp.asarray(len(self.devices), jnp.int32) * place + device
+        is_refilled = is_idle & (place < own.num_places)
+        number = own.num_shares * place + own.share
         lanes = jax.lax.cond(
             jnp.any(is_refilled | (chunk.lanes.status == RESTARTING)),
             lambda lanes: map_lanes(self._refill, self.layout, (-1, -1, -1, None, None))(
@@ -197,11 +210,16 @@ class Loop:
         else:
             is_again = lane.status == RESTARTING
             fresh = self.descent.begin(
-                jnp.where(is_again, lane.number, number), jnp.where(is_again, lane.attempt + 1, 0), key, starts
+                jnp.where(is_again, lane.number, number),
+                jnp.where(is_again, lane.attempt + 1, 0),
+                key,
+                starts,
             )
             keep = lambda old, new: jax.tree.map(lambda a, b: jnp.where(is_again, a, b), old, new)
             records = ("num_steps", "best_value", "best", "event_steps")  # they go on over all attempts
-            fresh = fresh._replace(**{name: keep(getattr(lane, name), getattr(fresh, name)) for name in records})
+            fresh = fresh._replace(
+                **{name: keep(getattr(lane, name), getattr(fresh, name)) for name in records}
+            )
             is_fresh = is_refilled | is_again
         return jax.tree.map(lambda new, old: jnp.where(is_fresh, new, old), fresh, lane)
 
@@ -217,30 +235,3 @@ class Loop:
             last=lanes_first(lanes.last) if self.keeps_params else None,
             best=lanes_first(lanes.best),
         )
-
-    # ---------------------------------------------------------------------------- over the devices
-
-    def _on_devices(self, one: Any, num_split: int) -> Any:
-        """Returns `one` compiled for all devices, without a collective.
-
-        Its first `num_split` arguments and its result have a leading device axis; the other arguments are whole
-        on every device. The split arguments are donated: their memory is written over.
-        """
-        split, whole = PartitionSpec(DEVICES), PartitionSpec()
-
-        def on_one_device(*args: Any) -> Any:
-            own = jax.tree.map(lambda leaf: leaf[0], args[:num_split])
-            device = jax.lax.axis_index(DEVICES).astype(jnp.int32)
-            return jax.tree.map(lambda leaf: leaf[None], one(device, *own, *args[num_split:]))
-
-        def on_all(*args: Any) -> Any:
-            in_specs = tuple(split if i < num_split else whole for i in range(len(args)))
-            return jax.shard_map(
-                on_one_device, mesh=_mesh(self.devices), in_specs=in_specs, out_specs=split, check_vma=False
-            )(*args)
-
-        return jax.jit(on_all, donate_argnums=tuple(range(num_split)))
-
-
-def _mesh(devices: tuple[jax.Device, ...]) -> Mesh:
-    return Mesh(np.asarray(devices), (DEVICES,))

@@ -3,8 +3,9 @@
 Neither layout wins everywhere, and the number of lanes changes a rate by two to five times. The guess costs nothing:
 it reads the traced function. Lanes last suits element by element work, where the compiler vectorises across lanes;
 lanes first suits large matrix products, which have their own kernels. The lanes that fit are those whose largest
-intermediate array stays in the second-level cache. A run that has gone on for a while and has long to go measures the
-guess against its neighbours on the real function, and keeps what is fastest, for this process and this function.
+intermediate array, and whose state, stay in the second-level cache. A run that has gone on for a while and has long
+to go measures the guess against its neighbours on the real function, and keeps what is fastest, for this process and
+this function.
 """
 
 import math
@@ -20,7 +21,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 from jaxgd.base import Key, Params
 from jaxgd.lanes.lane import Descent
 from jaxgd.lanes.layout import LANE_AXIS
-from jaxgd.lanes.loop import Loop
+from jaxgd.lanes.loop import Loop, Share, take
 
 MIN_LANES, MAX_LANES = 8, 512
 _CACHE_BYTES = 2**19  # that the largest intermediate of all lanes may fill
@@ -45,7 +46,7 @@ class Shape(NamedTuple):
 
     Attributes:
       text: the traced function and the kind of device.
-      largest: bytes of the largest array of one lane.
+      largest: bytes of one lane's state, or of the largest array met on the way to its gradient.
       is_product: whether large matrix products are a good part of the work.
     """
 
@@ -73,7 +74,9 @@ def shape_of(descent: Descent, key: Key, starts: Params | None, device: jax.Devi
             products += cost if cost >= _LARGE_PRODUCT else 0
         elements += size
     bytes_each = max(leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
-    return Shape(f"{device.device_kind} {traced}", largest * bytes_each, 4 * products > elements)
+    lane = jax.eval_shape(descent.begin, number, number, key, starts)
+    state = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(lane))
+    return Shape(f"{device.device_kind} {traced}", max(largest, state) * bytes_each, 4 * products > elements)
 
 
 def guess(shape: Shape, num_descents: int, num_devices: int) -> Choice:
@@ -89,7 +92,12 @@ def guess(shape: Shape, num_descents: int, num_devices: int) -> Choice:
 
 
 def measure(
-    shape: Shape, current: Choice, build: Callable[[Choice], Loop], key: Key, starts: Params | None, num_descents: int
+    shape: Shape,
+    current: Choice,
+    build: Callable[[Choice], Loop],
+    key: Key,
+    starts: Params | None,
+    num_descents: int,
 ) -> Choice:
     """Returns the fastest of the current choice, the other layout, and four times more or fewer lanes.
 
@@ -110,17 +118,17 @@ def measure(
 
 
 def _rate(loop: Loop, key: Key, starts: Params | None, num_descents: int) -> float:
-    """Returns lane-ticks per second on each device, the best of three after the first."""
-    chunk = loop.advance(loop.start(key, starts), key, starts, num_descents, 1, 1)
+    """Returns lane-ticks per second, the best of three after the first."""
+    programs = loop.prepare(key, starts)()
+    whole = lambda count: np.asarray(count, np.int32)
+    own = Share(whole(0), whole(1), whole(num_descents))
+    chunk = programs.start(key, starts)
     best, num_visits = 0.0, 1
     for _ in range(4):
-        tick, began = int(np.max(np.asarray(chunk.tick))), time.perf_counter()
-        chunk = loop.advance(chunk, key, starts, num_descents, num_visits, 8)
-        done = int(np.max(np.asarray(chunk.tick))) - tick
+        tick, began = int(chunk.tick), time.perf_counter()
+        chunk, _ = take(programs.advance(chunk, key, starts, own, whole(num_visits), whole(8)))
         seconds = time.perf_counter() - began
-        chunk = chunk._replace(num_ends=jnp.zeros_like(chunk.num_ends))
-        if done:
-            best = max(best, done * loop.num_lanes / seconds)
+        best = max(best, (int(chunk.tick) - tick) * loop.num_lanes / seconds)
         num_visits = int(np.clip(num_visits * _PROBE_SECONDS / 3 / seconds, 1, 1000))
     return best
 

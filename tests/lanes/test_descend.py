@@ -36,7 +36,9 @@ def by_hand(landscape, optimizer, params, stop):
         if optax.tree.norm(grad) <= stop.gradient_norm:
             return params, value, step, Status.CONVERGED
         if step < stop.max_steps:
-            update, state = optimizer.update(grad, state, params, value=value, grad=grad, value_fn=landscape.value)
+            update, state = optimizer.update(
+                grad, state, params, value=value, grad=grad, value_fn=landscape.value
+            )
             params = optax.apply_updates(params, update)
     return params, value, stop.max_steps, Status.STEP_LIMIT
 
@@ -80,7 +82,8 @@ def test_explicit_starts_are_descended_in_order(key):
 def test_params_of_any_tree_and_dtype_keep_it(key):
     for dtype in (jnp.float32, jnp.float64):
         landscape = Landscape(
-            value=TREE.value, sample=lambda k, dtype=dtype: jax.tree.map(lambda x: x.astype(dtype), TREE.sample(k))
+            value=TREE.value,
+            sample=lambda k, dtype=dtype: jax.tree.map(lambda x: x.astype(dtype), TREE.sample(k)),
         )
         ends = jaxgd.descend(landscape, optax.sgd(0.02, momentum=0.5), 3, key=key, stop=Stop(max_steps=5))
         chex.assert_shape(ends.params["a"], (3, 2, 2))
@@ -106,8 +109,13 @@ def test_one_bad_lane_changes_nothing_for_the_others(key):
 
 
 def test_a_nan_gradient_beside_a_finite_value_is_divergence(key):
-    tricky = Landscape(value=lambda x: jnp.sqrt(jnp.abs(x - 1)) * jnp.where(x > 0.99, 0.0, 1.0), sample=lambda k: jnp.zeros(()))
-    ends = jaxgd.descend(tricky, optax.sgd(1.0), key=key, starts=jnp.asarray([1.0, 0.0]), stop=Stop(max_steps=2))
+    tricky = Landscape(
+        value=lambda x: jnp.sqrt(jnp.abs(x - 1)) * jnp.where(x > 0.99, 0.0, 1.0),
+        sample=lambda k: jnp.zeros(()),
+    )
+    ends = jaxgd.descend(
+        tricky, optax.sgd(1.0), key=key, starts=jnp.asarray([1.0, 0.0]), stop=Stop(max_steps=2)
+    )
     assert ends.status[0] == Status.DIVERGED
 
 
@@ -145,7 +153,9 @@ def test_builtin_noise_of_optax_differs_between_lanes(key):
     noise = optax.chain(optax.add_noise(1.0, 0.0, key=0), optax.add_noise(1.0, 0.0, key=0), optax.scale(-1.0))
     starts = jnp.zeros(16)
     far = Landscape(value=lambda x: x, sample=lambda k: jnp.zeros(()))
-    run = lambda **engine: jaxgd.descend(far, noise, key=key, starts=starts, stop=Stop(max_steps=1), **engine).params
+    run = lambda **engine: (
+        jaxgd.descend(far, noise, key=key, starts=starts, stop=Stop(max_steps=1), **engine).params
+    )
     with jax.numpy_dtype_promotion("standard"):  # optax's own arithmetic needs it
         moves, again = run(), run(num_lanes=3)
     assert len(np.unique(moves)) == 16
@@ -169,7 +179,9 @@ def test_noisy_descents_average_to_the_plain_one(key):
         noisy_value=lambda x, k: x**2 / 2 + x * jax.random.normal(k),
         sample=lambda k: jnp.ones(()),
     )
-    ends = jaxgd.descend(landscape, optax.sgd(0.1), 2000, key=key, is_noisy=True, stop=Stop(gradient_norm=1e-300, max_steps=20))
+    ends = jaxgd.descend(
+        landscape, optax.sgd(0.1), 2000, key=key, is_noisy=True, stop=Stop(gradient_norm=1e-300, max_steps=20)
+    )
     # x_20 = 0.9^20 + noise of variance 0.01 (1 - 0.81^20) / (1 - 0.81)
     sigma = np.sqrt(0.01 * (1 - 0.81**20) / 0.19 / 2000)
     assert abs(ends.params.mean() - 0.9**20) < 4 * sigma
@@ -237,14 +249,19 @@ def test_measuring_finds_and_remembers_one_of_its_candidates(key):
         landscape, optax.sgd(0.02), False, Stop(), None, (), False, False
     )
     shape = shape_of(descent, key, None, jax.devices()[0])
-    build = lambda choice: Loop(descent=descent, layout=choice.layout, num_lanes=choice.num_lanes, keeps_params=False, devices=(jax.devices()[0],))
+    build = lambda choice: Loop(
+        descent=descent, layout=choice.layout, num_lanes=choice.num_lanes, keeps_params=False
+    )
     best = measure(shape, Choice("lanes_last", 16), build, key, None, 1000)
     assert best.num_lanes in (16, 64)
     assert guess(shape, 10**6, 1) == best
 
 
 def test_matrix_products_are_laid_out_lanes_first_and_many_body_sums_last():
-    for landscape, layout in ((jaxgd.landscapes.spherical_p_spin(dim=40), "lanes_first"), (WELL, "lanes_last")):
+    for landscape, layout in (
+        (jaxgd.landscapes.spherical_p_spin(dim=40), "lanes_first"),
+        (WELL, "lanes_last"),
+    ):
         descent = importlib.import_module("jaxgd.descend")._descent(
             landscape, optax.sgd(0.02), False, Stop(), None, (), False, False
         )
@@ -277,7 +294,7 @@ class _counting:
         self.names = []
         self.handler = logging.Handler()
         self.handler.emit = lambda record: (
-            self.names.append(record.getMessage()) if "on_all" in record.getMessage() else None
+            self.names.append(record.getMessage()) if "_advance" in record.getMessage() else None
         )
         self.logger = logging.getLogger("jax._src.interpreters.pxla")
         self.logger.addHandler(self.handler)
@@ -303,9 +320,13 @@ BAD = {
     "has no `noisy_value`": dict(is_noisy=True),
     "`optimizer` must be an optax": dict(optimizer="sgd"),
     "state changes shape": dict(
-        optimizer=optax.GradientTransformation(lambda p: jnp.zeros(1), lambda u, s, p=None: (u, jnp.append(s, s)))
+        optimizer=optax.GradientTransformation(
+            lambda p: jnp.zeros(1), lambda u, s, p=None: (u, jnp.append(s, s))
+        )
     ),
-    "`value` must return one floating-point number": dict(landscape=Landscape(value=lambda x: x, sample=WELL.sample)),
+    "`value` must return one floating-point number": dict(
+        landscape=Landscape(value=lambda x: x, sample=WELL.sample)
+    ),
     "`value` raised ZeroDivisionError": dict(landscape=Landscape(value=lambda x: 1 / 0, sample=WELL.sample)),
     "not finite at any": dict(landscape=Landscape(value=lambda x: jnp.nan * jnp.sum(x), sample=WELL.sample)),
     "must be floating-point arrays": dict(landscape=Landscape(value=jnp.sum, sample=lambda k: jnp.arange(3))),
@@ -320,7 +341,10 @@ def test_bad_questions_are_refused_in_one_sentence(key, message):
         jaxgd.descend(asked.pop("landscape"), asked.pop("optimizer"), asked.pop("num_starts"), **asked)
 
 
-@pytest.mark.parametrize("rule", [dict(gradient_norm=0.0), dict(gradient_norm=float("nan")), dict(max_steps=-1), dict(patience=1.5)])
+@pytest.mark.parametrize(
+    "rule",
+    [dict(gradient_norm=0.0), dict(gradient_norm=float("nan")), dict(max_steps=-1), dict(patience=1.5)],
+)
 def test_stop_refuses_rules_that_cannot_be_meant(rule):
     with pytest.raises((jaxgd.InputValueError, jaxgd.InputTypeError), match=next(iter(rule))):
         Stop(**rule)
