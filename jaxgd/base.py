@@ -166,11 +166,11 @@ class Landscape:
       (3.0, [2.0, 2.0, 2.0])
     """
 
-    value: Callable[[Params], Array]
+    value: Callable[[Params], Any]
     sample: Callable[[Key], Params]
     name: str = "landscape"
-    noisy_value: Callable[[Params, Key], Array] | None = None
-    value_and_grad: Callable[[Params], tuple[Array, Params]] | None = None
+    noisy_value: Callable[[Params, Key], Any] | None = None
+    value_and_grad: Callable[[Params], tuple[Any, Params]] | None = None
     symmetry: Symmetry | None = None
     facts: Facts | None = None
     default_optimizer: str = "lbfgs"
@@ -182,11 +182,11 @@ class Landscape:
             if not callable(getattr(self, name)):
                 raise InputTypeError(f"`{name}` of a Landscape must be callable, got {getattr(self, name)!r}.")
 
-    def evaluate(self, params: Params) -> tuple[Array, Params]:
+    def evaluate(self, params: Params) -> tuple[jax.Array, Params]:
         """Returns the value and the gradient at `params`."""
         return (self.value_and_grad or jax.value_and_grad(self.value))(params)
 
-    def evaluate_noisy(self, params: Params, key: Key) -> tuple[Array, Params]:
+    def evaluate_noisy(self, params: Params, key: Key) -> tuple[jax.Array, Params]:
         """Returns one random draw of the value and the gradient at `params`."""
         if self.noisy_value is None:
             raise InputValueError(f"landscape `{self.name}` has no `noisy_value`.")

@@ -52,8 +52,18 @@ def _parameter(context: click.Context, option: click.Parameter, texts: tuple[str
 
 @main.command()
 @click.argument("name")
-@click.option("--param", "params", multiple=True, callback=_parameter, help="Argument of the landscape, k=v; repeatable.")
-@click.option("--optimizer", default=None, help="For example sgd:learning_rate=0.005; the landscape's default if left out.")
+@click.option(
+    "--param",
+    "params",
+    multiple=True,
+    callback=_parameter,
+    help="Argument of the landscape, k=v; repeatable.",
+)
+@click.option(
+    "--optimizer",
+    default=None,
+    help="For example sgd:learning_rate=0.005; the landscape's default if left out.",
+)
 @click.option("--starts", default=1000, show_default=True, type=click.IntRange(1, 2**31 - 2), help="Random starts.")
 @click.option("--max-steps", type=click.IntRange(0, 2**31 - 2), help="Updates after which a descent is given up.")
 @click.option("--gradient-norm", type=float, help="Gradient norm at which a descent has converged.")
@@ -147,7 +157,9 @@ def doctor(as_json: bool) -> None:
             click.echo(f"{name:<12} {found}")
         click.echo(f"{'devices':<12} {', '.join(report['devices'])}")
         click.echo(f"{'threads':<12} {report['num_threads']}")
-        verdict = "agrees with exact values" if report["computes_rightly"] else "WRONG: this jax miscompiles (jax#39103)"
+        verdict = (
+            "agrees with exact values" if report["computes_rightly"] else "WRONG: this jax miscompiles (jax#39103)"
+        )
         click.echo(f"{'arithmetic':<12} {verdict}")
     if not report["computes_rightly"]:
         sys.exit(1)

@@ -22,7 +22,7 @@ from jaxgd.base import Cost, Ends, InputTypeError, InputValueError, Key, Landsca
 from jaxgd.lanes.checks import check_count, check_descent, check_key, check_starts
 from jaxgd.lanes.lane import IDLE, Descent, Event
 from jaxgd.lanes.layout import LANE_AXIS
-from jaxgd.lanes.loop import Buffer, Chunk, Loop, Programs, Share, take
+from jaxgd.lanes.loop import Buffer, Chunk, Loop, Programs, Share, int32, take
 from jaxgd.lanes.tune import Choice, Shape, guess, measure, shape_of
 
 Progress = Callable[[int, int, int], None]
@@ -88,8 +88,9 @@ def descend(
     """
     parts = list(
         stream(
-            landscape, optimizer, num_starts, key=key, starts=starts, stop=stop, restart=restart, events=events, is_noisy=is_noisy,
-            keep=keep, layout=layout, num_lanes=num_lanes, num_devices=num_devices, progress=progress,
+            landscape, optimizer, num_starts, key=key, starts=starts, stop=stop, restart=restart, events=events,
+            is_noisy=is_noisy, keep=keep, layout=layout, num_lanes=num_lanes, num_devices=num_devices,
+            progress=progress,
         )
     )  # fmt: skip
     return concatenate(parts)
@@ -186,9 +187,7 @@ class _Worker:
     hand every small kernel from thread to thread: on a busy two-core machine that was 10 to 100 times slower.
     """
 
-    def __init__(
-        self, key: Key, starts: Params | None, device: jax.Device, share: int, num_shares: int
-    ) -> None:
+    def __init__(self, key: Key, starts: Params | None, device: jax.Device, share: int, num_shares: int) -> None:
         self.key, self.starts = jax.device_put((key, starts), device)
         self.share, self.num_shares = share, num_shares
         self.num_done = self.ticks = self.lane_ticks = 0
@@ -207,10 +206,9 @@ class _Worker:
         """Runs one chunk, with places refilled up to `num_descents`, and returns the ends that came of it."""
         assert self.chunk is not None
         began, tick = time.perf_counter(), int(self.chunk.tick)
-        whole = lambda count: np.asarray(count, np.int32)
-        own = Share(whole(self.share), whole(self.num_shares), whole(num_descents))
+        own = Share.of(self.share, self.num_shares, num_descents)
         chunk = self.advance_program(
-            self.chunk, self.key, self.starts, own, whole(self.num_visits), whole(self.num_ticks)
+            self.chunk, self.key, self.starts, own, int32(self.num_visits), int32(self.num_ticks)
         )
         self.lane_ticks += (int(chunk.tick) - tick) * self.num_lanes
         self.chunk, buffer = take(chunk)
@@ -255,9 +253,7 @@ class _Run:
             shape,
         )  # no shape: the choice is not to be changed
         self.num_descents = num_descents
-        self.workers = [
-            _Worker(key, starts, device, share, len(devices)) for share, device in enumerate(devices)
-        ]
+        self.workers = [_Worker(key, starts, device, share, len(devices)) for share, device in enumerate(devices)]
         self.seconds_compile = 0.0
 
     def parts(self, progress: Progress | None) -> Iterator[Ends]:
@@ -292,9 +288,7 @@ class _Run:
         began = time.perf_counter()
         self.loop = self.build(self.choice)
         compilers = [self.loop.prepare(worker.key, worker.starts) for worker in self.workers]
-        for worker, programs in zip(
-            self.workers, pool.map(lambda compiler: compiler(), compilers), strict=True
-        ):
+        for worker, programs in zip(self.workers, pool.map(lambda compiler: compiler(), compilers), strict=True):
             worker.load(self.loop, programs)
         self.seconds_compile += time.perf_counter() - began
 
@@ -375,9 +369,7 @@ def concatenate(parts: list[Ends]) -> Ends:
     )  # fmt: skip
     order = np.argsort(np.concatenate([part.start_number for part in parts]), kind="stable")
     joined = {
-        name: jax.tree.map(
-            lambda *leaves: np.concatenate(leaves)[order], *(getattr(part, name) for part in parts)
-        )
+        name: jax.tree.map(lambda *leaves: np.concatenate(leaves)[order], *(getattr(part, name) for part in parts))
         for name in fields
     }
     return Ends(**joined, num_starts=parts[-1].num_starts, cost=parts[-1].cost)

@@ -166,7 +166,8 @@ def _imported(name: str) -> Any:
             if not path.is_file():
                 raise InputValueError(f"there is no file `{where}`.")
             spec = importlib.util.spec_from_file_location(path.stem, path)
-            assert spec is not None and spec.loader is not None
+            if spec is None or spec.loader is None:
+                raise InputValueError(f"`{where}` is no Python file.")
             module = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(module)
         else:
@@ -193,7 +194,9 @@ def _built(name: str, builder: Any, arguments: Mapping[str, Any]) -> Any:
         if argument not in parameters and not takes_any:
             near = difflib.get_close_matches(argument, parameters, n=1)
             hint = f" Did you mean `{near[0]}`?" if near else ""
-            raise InputValueError(f"`{name}` has no argument `{argument}`.{hint} It takes: {signature(builder) or '-'}.")
+            raise InputValueError(
+                f"`{name}` has no argument `{argument}`.{hint} It takes: {signature(builder) or '-'}."
+            )
     missing = [
         key
         for key, p in parameters.items()

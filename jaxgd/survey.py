@@ -136,7 +136,9 @@ def survey(
       >>> found.points.verdict_counts()
       {'degenerate': 8}
     """
-    name = optimizer if isinstance(optimizer, str) else landscape.default_optimizer if optimizer is None else "optimizer"
+    name = (
+        optimizer if isinstance(optimizer, str) else landscape.default_optimizer if optimizer is None else "optimizer"
+    )
     transformation = find_optimizer(name) if optimizer is None or isinstance(optimizer, str) else optimizer
     stop = stop or landscape.default_stop
     report = progress or (lambda phase, done, total: None)

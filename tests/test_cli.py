@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from jaxgd import cli
 from jaxgd.runs import read_ends
 
-OWN = '''
+OWN = """
 import jax, jax.numpy as jnp, optax
 from jaxgd import Landscape
 sample = lambda key: {"a": jax.random.normal(key, (2,)), "b": jnp.zeros(())}
@@ -21,7 +21,7 @@ falling = Landscape(value=lambda p: -jnp.sum(p["a"] ** 4), sample=sample)
 vector = Landscape(value=lambda p: p["a"], sample=sample)
 raising = Landscape(value=lambda p: 1 / 0, sample=sample)
 growing = optax.GradientTransformation(lambda p: jnp.zeros(1), lambda u, s, p=None: (u, jnp.append(s, s)))
-'''
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,17 @@ def test_survey_prints_one_json_object_and_writes_what_it_found(tmp_path):
     result = call("survey", *words, "--out", tmp_path / "run 1")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
-    for key in ("landscape", "num_starts", "seed", "dtype", "optimizer", "status", "verdicts", "points", "versions"):
+    for key in (
+        "landscape",
+        "num_starts",
+        "seed",
+        "dtype",
+        "optimizer",
+        "status",
+        "verdicts",
+        "points",
+        "versions",
+    ):
         assert key in found
     assert found["verdicts"] == {"minimum": 500}
     assert [round(point["value"], 4) for point in found["points"]] == [-78.3323, -64.1956, -64.1956, -50.0589]
@@ -128,6 +138,8 @@ def test_doctor_finds_that_this_jax_computes_rightly():
 def test_the_installed_command_runs_in_a_process_of_its_own(tmp_path):
     words = "survey x_plus_sin_x --starts 20 --json --dtype float64".split()
     code = "import sys; from jaxgd.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=tmp_path, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
     assert json.loads(done.stdout)["verdicts"] == {"degenerate": 20}
     assert list(Path(tmp_path).iterdir()) == []

@@ -90,9 +90,7 @@ def check_descent(descent: Descent, key: Key, starts: Params | None, num_starts:
     if descent.is_noisy and landscape.noisy_value is None:
         raise InputValueError(f"landscape `{landscape.name}` has no `noisy_value` to descend.")
     if descent.stop.at_event is not None and descent.stop.at_event not in events:
-        raise InputValueError(
-            f"`at_event` names `{descent.stop.at_event}`, but the events are {sorted(events)}."
-        )
+        raise InputValueError(f"`at_event` names `{descent.stop.at_event}`, but the events are {sorted(events)}.")
     number = jax.ShapeDtypeStruct((), jnp.int32)
     key_shape = jax.eval_shape(lambda: key)
     params = _call(
@@ -103,10 +101,10 @@ def check_descent(descent: Descent, key: Key, starts: Params | None, num_starts:
     check_value(landscape, params)
     if descent.is_noisy:
         _check_scalar("`noisy_value`", lambda: jax.eval_shape(landscape.evaluate_noisy, params, key_shape)[0])
-    for name, fires in descent.events.items():
+    for name, fires in events.items():
         fired = _call(
-            f"event `{name}`", lambda: jax.eval_shape(fires, params, *_evaluated(landscape, params))
-        )  # noqa: B023
+            f"event `{name}`", functools.partial(jax.eval_shape, fires, params, *_evaluated(landscape, params))
+        )
         if getattr(fired, "shape", None) != () or fired.dtype != bool:
             raise InputValueError(f"event `{name}` must return one bool, got {_kind(fired)}.")
     _check_optimizer(descent, params, key_shape, number, starts)
@@ -118,12 +116,15 @@ def check_value(landscape: Landscape, params: Params) -> None:
     _check_scalar("`value`", lambda: jax.eval_shape(landscape.value, params))
     value, grad = _call("the gradient", lambda: _evaluated(landscape, params))
     _check_scalar("`value_and_grad`", lambda: value)
-    if jax.tree.structure(grad) != jax.tree.structure(params) or any(
+    if not _same_structure(grad, params) or any(
         g.shape != p.shape for g, p in zip(jax.tree.leaves(grad), jax.tree.leaves(params), strict=True)
     ):
-        raise InputValueError(
-            f"the gradient of `{landscape.name}` must have the params' structure and shapes."
-        )
+        raise InputValueError(f"the gradient of `{landscape.name}` must have the params' structure and shapes.")
+
+
+def _same_structure(one: Any, other: Any) -> bool:
+    structures: list[Any] = [jax.tree.structure(tree) for tree in (one, other)]
+    return bool(structures[0] == structures[1])
 
 
 def _evaluated(landscape: Landscape, params: Params) -> Any:
@@ -153,12 +154,8 @@ def _check_optimizer(descent: Descent, params: Params, key: Any, number: Any, st
             "the optimizer's `update` fails on this landscape's params"
             f" (or its state changes structure): {first_line(error)}"
         ) from error
-    if jax.tree.structure(state) != jax.tree.structure(lane.optimizer) or shapes(state) != shapes(
-        lane.optimizer
-    ):
-        raise InputValueError(
-            "the optimizer's state changes shape from one update to the next; it must stay fixed."
-        )
+    if not _same_structure(state, lane.optimizer) or shapes(state) != shapes(lane.optimizer):
+        raise InputValueError("the optimizer's state changes shape from one update to the next; it must stay fixed.")
     if shapes(moved) != shapes(params):
         raise InputValueError("the optimizer's updates must have the params' shapes.")
 
@@ -166,9 +163,7 @@ def _check_optimizer(descent: Descent, params: Params, key: Any, number: Any, st
 def _check_starts_finite(descent: Descent, key: Key, starts: Params | None, num_starts: int) -> None:
     num_probes = min(num_starts, _NUM_PROBES)
     numbers = np.arange(_NUM_PROBES, dtype=np.int32) % num_probes
-    finite = _call(
-        "evaluating the first starts", lambda: np.asarray(_finite_at(descent)(numbers, key, starts))
-    )
+    finite = _call("evaluating the first starts", lambda: np.asarray(_finite_at(descent)(numbers, key, starts)))
     if not finite.any():
         raise InputValueError(
             f"value or gradient of landscape `{descent.landscape.name}` is not finite at any of its first"

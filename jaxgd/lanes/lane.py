@@ -128,9 +128,7 @@ class Descent:
 
     def tick(self, lane: Lane, tick: jax.Array, key: Key) -> Lane:
         """Returns the lane after one gradient evaluation and, where it goes on, one update."""
-        key_step = jax.random.fold_in(
-            jax.random.fold_in(self._lane_key(key, lane.number), _KEY_STEP), lane.num_steps
-        )
+        key_step = jax.random.fold_in(jax.random.fold_in(self._lane_key(key, lane.number), _KEY_STEP), lane.num_steps)
         key_noise, key_update = jax.random.split(key_step)
         evaluate, value_fn = self._functions(key_noise)
         value, grad = evaluate(lane.params)
@@ -158,9 +156,7 @@ class Descent:
             update = optax.tree.scale(
                 jnp.asarray(self.restart.step_factor, value.dtype) ** lane.attempt.astype(value.dtype), update
             )
-        step = lambda last, change: (
-            last + jnp.where(goes_on, change, jnp.zeros_like(change)).astype(last.dtype)
-        )
+        step = lambda last, change: last + jnp.where(goes_on, change, jnp.zeros_like(change)).astype(last.dtype)
         return lane._replace(
             status=status,
             num_steps=lane.num_steps + goes_on.astype(jnp.int32),
@@ -198,7 +194,7 @@ class Descent:
             improves = is_accepted & ((value < lane.mark_value - needed) | jnp.isinf(lane.mark_value))
             lane = lane._replace(
                 mark_value=jnp.where(improves, value, lane.mark_value),
-                mark_step=jnp.where(improves, lane.num_steps, lane.mark_step),
+                mark_step=jnp.where(improves, lane.num_steps, jnp.asarray(lane.mark_step)),
             )
         event_steps = {
             name: jnp.where(
@@ -229,9 +225,7 @@ class Descent:
             ),
             (
                 Status.PLATEAU,
-                lane.num_steps - lane.mark_step >= self.stop.patience
-                if lane.mark_step is not None
-                else never,
+                lane.num_steps - lane.mark_step >= self.stop.patience if lane.mark_step is not None else never,
             ),
             (Status.STEP_LIMIT, lane.num_steps >= self.stop.max_steps),
         )

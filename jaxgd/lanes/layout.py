@@ -127,8 +127,7 @@ def fallback_counts(fn: Callable[..., Any], *args: Any, in_axes: InAxes = -1) ->
     def count(*one_lane: Any) -> Any:
         mapped = _axes_of(in_axes, len(one_lane))
         lanes = [
-            arg if axis is None else jax.tree.map(add_lanes, arg)
-            for arg, axis in zip(one_lane, mapped, strict=True)
+            arg if axis is None else jax.tree.map(add_lanes, arg) for arg, axis in zip(one_lane, mapped, strict=True)
         ]
         outs, context = _evaluate(fn, in_axes, tuple(lanes))
         counts.update(context.fallbacks)
@@ -159,9 +158,7 @@ def _mark(args: tuple[Any, ...], axes: tuple[int | None, ...]) -> tuple[tuple[An
         sizes.add(array.shape[-1])
         return Lanes(array)
 
-    marked = tuple(
-        arg if axis is None else jax.tree.map(mark, arg) for arg, axis in zip(args, axes, strict=True)
-    )
+    marked = tuple(arg if axis is None else jax.tree.map(mark, arg) for arg, axis in zip(args, axes, strict=True))
     if len(sizes) != 1:
         found = f"sizes {sorted(sizes)}" if sizes else "none"
         raise InputValueError(f"all mapped leaves must agree in the size of their last axis, got {found}.")

@@ -45,9 +45,7 @@ def select(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
     """`select_n(which, *cases)`: `which` has the shape of the cases or none."""
     shape = eqn.outvars[0].aval.shape
     which, *cases = operands
-    return bind_lanes(
-        eqn, [_beside(context, which, shape), *(to_lanes(context, case, shape) for case in cases)]
-    )
+    return bind_lanes(eqn, [_beside(context, which, shape), *(to_lanes(context, case, shape) for case in cases)])
 
 
 def clamp(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
@@ -81,9 +79,7 @@ def barrier(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
 def broadcast_in_dim(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
     """The lane axis goes to the end of the new shape."""
     shape, axes = eqn.params["shape"], eqn.params["broadcast_dimensions"]
-    return bind_lanes(
-        eqn, operands, shape=(*shape, context.num_lanes), broadcast_dimensions=(*axes, len(shape))
-    )
+    return bind_lanes(eqn, operands, shape=(*shape, context.num_lanes), broadcast_dimensions=(*axes, len(shape)))
 
 
 def reshape(context: Context, eqn: Any, operands: list[Value]) -> Any:

@@ -158,9 +158,7 @@ def custom_vjp(context: Context, eqn: Any, operands: list[Value]) -> list[Value]
     is_float_out = [_is_float(aval) for aval in out_types]
 
     def forward(*arrays: Any) -> tuple[Any, Any]:
-        outs, pull = apply(
-            context, lambda *xs: jax.vjp(lambda *xs: bind(eqn, xs), *xs), *_mark(arrays, mapped)
-        )
+        outs, pull = apply(context, lambda *xs: jax.vjp(lambda *xs: bind(eqn, xs), *xs), *_mark(arrays, mapped))
         strip = lambda tree: jax.tree.map(lambda leaf: leaf.array, tree)
         return strip(outs), strip(pull)
 
@@ -168,8 +166,7 @@ def custom_vjp(context: Context, eqn: Any, operands: list[Value]) -> list[Value]
         def one_lane(pull: Any, some: list[Any]) -> Any:
             remaining = iter(some)
             full = [
-                next(remaining) if flag else _zero(aval)
-                for aval, flag in zip(out_types, is_float_out, strict=True)
+                next(remaining) if flag else _zero(aval) for aval, flag in zip(out_types, is_float_out, strict=True)
             ]
             return [ct if _is_float(ct) else None for ct in pull(full)]
 
@@ -226,9 +223,7 @@ def while_(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
         return holds.array if isinstance(holds, Lanes) else holds
 
     def body(carry: Sequence[Any]) -> Sequence[Any]:
-        return _force(
-            context, interpret(context, params["body_jaxpr"], [*body_consts, *_mark(carry, flags)]), flags
-        )
+        return _force(context, interpret(context, params["body_jaxpr"], [*body_consts, *_mark(carry, flags)]), flags)
 
     if not differs:
         return _mark(lax.while_loop(condition, body, start), flags)
@@ -302,16 +297,12 @@ def _scan_counts(eqn: Any) -> tuple[int, int, int]:
 
 def _on_arrays(context: Context, jaxpr: Any, mapped: Flags) -> Callable[..., list[Any]]:
     """Returns a program as a function of plain arrays, of which the `mapped` carry lanes; all outputs do."""
-    return lambda *arrays: [
-        to_lanes(context, out).array for out in interpret(context, jaxpr, _mark(arrays, mapped))
-    ]
+    return lambda *arrays: [to_lanes(context, out).array for out in interpret(context, jaxpr, _mark(arrays, mapped))]
 
 
 def _force(context: Context, values: Sequence[Value], flags: Flags) -> list[Any]:
     """Returns plain arrays, with lanes where the flags say so."""
-    return [
-        to_lanes(context, value).array if flag else value for value, flag in zip(values, flags, strict=True)
-    ]
+    return [to_lanes(context, value).array if flag else value for value, flag in zip(values, flags, strict=True)]
 
 
 def _mark(arrays: Sequence[Any], flags: Flags) -> list[Value]:

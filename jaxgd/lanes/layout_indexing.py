@@ -26,9 +26,7 @@ def dynamic_slice(context: Context, eqn: Any, operands: list[Value]) -> list[Val
     if isinstance(array, Lanes):
         pairs = {"operand_batching_dims": (len(sizes),), "start_indices_batching_dims": (0,)}
         array, sizes = array.array, (*sizes, 1)
-    numbers = lax.GatherDimensionNumbers(
-        offset_dims=axes, collapsed_slice_dims=(), start_index_map=axes, **pairs
-    )
+    numbers = lax.GatherDimensionNumbers(offset_dims=axes, collapsed_slice_dims=(), start_index_map=axes, **pairs)
     return [Lanes(lax.gather(array, _places(context, starts), numbers, sizes, mode=_CLIP))]
 
 

@@ -25,9 +25,7 @@ from jaxgd.lanes.layout import LANE_AXIS, map_lanes
 class Buffer(NamedTuple):
     """Ends on their way out, the lane axis first whatever the layout; few arrays, since each one is a scatter."""
 
-    counts: (
-        jax.Array
-    )  # (capacity, 4 + num_events) int32: number, status, num_steps, num_restarts, event steps
+    counts: jax.Array  # (capacity, 4 + num_events) int32: number, status, num_steps, num_restarts, event steps
     scalars: jax.Array  # (capacity, 3): value, gradient_norm, best_value
     last: Params | None
     best: Params | None
@@ -50,6 +48,11 @@ class Share(NamedTuple):
     num_shares: jax.Array  # () int32
     num_descents: jax.Array  # () int32
 
+    @classmethod
+    def of(cls, share: int, num_shares: int, num_descents: int) -> "Share":
+        """Returns the share of these numbers."""
+        return cls(*(int32(count) for count in (share, num_shares, num_descents)))
+
     @property
     def num_places(self) -> jax.Array:
         """How many descents that is."""
@@ -64,6 +67,11 @@ class Programs(NamedTuple):
     advance: Any
     """advance(chunk, key, starts, share, num_visits, num_ticks) returns the chunk after at most `num_visits` visits of
     `num_ticks` ticks each; fewer if the whole share is done or the buffer is full. All counts are int32."""
+
+
+def int32(count: int) -> Any:
+    """Returns a count as a compiled program takes it."""
+    return np.asarray(count, np.int32)
 
 
 def take(chunk: Chunk) -> tuple[Chunk, Buffer]:
@@ -103,7 +111,7 @@ class Loop:
             return lambda: known
         there = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device)
         chunk = jax.tree.map(there, jax.eval_shape(self._start, key, starts))
-        own, count = Share(*(np.zeros((), np.int32),) * 3), np.zeros((), np.int32)
+        own, count = Share.of(0, 1, 0), int32(0)
         start = jax.jit(self._start).lower(key, starts)
         advance = jax.jit(self._advance, donate_argnums=0).lower(chunk, key, starts, own, count, count)
 
@@ -141,9 +149,7 @@ class Loop:
         def has_work(carry: tuple[jax.Array, Chunk]) -> jax.Array:
             visit, chunk = carry
             status = chunk.lanes.status
-            is_busy = jnp.any((status == RUNNING) | (status == RESTARTING)) | (
-                chunk.next_place < own.num_places
-            )
+            is_busy = jnp.any((status == RUNNING) | (status == RESTARTING)) | (chunk.next_place < own.num_places)
             return (visit < num_visits) & (chunk.num_ends <= self.capacity - self.num_lanes) & is_busy
 
         def body(carry: tuple[jax.Array, Chunk]) -> tuple[jax.Array, Chunk]:
@@ -152,9 +158,7 @@ class Loop:
 
         return jax.lax.while_loop(has_work, body, (jnp.zeros((), jnp.int32), chunk))[1]
 
-    def _visit(
-        self, chunk: Chunk, own: Share, num_ticks: jax.Array, key: Key, starts: Params | None
-    ) -> Chunk:
+    def _visit(self, chunk: Chunk, own: Share, num_ticks: jax.Array, key: Key, starts: Params | None) -> Chunk:
         """Refills idle places, ticks, writes out what ended."""
         # refill
         is_idle = chunk.lanes.status == IDLE
@@ -201,9 +205,7 @@ class Loop:
             num_ends=chunk.num_ends + jnp.sum(is_done, dtype=jnp.int32),
         )
 
-    def _refill(
-        self, lane: Lane, is_refilled: jax.Array, number: jax.Array, key: Key, starts: Params | None
-    ) -> Lane:
+    def _refill(self, lane: Lane, is_refilled: jax.Array, number: jax.Array, key: Key, starts: Params | None) -> Lane:
         """Returns the lane of descent `number` where it is refilled, of its next attempt where it restarts."""
         if self.descent.restart is None:
             fresh, is_fresh = self.descent.begin(number, jnp.zeros_like(number), key, starts), is_refilled
@@ -217,17 +219,13 @@ class Loop:
             )
             keep = lambda old, new: jax.tree.map(lambda a, b: jnp.where(is_again, a, b), old, new)
             records = ("num_steps", "best_value", "best", "event_steps")  # they go on over all attempts
-            fresh = fresh._replace(
-                **{name: keep(getattr(lane, name), getattr(fresh, name)) for name in records}
-            )
+            fresh = fresh._replace(**{name: keep(getattr(lane, name), getattr(fresh, name)) for name in records})
             is_fresh = is_refilled | is_again
         return jax.tree.map(lambda new, old: jnp.where(is_fresh, new, old), fresh, lane)
 
     def _ends_of(self, lanes: Lane) -> Buffer:
         """Returns the records of all places."""
-        lanes_first = lambda tree: jax.tree.map(
-            lambda leaf: jnp.moveaxis(leaf, LANE_AXIS[self.layout], 0), tree
-        )
+        lanes_first = lambda tree: jax.tree.map(lambda leaf: jnp.moveaxis(leaf, LANE_AXIS[self.layout], 0), tree)
         counts = (lanes.number, lanes.status, lanes.num_steps, lanes.attempt, *lanes.event_steps.values())
         return Buffer(
             counts=jnp.stack([count.astype(jnp.int32) for count in counts], axis=1),

@@ -21,7 +21,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 from jaxgd.base import Key, Params
 from jaxgd.lanes.lane import Descent
 from jaxgd.lanes.layout import LANE_AXIS
-from jaxgd.lanes.loop import Loop, Share, take
+from jaxgd.lanes.loop import Loop, Share, int32, take
 
 MIN_LANES, MAX_LANES = 8, 512
 _CACHE_BYTES = 2**19  # that the largest intermediate of all lanes may fill
@@ -120,13 +120,12 @@ def measure(
 def _rate(loop: Loop, key: Key, starts: Params | None, num_descents: int) -> float:
     """Returns lane-ticks per second, the best of three after the first."""
     programs = loop.prepare(key, starts)()
-    whole = lambda count: np.asarray(count, np.int32)
-    own = Share(whole(0), whole(1), whole(num_descents))
+    own = Share.of(0, 1, num_descents)
     chunk = programs.start(key, starts)
     best, num_visits = 0.0, 1
     for _ in range(4):
         tick, began = int(chunk.tick), time.perf_counter()
-        chunk, _ = take(programs.advance(chunk, key, starts, own, whole(num_visits), whole(8)))
+        chunk, _ = take(programs.advance(chunk, key, starts, own, int32(num_visits), int32(8)))
         seconds = time.perf_counter() - began
         best = max(best, (int(chunk.tick) - tick) * loop.num_lanes / seconds)
         num_visits = int(np.clip(num_visits * _PROBE_SECONDS / 3 / seconds, 1, 1000))

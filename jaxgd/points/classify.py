@@ -68,7 +68,7 @@ def classify(
         missing = num_together - len(chunk)  # the last chunk is filled up, so that one program serves all
         filled = np.concatenate([chunk, np.repeat(chunk[-1:], missing, axis=0)])
         part = jax.device_get(judge(jnp.asarray(filled), length))
-        parts.append(jax.tree.map(lambda leaf, n=len(chunk): leaf[:n], part))
+        parts.append(jax.tree.map(lambda leaf, n=num_together - missing: leaf[:n], part))
         if progress is not None:
             progress(begin + len(chunk), num_points)
     value, polished = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
@@ -152,18 +152,21 @@ def _points(value: np.ndarray, polished: Polished, status: np.ndarray | None, pa
         Verdict.MINIMUM,
     ).astype(np.int8)
     known = verdict <= int(Verdict.DEGENERATE)
-    unless_known = lambda count, otherwise: np.where(known, count, otherwise)
+
+    def unless_known(found: Any, otherwise: float, dtype: Any) -> np.ndarray:
+        return np.asarray(np.where(known, found, otherwise), dtype)
+
     return Points(
         params=jax.tree.map(np.asarray, params),
         value=value,
         gradient_norm=polished.gradient_norm,
         verdict=verdict,
-        index=unless_known(polished.num_negative, -1).astype(np.int32),
-        index_high=unless_known(polished.num_negative + polished.num_zero, -1).astype(np.int32),
-        num_zero_modes=unless_known(polished.num_zero + polished.num_symmetry_modes, -1).astype(np.int32),
-        num_symmetry_modes=unless_known(polished.num_symmetry_modes, -1).astype(np.int32),
-        lowest_eigenvalue=unless_known(polished.lowest_eigenvalue, np.nan).astype(value.dtype),
-        eigenvalue_error=unless_known(polished.eigenvalue_error, np.nan).astype(value.dtype),
+        index=unless_known(polished.num_negative, -1, np.int32),
+        index_high=unless_known(polished.num_negative + polished.num_zero, -1, np.int32),
+        num_zero_modes=unless_known(polished.num_zero + polished.num_symmetry_modes, -1, np.int32),
+        num_symmetry_modes=unless_known(polished.num_symmetry_modes, -1, np.int32),
+        lowest_eigenvalue=unless_known(polished.lowest_eigenvalue, np.nan, value.dtype),
+        eigenvalue_error=unless_known(polished.eigenvalue_error, np.nan, value.dtype),
         move=polished.move.reshape(num_points),
     )
 

@@ -17,9 +17,7 @@ from jaxgd import Landscape, Status, Stop
 from jaxgd.lanes.loop import Loop
 from jaxgd.lanes.tune import Choice, guess, measure, shape_of
 
-WELL = Landscape(
-    value=lambda x: jnp.sum((x**2 - 1) ** 2), sample=lambda key: jax.random.normal(key, (3,)), name="well"
-)
+WELL = Landscape(value=lambda x: jnp.sum((x**2 - 1) ** 2), sample=lambda key: jax.random.normal(key, (3,)), name="well")
 TREE = Landscape(
     value=lambda p: jnp.sum(p["a"] ** 2) + (p["b"] - 2) ** 4,
     sample=lambda key: {"a": jax.random.normal(key, (2, 2)), "b": jnp.zeros(())},
@@ -36,9 +34,7 @@ def by_hand(landscape, optimizer, params, stop):
         if optax.tree.norm(grad) <= stop.gradient_norm:
             return params, value, step, Status.CONVERGED
         if step < stop.max_steps:
-            update, state = optimizer.update(
-                grad, state, params, value=value, grad=grad, value_fn=landscape.value
-            )
+            update, state = optimizer.update(grad, state, params, value=value, grad=grad, value_fn=landscape.value)
             params = optax.apply_updates(params, update)
     return params, value, stop.max_steps, Status.STEP_LIMIT
 
@@ -113,9 +109,7 @@ def test_a_nan_gradient_beside_a_finite_value_is_divergence(key):
         value=lambda x: jnp.sqrt(jnp.abs(x - 1)) * jnp.where(x > 0.99, 0.0, 1.0),
         sample=lambda k: jnp.zeros(()),
     )
-    ends = jaxgd.descend(
-        tricky, optax.sgd(1.0), key=key, starts=jnp.asarray([1.0, 0.0]), stop=Stop(max_steps=2)
-    )
+    ends = jaxgd.descend(tricky, optax.sgd(1.0), key=key, starts=jnp.asarray([1.0, 0.0]), stop=Stop(max_steps=2))
     assert ends.status[0] == Status.DIVERGED
 
 
@@ -153,9 +147,7 @@ def test_builtin_noise_of_optax_differs_between_lanes(key):
     noise = optax.chain(optax.add_noise(1.0, 0.0, key=0), optax.add_noise(1.0, 0.0, key=0), optax.scale(-1.0))
     starts = jnp.zeros(16)
     far = Landscape(value=lambda x: x, sample=lambda k: jnp.zeros(()))
-    run = lambda **engine: (
-        jaxgd.descend(far, noise, key=key, starts=starts, stop=Stop(max_steps=1), **engine).params
-    )
+    run = lambda **engine: jaxgd.descend(far, noise, key=key, starts=starts, stop=Stop(max_steps=1), **engine).params
     with jax.numpy_dtype_promotion("standard"):  # optax's own arithmetic needs it
         moves, again = run(), run(num_lanes=3)
     assert len(np.unique(moves)) == 16
@@ -249,9 +241,7 @@ def test_measuring_finds_and_remembers_one_of_its_candidates(key):
         landscape, optax.sgd(0.02), False, Stop(), None, (), False, False
     )
     shape = shape_of(descent, key, None, jax.devices()[0])
-    build = lambda choice: Loop(
-        descent=descent, layout=choice.layout, num_lanes=choice.num_lanes, keeps_params=False
-    )
+    build = lambda choice: Loop(descent=descent, layout=choice.layout, num_lanes=choice.num_lanes, keeps_params=False)
     best = measure(shape, Choice("lanes_last", 16), build, key, None, 1000)
     assert best.num_lanes in (16, 64)
     assert guess(shape, 10**6, 1) == best
@@ -320,13 +310,9 @@ BAD = {
     "has no `noisy_value`": dict(is_noisy=True),
     "`optimizer` must be an optax": dict(optimizer="sgd"),
     "state changes shape": dict(
-        optimizer=optax.GradientTransformation(
-            lambda p: jnp.zeros(1), lambda u, s, p=None: (u, jnp.append(s, s))
-        )
+        optimizer=optax.GradientTransformation(lambda p: jnp.zeros(1), lambda u, s, p=None: (u, jnp.append(s, s)))
     ),
-    "`value` must return one floating-point number": dict(
-        landscape=Landscape(value=lambda x: x, sample=WELL.sample)
-    ),
+    "`value` must return one floating-point number": dict(landscape=Landscape(value=lambda x: x, sample=WELL.sample)),
     "`value` raised ZeroDivisionError": dict(landscape=Landscape(value=lambda x: 1 / 0, sample=WELL.sample)),
     "not finite at any": dict(landscape=Landscape(value=lambda x: jnp.nan * jnp.sum(x), sample=WELL.sample)),
     "must be floating-point arrays": dict(landscape=Landscape(value=jnp.sum, sample=lambda k: jnp.arange(3))),

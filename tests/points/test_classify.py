@@ -55,7 +55,13 @@ def _towards_critical(landscape, starts):
         value=lambda x: jnp.sum(landscape.gradient(x / jnp.linalg.norm(x) * jnp.sqrt(1.0 * x.size)) ** 2),
         sample=landscape.sample,
     )
-    ends = jaxgd.descend(flow, optax.sgd(0.02), key=jax.random.key(0), starts=starts, stop=Stop(gradient_norm=1e-5, max_steps=3000))
+    ends = jaxgd.descend(
+        flow,
+        optax.sgd(0.02),
+        key=jax.random.key(0),
+        starts=starts,
+        stop=Stop(gradient_norm=1e-5, max_steps=3000),
+    )
     return ends.params / np.linalg.norm(ends.params, axis=1, keepdims=True) * np.sqrt(1.0 * starts.shape[1])
 
 

@@ -1,0 +1,1 @@
+"""Claims and benchmarks, each a command with a machine-readable answer: `python -m experiments...`."""

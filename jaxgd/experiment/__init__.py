@@ -1,0 +1,44 @@
+"""What experiments and benchmarks share: the command line, the clock, the verdict, and how they are printed.
+
+An experiment measures a claim: a function of `Options` that returns a `Claim`, whose verdict follows from its
+rows by one rule. A benchmark lets systems do the same work in turns (`race`) and returns a `Benchmark`. With
+`main` either has the command line `[--quick] [--json] [--out DIR]`: one JSON object or a table on standard
+output, progress on standard error.
+
+    def measure(options: experiment.Options) -> experiment.Claim: ...
+
+    if __name__ == "__main__":
+        sys.exit(experiment.main(measure, description=__doc__))
+"""
+
+from jaxgd.experiment.claims import RELATIONS, Claim, Statistic
+from jaxgd.experiment.command import Options, main, start_jax
+from jaxgd.experiment.printing import environment, note, num_cores, plain, table
+from jaxgd.experiment.races import Benchmark, Missing, Outcome, Race, Ratio, Row, System, Timed, race
+
+__all__ = [  # noqa: RUF022 (grouped)
+    # the command line
+    "Options",
+    "main",
+    "start_jax",
+    # a claim
+    "Claim",
+    "Statistic",
+    "RELATIONS",
+    # a benchmark
+    "Benchmark",
+    "System",
+    "Outcome",
+    "Timed",
+    "Missing",
+    "race",
+    "Race",
+    "Row",
+    "Ratio",
+    # printing
+    "environment",
+    "note",
+    "num_cores",
+    "plain",
+    "table",
+]
