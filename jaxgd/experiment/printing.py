@@ -59,9 +59,7 @@ def table(rows: Sequence[Mapping[str, str]]) -> str:
     names = list(rows[0])
     lines = [names, *([row[name] for name in names] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(names))]
-    padded = (
-        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in lines
-    )
+    padded = ("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in lines)
     return "\n".join(line.rstrip() for line in padded)
 
 

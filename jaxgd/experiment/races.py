@@ -101,9 +101,7 @@ class Row:
     def to_json(self) -> dict[str, Any]:
         """Returns the row of the contract, with the range of the rate."""
         names = ("system", "rate", "unit", "converged", "seconds_compile")
-        spread = (
-            {"low": min(self.rates), "high": max(self.rates)} if self.seconds else {"reason": self.reason}
-        )
+        spread = {"low": min(self.rates), "high": max(self.rates)} if self.seconds else {"reason": self.reason}
         return {name: getattr(self, name) for name in names} | spread | dict(self.notes)
 
 
@@ -261,7 +259,7 @@ class Benchmark:
         return f"{self.work}\n\n{table(rows)}\n\n{table(ratios)}\n\n{environment()['machine']}"
 
     def figure(self) -> Any:
-        """Returns a bar for each system that ran, one panel for each unit."""
+        """Returns a point with its range for each system that ran, one panel for each unit."""
         from matplotlib.figure import Figure
 
         rows = [row for row in self.rows if row.rates]
@@ -273,6 +271,8 @@ class Benchmark:
             shown = [row for row in reversed(rows) if row.unit == unit]
             medians = np.array([row.rate for row in shown])
             spread = [medians - [min(r.rates) for r in shown], [max(r.rates) for r in shown] - medians]
-            panel.barh([row.system for row in shown], medians, xerr=spread)
+            panel.errorbar(medians, [row.system for row in shown], xerr=spread, fmt="o", capsize=3)
             panel.set(xlabel=unit, xscale="log")
+            panel.grid(axis="x", which="both", alpha=0.3)
+            panel.margins(y=0.5 / len(shown))
         return figure

@@ -94,7 +94,7 @@ def test_wall_time_is_measured_where_the_call_does_not_tell():
     assert race([sums], repeats=2)["sum"].rate > 499_500  # it took less than a second
 
 
-def test_figure_has_a_bar_for_each_system_that_ran():
+def test_figure_has_a_line_for_each_system_that_ran():
     pytest.importorskip("matplotlib")
     run = race([system("ours", [1, 1, 2]), absent("rival", Missing("no"))], repeats=2)
     figure = Benchmark(name="test", work="adding", rows=run.rows).figure()
