@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.optimize import brentq
+import scipy  # its rooms load when they are entered
 
 from jaxgd.base import Array, Facts, KnownPoint, Landscape, Stop
 from jaxgd.landscapes import checks
@@ -212,7 +212,7 @@ def sign_changes(slope: Callable[[Any], Any], interval: tuple[float, float]) -> 
     grid = np.linspace(*interval, 10_001)
     is_up = np.asarray(slope(grid)) >= 0
     cells = np.flatnonzero(is_up[1:] != is_up[:-1])
-    return [brentq(slope, *grid[cell : cell + 2], xtol=1e-15, rtol=1e-15) for cell in cells.tolist()]
+    return [scipy.optimize.brentq(slope, *grid[cell : cell + 2], xtol=1e-15, rtol=1e-15) for cell in cells.tolist()]
 
 
 def _scalar_landscape(

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from scipy.optimize import root
+import scipy  # its rooms load when they are entered
 
 from jaxgd.base import Array, Facts, KnownPoint, Landscape, Stop
 from jaxgd.landscapes import checks
@@ -38,7 +38,7 @@ def rosenbrock(dim: int = 2, *, half_width: float = 2.0) -> Landscape:
 
     points = [KnownPoint(value=0.0, index=0, params=np.ones(dim), name="global minimum")]
     if 4 <= dim <= 30:
-        other = root(_gradient, np.concatenate([[-1.0], np.ones(dim - 1)]), tol=1e-14).x
+        other = scipy.optimize.root(_gradient, np.concatenate([[-1.0], np.ones(dim - 1)]), tol=1e-14).x
         points.append(KnownPoint(value=float(_value(other)), index=0, params=other, name="local minimum"))
     return Landscape(
         name="rosenbrock",

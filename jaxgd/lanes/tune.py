@@ -61,22 +61,34 @@ _measured: dict[str, Choice] = {}
 def shape_of(descent: Descent, key: Key, starts: Params | None, device: jax.Device) -> Shape:
     """Returns the shape of one lane's value and gradient."""
     number = jax.ShapeDtypeStruct((), jnp.int32)
-    params = jax.eval_shape(descent.start, number, number, key, starts)
-    traced = jax.make_jaxpr(descent.landscape.evaluate)(params)
+    lane = jax.eval_shape(descent.begin, number, number, key, starts)
+    bytes_each = max(leaf.dtype.itemsize for leaf in jax.tree.leaves(lane.params))
+    work = work_of(descent.landscape.evaluate, lane.params)
+    state = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(lane))
+    return Shape(f"{device.device_kind} {work.text}", max(work.largest, state) * bytes_each, work.is_product)
+
+
+class Work(NamedTuple):
+    """What a function does, read from its trace: the text, the entries of its largest array, the kind of work."""
+
+    text: str
+    largest: int
+    is_product: bool
+
+
+def work_of(fn: Callable[..., Any], *args: Any) -> Work:
+    """Returns what `fn` does with arguments of these shapes."""
+    traced = jax.make_jaxpr(fn)(*args)
     products = elements = largest = 0
     for equation in _equations(traced.jaxpr):
-        sizes = [math.prod(out.aval.shape) for out in equation.outvars if hasattr(out.aval, "shape")]
-        size = max(sizes, default=0)
+        size = max((math.prod(out.aval.shape) for out in equation.outvars if hasattr(out.aval, "shape")), default=0)
         largest = max(largest, size)
         if equation.primitive.name == "dot_general":
             (contracted, _), _ = equation.params["dimension_numbers"]
             cost = size * math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
             products += cost if cost >= _LARGE_PRODUCT else 0
         elements += size
-    bytes_each = max(leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
-    lane = jax.eval_shape(descent.begin, number, number, key, starts)
-    state = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(lane))
-    return Shape(f"{device.device_kind} {traced}", max(largest, state) * bytes_each, 4 * products > elements)
+    return Work(str(traced), largest, 4 * products > elements)
 
 
 def guess(shape: Shape, num_descents: int, num_devices: int) -> Choice:

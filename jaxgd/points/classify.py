@@ -16,12 +16,13 @@ from jax.flatten_util import ravel_pytree
 
 from jaxgd.base import Ends, InputValueError, Landscape, Params, Points, Status, Verdict
 from jaxgd.lanes.checks import check_params, check_value
+from jaxgd.lanes.tune import work_of
 from jaxgd.points.polish import Polished, polish
 
 MAX_DENSE_DIM = 1024
 """Above this many parameters the whole Hessian is not formed, and every verdict is `undecided`."""
 
-_BYTES_PER_CHUNK = 2**26  # of Hessians held at once
+_BYTES_PER_CHUNK = 2**28  # of intermediate arrays of Hessians held at once
 _MAX_CHUNK = 256
 _NUM_LENGTH_STARTS = 16
 
@@ -61,7 +62,8 @@ def classify(
 
     judge = _judge(landscape, jax.tree.structure(one), tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(one)))
     length = jnp.asarray(_unit_of_length(landscape), flat.dtype)
-    num_together = min(int(np.clip(_BYTES_PER_CHUNK // (dim * dim * flat.dtype.itemsize), 1, _MAX_CHUNK)), num_points)
+    bytes_each = work_of(landscape.evaluate, one).largest * dim * flat.dtype.itemsize
+    num_together = min(int(np.clip(_BYTES_PER_CHUNK // bytes_each, 1, _MAX_CHUNK)), num_points)
     parts = []
     for begin in range(0, num_points, num_together):
         chunk = rows[begin : begin + num_together]

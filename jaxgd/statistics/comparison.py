@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import bdtr
-from scipy.stats import wilcoxon
+import scipy  # its rooms load when they are entered
 
 from jaxgd.base import InputValueError
 from jaxgd.statistics.inputs import as_flags, as_numbers
@@ -114,7 +113,7 @@ def signed_rank(cost_first: Any, cost_second: Any) -> PairedTest:
         difference = first[differ] - second[differ]
     beyond = 2 * np.max(np.abs(difference[np.isfinite(difference)]), initial=1.0)
     difference = np.clip(difference, -beyond, beyond)
-    result = wilcoxon(difference)
+    result = scipy.stats.wilcoxon(difference)
     return PairedTest(
         p_value=float(result.pvalue),
         num_first=signs.num_first,
@@ -252,9 +251,7 @@ def data_profile(cost: Any, dims: Any, budgets: Any = None, confidence: float = 
     if not np.all(np.isfinite(dims) & (dims >= 0)):
         raise InputValueError("`dims` must be finite and not negative.")
     scaled = cost / (dims[:, None] + 1)
-    budgets = (
-        np.unique(scaled[np.isfinite(scaled)]) if budgets is None else _as_budget("budgets", budgets, 0.0)
-    )
+    budgets = np.unique(scaled[np.isfinite(scaled)]) if budgets is None else _as_budget("budgets", budgets, 0.0)
     return _profile(scaled, budgets, confidence)
 
 
@@ -264,7 +261,7 @@ def data_profile(cost: Any, dims: Any, budgets: Any = None, confidence: float = 
 def _sign(num_first: Any, num_second: Any, num_pairs: int) -> PairedTest:
     decided = int(num_first + num_second)
     return PairedTest(
-        p_value=min(1.0, 2 * float(bdtr(min(num_first, num_second), decided, 0.5))),
+        p_value=min(1.0, 2 * float(scipy.special.bdtr(min(num_first, num_second), decided, 0.5))),
         num_first=int(num_first),
         num_second=int(num_second),
         num_ties=int(num_pairs - decided),

@@ -7,7 +7,7 @@ $$ \log L = \sum_{\mathrm{escaped}} \log\, [S(t - \mathrm{resolution}) - S(t)]
 
 - exponential, S = exp(-rate t): noise over a barrier (Kramers). In ticks it is the geometric law with
   p = 1 - exp(-rate resolution).
-- saddle_normal, S = erf(exp(growth (delay - t)) / sqrt 2): the first time with abs(x) >= R when
+- saddle_normal, S = scipy.special.erf(exp(growth (delay - t)) / sqrt 2): the first time with abs(x) >= R when
   dx/dt = growth x and x_0 ~ N(0, s^2).
 - saddle_uniform, S = min(1, exp(growth (delay - t))): the same from x_0 ~ U[-s, s]; exponential at delay 0.
 
@@ -20,8 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.special import chdtrc, erf
+import scipy  # its rooms load when they are entered
 
 from jaxgd.base import InputValueError
 from jaxgd.statistics.inputs import as_durations, as_numbers, check_choice, check_confidence, normal_quantile
@@ -66,9 +65,7 @@ class EscapeFit:
         return np.exp(_log_survival(self.law, np.asarray(times, float), values))
 
 
-def fit_escape(
-    times: Any, escaped: Any, law: str, resolution: float = 1.0, confidence: float = 0.95
-) -> EscapeFit:
+def fit_escape(times: Any, escaped: Any, law: str, resolution: float = 1.0, confidence: float = 0.95) -> EscapeFit:
     """Returns the law of escape that makes the dwells most likely, with limits and goodness of fit.
 
     Limits are exact binomial ones (exponential, and saddle_uniform, whose likelihood has an edge and whose
@@ -192,7 +189,7 @@ def _log_survival(law: str, t: np.ndarray, parameters: Any) -> np.ndarray:
     log_size = np.clip(growth * (delay - t), -700, 30)
     if law == "saddle_uniform":
         return np.minimum(log_size, 0.0)
-    return np.log(erf(np.exp(log_size) / np.sqrt(2)))
+    return np.log(scipy.special.erf(np.exp(log_size) / np.sqrt(2)))
 
 
 def _log_likelihood(law: str, ticks: np.ndarray, escaped: np.ndarray, parameters: Any) -> float:
@@ -238,7 +235,7 @@ def _fit_saddle_normal(ticks: np.ndarray, escaped: np.ndarray, confidence: float
     delay = seen.mean() - MEAN_LOG_NORMAL / growth
     unpack = lambda u: (growth * np.exp(u[0]), delay + u[1] / growth)
     loss = lambda u: -_log_likelihood("saddle_normal", ticks, escaped, unpack(u))
-    best = minimize(loss, np.zeros(2), method="Nelder-Mead", options={"xatol": 1e-5, "fatol": 1e-6}).x
+    best = scipy.optimize.minimize(loss, np.zeros(2), method="Nelder-Mead", options={"xatol": 1e-5, "fatol": 1e-6}).x
     covariance = np.linalg.inv(_hessian(loss, best, step=0.3 / np.sqrt(len(seen))))
     z = normal_quantile(confidence)
     rate, at = unpack(best)
@@ -286,7 +283,7 @@ def _goodness(law: str, parameters: list[float], ticks: np.ndarray, escaped: np.
     # Bins hold given numbers of escapes, so the expected numbers scatter about those, not the reverse.
     spread = observed * variance / np.maximum(expected, 1e-300)
     statistic = np.sum((observed - expected) ** 2 / np.maximum(spread, 1e-300))
-    return float(chdtrc(edges.size - 1 - len(parameters), statistic))
+    return float(scipy.special.chdtrc(edges.size - 1 - len(parameters), statistic))
 
 
 def _hessian(function: Callable[[np.ndarray], float], at: np.ndarray, step: float) -> np.ndarray:

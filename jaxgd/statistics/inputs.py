@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri
+import scipy  # its rooms load when they are entered
 
 from jaxgd.base import InputTypeError, InputValueError
 
@@ -56,7 +56,7 @@ def as_flags(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
 
 def normal_quantile(confidence: float) -> float:
     """Returns z such that a standard normal lies in [-z, z] with probability `confidence`."""
-    return float(ndtri((1 + check_confidence(confidence)) / 2))
+    return float(scipy.special.ndtri((1 + check_confidence(confidence)) / 2))
 
 
 def as_durations(times: Any, escaped: Any) -> tuple[np.ndarray, np.ndarray]:

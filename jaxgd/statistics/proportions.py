@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import betainccinv, betaincinv
+import scipy  # its rooms load when they are entered
 
 from jaxgd.base import InputValueError
 from jaxgd.statistics.inputs import as_counts, as_numbers, check_choice, check_confidence, normal_quantile
@@ -112,8 +112,8 @@ def simultaneous_intervals(hits: Any, trials: int, confidence: float = 0.95) -> 
     # Both maps increase with p and contract log p by 1/2 or better (at the lower end 1/x for x hits).
     low, high = hit / max(total, 1), np.ones(hit.shape)
     for _ in range(40):
-        low = np.where(hit > 1, betaincinv(np.maximum(hit, 1), total - hit + 1, error * low), 0.0)
-        high = np.where(hit < total, betainccinv(hit + 1, np.maximum(total - hit, 1), error * high), 1.0)
+        low = np.where(hit > 1, scipy.special.betaincinv(np.maximum(hit, 1), total - hit + 1, error * low), 0.0)
+        high = np.where(hit < total, scipy.special.betainccinv(hit + 1, np.maximum(total - hit, 1), error * high), 1.0)
     return Interval(low[place], high[place])
 
 
@@ -187,9 +187,7 @@ def weighted_shares(
         trials = np.where(variance > 0, np.minimum(share * (1 - share) / variance, kish), total)  # max w is 1
     low, high = beta_interval(share * trials, trials, confidence)
     poor = f"Only {kish:.1f} effective of {labels.size} starts: the weights are too uneven to trust."
-    return WeightedShares(
-        share=share, low=low, high=high, effective_trials=kish, message=poor if kish < 30 else ""
-    )
+    return WeightedShares(share=share, low=low, high=high, effective_trials=kish, message=poor if kish < 30 else "")
 
 
 def beta_interval(hits: Any, trials: Any, confidence: float) -> Interval:
@@ -197,6 +195,6 @@ def beta_interval(hits: Any, trials: Any, confidence: float) -> Interval:
     error = (1 - check_confidence(confidence)) / 2
     hits, trials = np.broadcast_arrays(np.asarray(hits, float), np.asarray(trials, float))
     misses = trials - hits
-    low = np.where(hits > 0, betaincinv(np.where(hits > 0, hits, 1.0), misses + 1, error), 0.0)
-    high = np.where(misses > 0, betainccinv(hits + 1, np.where(misses > 0, misses, 1.0), error), 1.0)
+    low = np.where(hits > 0, scipy.special.betaincinv(np.where(hits > 0, hits, 1.0), misses + 1, error), 0.0)
+    high = np.where(misses > 0, scipy.special.betainccinv(hits + 1, np.where(misses > 0, misses, 1.0), error), 1.0)
     return Interval(low, high)

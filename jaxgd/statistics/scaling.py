@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import least_squares
-from scipy.special import chdtrc, stdtrit
+import scipy  # its rooms load when they are entered
 
 from jaxgd.base import InputValueError
 from jaxgd.statistics.inputs import as_numbers, check_choice, check_confidence, normal_quantile
@@ -257,17 +256,19 @@ def compare_laws(
     )
 
 
-def _law_fit(
-    law: str, x: np.ndarray, y: np.ndarray, standard_error: np.ndarray | None, confidence: float
-) -> LawFit:
+def _law_fit(law: str, x: np.ndarray, y: np.ndarray, standard_error: np.ndarray | None, confidence: float) -> LawFit:
     values, squares, covariance = _fit(law, x, y, standard_error, _start(law, x, y))
     n, k = x.size, len(values)
     if standard_error is not None:
-        aicc, p_value, quantile = squares + 2 * k, float(chdtrc(n - k, squares)), normal_quantile(confidence)
+        aicc, p_value, quantile = (
+            squares + 2 * k,
+            float(scipy.special.chdtrc(n - k, squares)),
+            normal_quantile(confidence),
+        )
     else:
         k = k + 1  # the size of the errors is a parameter too
         aicc = n * np.log(max(squares, 1e-300) / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
-        p_value, quantile = None, float(stdtrit(n - k + 1, (1 + confidence) / 2))
+        p_value, quantile = None, float(scipy.special.stdtrit(n - k + 1, (1 + confidence) / 2))
         covariance = covariance * squares / (n - k + 1)
     half = quantile * np.sqrt(np.diag(covariance))
     return LawFit(
@@ -292,7 +293,7 @@ def _fit(
             return (y - fitted) / standard_error
         return np.log(y) - np.log(np.maximum(fitted, 1e-300))
 
-    best = least_squares(residual, start, x_scale="jac", method="lm", max_nfev=2000)
+    best = scipy.optimize.least_squares(residual, start, x_scale="jac", method="lm", max_nfev=2000)
     return best.x, float(2 * best.cost), np.linalg.pinv(best.jac.T @ best.jac)
 
 

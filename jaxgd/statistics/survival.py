@@ -17,8 +17,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from scipy.special import chdtrc, gammainccinv, gammaincinv
-from scipy.stats import CensoredData, ecdf
+import scipy  # its rooms load when they are entered
 
 from jaxgd.base import InputValueError
 from jaxgd.statistics.inputs import as_durations, as_numbers, check_confidence, normal_quantile
@@ -83,7 +82,7 @@ def survival_curve(times: Any, escaped: Any, confidence: float = 0.95) -> Surviv
             times=none, survival=none, low=none, high=none, num_at_risk=none.astype(int),
             num_escaped=none.astype(int), median=None, message="No dwells in this arm.",
         )  # fmt: skip
-    curve = ecdf(CensoredData.right_censored(times, ~escaped)).sf
+    curve = scipy.stats.ecdf(scipy.stats.CensoredData.right_censored(times, ~escaped)).sf
     at, survival = curve.quantiles, curve.probabilities
     num_at_risk, num_escaped = _risk_table(times, escaped, at)
     left = num_at_risk - num_escaped
@@ -126,9 +125,7 @@ class RestrictedMean:
     message: str = ""
 
 
-def restricted_mean(
-    times: Any, escaped: Any, horizon: float | None = None, confidence: float = 0.95
-) -> RestrictedMean:
+def restricted_mean(times: Any, escaped: Any, horizon: float | None = None, confidence: float = 0.95) -> RestrictedMean:
     r"""Returns the area under the Kaplan-Meier curve up to a horizon, the mean that censoring leaves.
 
     $$ \mu(h) = \int_0^h \hat S(t)\, dt, \qquad
@@ -175,9 +172,7 @@ def restricted_mean(
             message="No escape before the horizon: the mean is the horizon, its error unknown.",
         )
     after = np.cumsum(area[::-1])[::-1][1:]  # the area to the right of each time
-    terms = np.where(
-        at_risk > escapes, after**2 * escapes / (at_risk * np.maximum(at_risk - escapes, 1)), 0.0
-    )
+    terms = np.where(at_risk > escapes, after**2 * escapes / (at_risk * np.maximum(at_risk - escapes, 1)), 0.0)
     error = float(np.sqrt(terms.sum()))
     half = normal_quantile(confidence) * error
     return RestrictedMean(
@@ -325,7 +320,7 @@ def log_rank(arms: Mapping[str, tuple[Any, Any]]) -> LogRank:
     else:
         difference = observed - expected
         statistic = float(difference @ np.linalg.pinv(variance, hermitian=True) @ difference)
-        p_value = float(chdtrc(degrees, statistic))
+        p_value = float(scipy.special.chdtrc(degrees, statistic))
     return LogRank(
         p_value=p_value, statistic=statistic, degrees=degrees, arms=tuple(data),
         num_escaped=observed.astype(int), num_expected=expected, message=message,
@@ -338,8 +333,8 @@ def rate_interval(num_events: Any, exposure: Any, confidence: float) -> Interval
     events, exposure = np.broadcast_arrays(np.asarray(num_events, float), np.asarray(exposure, float))
     watched = exposure > 0
     time = np.where(watched, exposure, 1.0)
-    low = np.where(events > 0, gammaincinv(np.maximum(events, 1), error), 0.0) / time
-    high = np.where(watched, gammainccinv(events + 1, error) / time, np.inf)
+    low = np.where(events > 0, scipy.special.gammaincinv(np.maximum(events, 1), error), 0.0) / time
+    high = np.where(watched, scipy.special.gammainccinv(events + 1, error) / time, np.inf)
     return Interval(np.where(watched, low, 0.0), high)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import poisson
+import scipy  # its rooms load when they are entered
 
 from jaxgd.base import InputValueError
 from jaxgd.statistics.inputs import as_counts, check_choice, check_confidence, normal_quantile
@@ -140,9 +140,7 @@ def unseen_number(hits: Any, confidence: float = 0.95, method: str = "chao1") ->
         normal_quantile(confidence)
         return UnseenNumber(estimate=0.0, low=0.0, high=float("inf"), method=method)
     estimate, low, high = _with_limits(_ESTIMATORS[method], f, confidence)
-    return UnseenNumber(
-        estimate=estimate, low=low, high=high if np.any(f[2:] > 0) else float("inf"), method=method
-    )
+    return UnseenNumber(estimate=estimate, low=low, high=high if np.any(f[2:] > 0) else float("inf"), method=method)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +203,7 @@ def extrapolation(hits: Any, num_more: int, confidence: float = 0.95) -> Extrapo
     expected, low, _ = _with_limits(curve, f, confidence)
     # Above, half of the allowed error goes to the mass and half to the scatter of the draws.
     half = (1 + check_confidence(confidence)) / 2
-    high = poisson.isf((1 - half) / 2, m * unseen_mass(hits, half).mass_high)
+    high = scipy.stats.poisson.isf((1 - half) / 2, m * unseen_mass(hits, half).mass_high)
     return Extrapolation(num_more=m, expected=expected, low=low, high=float(min(high, m)))
 
 
@@ -270,9 +268,7 @@ def coverage_stop(
     num_draws, num_new = int(np.sum(now - before)), int(np.sum(now[before == 0]))
     error = (1 - check_confidence(confidence)) / (look * (look + 1))
     mass_high = float(beta_interval(num_new, num_draws, 1 - 2 * error).high)
-    return CoverageStop(
-        stop=mass_high <= max_unseen_mass, mass_high=mass_high, num_draws=num_draws, num_new=num_new
-    )
+    return CoverageStop(stop=mass_high <= max_unseen_mass, mass_high=mass_high, num_draws=num_draws, num_new=num_new)
 
 
 # ------------------------------------------------------------------------------- frequencies of frequencies

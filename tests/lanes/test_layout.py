@@ -12,7 +12,6 @@ from jaxgd.base import InputTypeError, InputValueError
 from jaxgd.lanes.layout import LANE_AXIS, RULES, fallback_counts, lanes_last, map_lanes
 
 NUM_LANES = 5
-DTYPES = [jnp.float32, jnp.float64]
 
 
 def draw(shape, dtype=jnp.float64, seed=0):
@@ -140,8 +139,15 @@ def draw_like(shapes, dtype):
     return jax.tree.map(partial(draw, dtype=dtype), shapes, is_leaf=lambda leaf: isinstance(leaf, tuple))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", OBJECTIVES)
+SLOW_IN_SINGLE = {"teacher", "factorisation", "spin_glass", "recursive"}
+CASES = [
+    pytest.param(name, dtype, marks=pytest.mark.slow if dtype == jnp.float32 and name in SLOW_IN_SINGLE else ())
+    for name in OBJECTIVES
+    for dtype in (jnp.float32, jnp.float64)
+]
+
+
+@pytest.mark.parametrize(("name", "dtype"), CASES)
 def test_values_gradients_and_hessian_products_of_objectives_are_those_of_vmap(name, dtype):
     fn, shapes = OBJECTIVES[name]
     params = draw_like(shapes, dtype)
@@ -310,9 +316,7 @@ def test_without_jit_numbers_are_the_same():
 
 def test_a_loop_whose_end_differs_holds_finished_lanes():
     def halve(x):
-        return lax.while_loop(
-            lambda s: s[0] > 0.1, lambda s: (s[0] / 2.0, s[1] + 1, s[2]), (jnp.abs(x), 0, x)
-        )
+        return lax.while_loop(lambda s: s[0] > 0.1, lambda s: (s[0] / 2.0, s[1] + 1, s[2]), (jnp.abs(x), 0, x))
 
     _, trips, _ = assert_agrees(halve, draw(()))
     assert len(set(trips.tolist())) > 1
@@ -349,12 +353,8 @@ def test_a_carry_that_becomes_mapped_late_is_mapped_from_the_start():
 
 @pytest.mark.parametrize("unroll", [1, 2])
 def test_scans_without_carry_or_input_agree_with_vmap(unroll):
-    assert_agrees(
-        lambda x: lax.scan(lambda _, row: (None, row * x[0]), None, x, unroll=unroll)[1], draw((4, 2))
-    )
-    assert_agrees(
-        lambda x: lax.scan(lambda s, _: (s * 0.5, None), x, None, length=3, unroll=unroll)[0], draw((4,))
-    )
+    assert_agrees(lambda x: lax.scan(lambda _, row: (None, row * x[0]), None, x, unroll=unroll)[1], draw((4, 2)))
+    assert_agrees(lambda x: lax.scan(lambda s, _: (s * 0.5, None), x, None, length=3, unroll=unroll)[0], draw((4,)))
 
 
 def test_branches_agree_with_vmap_whether_the_choice_differs_or_not():
@@ -383,9 +383,7 @@ RANDOM_FUNCTIONS = {
         jax.random.randint(key, (2, 2), 0, 9),
     ),
     "new keys": lambda key: (jax.random.split(key, 3), jax.random.fold_in(key, 7), jax.random.clone(key)),
-    "indexed keys": lambda key: jax.vmap(lambda k: jax.random.uniform(k, (2,)))(
-        jax.random.split(key, 3)[::2]
-    ),
+    "indexed keys": lambda key: jax.vmap(lambda k: jax.random.uniform(k, (2,)))(jax.random.split(key, 3)[::2]),
     "words": lambda key: (
         jax.random.key_data(key),
         jax.random.wrap_key_data(jax.random.key_data(key), impl=jax.random.key_impl(key)),
@@ -402,13 +400,11 @@ RANDOM_FUNCTIONS = {
         lambda _, s: (jax.random.split(s[0])[0], s[1] + jax.random.normal(s[0], (2,))),
         (key, jnp.zeros(2)),
     ),
-    "a choice of keys": lambda key: lax.cond(
-        jax.random.bernoulli(key), lambda: key, lambda: jax.random.key(1)
-    ),
+    "a choice of keys": lambda key: lax.cond(jax.random.bernoulli(key), lambda: key, lambda: jax.random.key(1)),
 }
 
 
-@pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
+@pytest.mark.parametrize("impl", ["threefry2x32", pytest.param("rbg", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", RANDOM_FUNCTIONS)
 def test_random_numbers_and_keys_are_exactly_those_of_vmap(name, impl):
     if impl == "rbg" and name in ("a choice of keys", "indexed keys"):

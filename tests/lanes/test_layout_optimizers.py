@@ -104,7 +104,7 @@ def steps(optimizer, params, accepts):
 CASES = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in OPTIMIZERS]
 
 
-@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
+@pytest.mark.parametrize("dtype", [jnp.float64, pytest.param(jnp.float32, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", CASES)
 def test_optimizers_take_the_steps_that_they_take_under_vmap(name, dtype):
     random = np.random.default_rng(1)

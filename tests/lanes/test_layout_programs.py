@@ -70,9 +70,7 @@ FORWARD_ONLY = {
     "loop": lambda a, b, c, n: lax.while_loop(
         lambda s: jnp.sum(s[0] ** 2) > 0.1 * n, lambda s: (s[0] * 0.5, s[1] + 1), (a, 0)
     )[0],
-    "counted by lane": lambda a, b, c, n: lax.fori_loop(
-        0, place(b, 3), lambda i, s: bounded(s + jnp.sum(c)), a
-    ),
+    "counted by lane": lambda a, b, c, n: lax.fori_loop(0, place(b, 3), lambda i, s: bounded(s + jnp.sum(c)), a),
 }
 
 step = lambda names: st.tuples(st.sampled_from(sorted(names)), *[st.integers(0, 20)] * 4)
@@ -128,7 +126,15 @@ def check_derivatives(steps, shapes):
 fast = settings(
     max_examples=12, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
-long = settings(fast, max_examples=300)
+long = settings(fast, max_examples=150)
+
+
+@pytest.fixture(autouse=True)
+def _forget_compiled_programs(request):
+    """Each example compiles its own program, and one process can hold only so many of them."""
+    yield
+    if request.node.get_closest_marker("slow"):
+        jax.clear_caches()
 
 
 @pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
