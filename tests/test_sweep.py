@@ -14,8 +14,8 @@ WELL = Landscape(value=lambda x: jnp.sum((x**2 - 1) ** 2), sample=lambda key: ja
 
 def test_every_setting_gives_what_it_gives_alone(key):
     stop = Stop(max_steps=50)
-    found = jaxgd.sweep(WELL, optax.sgd, 5, key=key, stop=stop, learning_rate=[0.01, 0.05], momentum=[0.0, 0.5])
-    assert found.settings[1] == {"learning_rate": 0.01, "momentum": 0.5}
+    found = jaxgd.sweep(WELL, optax.sgd, 5, key=key, stop=stop, learning_rate=[0.01, 0.05], momentum=[0.5])
+    assert found.settings[1] == {"learning_rate": 0.05, "momentum": 0.5}
     for setting, ends in zip(found.settings, found.ends, strict=True):
         alone = jaxgd.descend(WELL, optax.sgd(**setting), 5, key=key, stop=stop)
         np.testing.assert_array_equal(ends.start_number, np.arange(5))

@@ -124,8 +124,6 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise InputValueError(
-            "`digits_mlp` needs scikit-learn for its images: pip install 'jaxgd[data]'."
-        ) from error
+        raise InputValueError("`digits_mlp` needs scikit-learn for its images: pip install 'jaxgd[data]'.") from error
     pixels, digits = load_digits(return_X_y=True)
     return pixels / 16, np.eye(NUM_CLASSES)[digits]

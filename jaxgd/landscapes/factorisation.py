@@ -8,9 +8,7 @@ from jaxgd.base import Array, Facts, InputValueError, KnownPoint, Landscape, Sto
 from jaxgd.landscapes import checks
 
 
-def rank_one_factorisation(
-    eigenvalues: tuple[float, ...] = (3.0, 2.0, 1.0), *, scale: float = 1.0
-) -> Landscape:
+def rank_one_factorisation(eigenvalues: tuple[float, ...] = (3.0, 2.0, 1.0), *, scale: float = 1.0) -> Landscape:
     """Returns the distance of u u' to a diagonal matrix: no minimum but the global one, a ladder of saddles.
 
         value(u) = 1/4 |u u' - M|_F^2 = 1/4 (|u|^4 - 2 u' M u + |M|_F^2),    M = diag(eigenvalues).
@@ -31,9 +29,7 @@ def rank_one_factorisation(
     References:
       Baldi and Hornik, Neural Networks 2, 53 (1989).
     """
-    spectrum = np.array(
-        [checks.real("eigenvalues", each) for each in checks.sequence("eigenvalues", eigenvalues)]
-    )
+    spectrum = np.array([checks.real("eigenvalues", each) for each in checks.sequence("eigenvalues", eigenvalues)])
     if np.min(spectrum) <= 0 or len(np.unique(spectrum)) < len(spectrum):
         raise InputValueError(f"`eigenvalues` must be positive and distinct, got {tuple(eigenvalues)!r}.")
     scale = checks.real("scale", scale, at_least=0)

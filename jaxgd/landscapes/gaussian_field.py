@@ -9,9 +9,7 @@ from jaxgd.landscapes import checks
 from jaxgd.landscapes.one_dimensional import stationary_facts
 
 
-def gaussian_field(
-    dim: int = 2, *, m: float = 0.6, num_features: int | None = None, seed: int = 0
-) -> Landscape:
+def gaussian_field(dim: int = 2, *, m: float = 0.6, num_features: int | None = None, seed: int = 0) -> Landscape:
     """Returns one draw of a Gaussian random field in a parabolic trap.
 
         value(x) = m/2 |x|^2 + V(x),    E V(x) V(y) = dim exp(-|x - y|^2 / (2 dim)).
@@ -43,9 +41,7 @@ def gaussian_field(
     """
     dim = checks.integer("dim", dim, at_least=1)
     m = checks.real("m", m, above=0)
-    num_features = (
-        500 * dim if num_features is None else checks.integer("num_features", num_features, at_least=1)
-    )
+    num_features = 500 * dim if num_features is None else checks.integer("num_features", num_features, at_least=1)
     rng = np.random.default_rng(checks.integer("seed", seed, at_least=0))
     waves = rng.standard_normal((num_features, dim)) / np.sqrt(dim)
     phases = rng.uniform(0, 2 * np.pi, num_features)

@@ -77,9 +77,7 @@ def octopus(
 
     def value(x: Array) -> Array:
         size = jnp.abs(x)
-        is_out = jnp.cumprod(
-            (size >= 2 * tau).astype(x.dtype)
-        )  # 1 before the active coordinate, 0 from there on
+        is_out = jnp.cumprod((size >= 2 * tau).astype(x.dtype))  # 1 before the active coordinate, 0 from there on
         before = jnp.concatenate([jnp.ones((1,), x.dtype), is_out[:-1]])
         is_active = before - is_out
         after = jnp.concatenate([x[1:], jnp.zeros((1,), x.dtype)])

@@ -40,8 +40,7 @@ def x_plus_sin_x(*, start: float = 2.5, spread: float = 0.5) -> Landscape:
       -3.1218
     """
     points = tuple(
-        KnownPoint(value=k * np.pi, index=0, params=np.asarray(k * np.pi), name="inflection")
-        for k in (1, -1, -3)
+        KnownPoint(value=k * np.pi, index=0, params=np.asarray(k * np.pi), name="inflection") for k in (1, -1, -3)
     )
     return _scalar_landscape(
         "x_plus_sin_x",

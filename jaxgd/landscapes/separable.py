@@ -132,9 +132,7 @@ def _power(facts: Facts, dim: int) -> Facts:
     assert facts.num_critical_points is not None
     by_value = sorted(facts.points, key=lambda point: point.value)
     num_points = facts.num_critical_points**dim
-    choices = (
-        itertools.product(by_value, repeat=dim) if num_points <= MAX_LISTED_POINTS else [by_value[:1] * dim]
-    )
+    choices = itertools.product(by_value, repeat=dim) if num_points <= MAX_LISTED_POINTS else [by_value[:1] * dim]
     points = [
         KnownPoint(
             value=sum(one.value for one in chosen),

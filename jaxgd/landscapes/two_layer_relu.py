@@ -93,11 +93,7 @@ def two_layer_relu(k: int = 6, n: int = 6) -> Landscape:
         facts=Facts(
             source="Safran and Shamir 2018, arXiv:1712.08968",
             points=(
-                *(
-                    (KnownPoint(value=0.0, index=0, params=np.eye(n), name="global minimum"),)
-                    if k == n
-                    else ()
-                ),
+                *((KnownPoint(value=0.0, index=0, params=np.eye(n), name="global minimum"),) if k == n else ()),
                 *(KnownPoint(value=each, index=0, name="spurious minimum") for each in spurious),
             ),
         ),

@@ -92,8 +92,6 @@ def barzilai_borwein(
         rate = jnp.minimum(rate, scalar(max_learning_rate, updates))
         is_known = (state.num_steps > 0) & (step_square > 0) & (change_square > 0)
         rate = jnp.where(is_known, rate, scalar(learning_rate, updates))
-        return scale(-rate, updates), BarzilaiBorweinState(
-            params=params, grad=updates, num_steps=state.num_steps + 1
-        )
+        return scale(-rate, updates), BarzilaiBorweinState(params=params, grad=updates, num_steps=state.num_steps + 1)
 
     return optax.GradientTransformationExtraArgs(init, update)

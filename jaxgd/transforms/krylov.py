@@ -52,9 +52,7 @@ class Lanczos(NamedTuple):
     off_diagonal: jax.Array
 
 
-def flatten(
-    method: str, tree: Params, hvp: HessianProduct | None
-) -> tuple[Flat, Product, Callable[[Flat], Params]]:
+def flatten(method: str, tree: Params, hvp: HessianProduct | None) -> tuple[Flat, Product, Callable[[Flat], Params]]:
     """Returns a pytree as a vector, the Hessian-vector product on vectors, and the way back."""
     if hvp is None:
         raise checks.missing(method, "hvp")

@@ -102,9 +102,7 @@ def saddle_dynamics(
     def init(params: Params) -> SaddleDynamicsState:
         zeros = ravel_pytree(optax.tree.zeros_like(params))[0]
         if index > zeros.size:
-            raise InputValueError(
-                f"`index` must be at most the number of parameters, {zeros.size}, got {index}."
-            )
+            raise InputValueError(f"`index` must be at most the number of parameters, {zeros.size}, got {index}.")
         return SaddleDynamicsState(
             directions=jnp.zeros((index, zeros.size), zeros.dtype),
             curvatures=jnp.zeros(index, zeros.dtype),

@@ -64,9 +64,7 @@ def scale_by_root_mean_square(epsilon: checks.Scalar = 1e-8) -> optax.GradientTr
     checks.not_negative("epsilon", epsilon)
 
     def init(params: Params) -> RootMeanSquareState:
-        return RootMeanSquareState(
-            mean_square=optax.tree.zeros_like(params), num_steps=jnp.zeros([], jnp.int32)
-        )
+        return RootMeanSquareState(mean_square=optax.tree.zeros_like(params), num_steps=jnp.zeros([], jnp.int32))
 
     def update(
         updates: Params, state: RootMeanSquareState, params: Params | None = None, **extra: Any

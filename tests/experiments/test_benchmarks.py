@@ -68,6 +68,7 @@ def test_loop_by_hand_does_the_same_descents_as_the_engine(key):
     np.testing.assert_allclose(params, ends.params, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("optimizer", "has_line_search"), [(optax.lbfgs(), True), (rivals.fire(), False)], ids=["lbfgs", "fire"]
 )

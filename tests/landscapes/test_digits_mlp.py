@@ -13,9 +13,7 @@ from jaxgd.landscapes import digits_mlp
 from jaxgd.landscapes.digits_mlp import _digits
 
 
-@pytest.mark.parametrize(
-    ("widths", "activation", "act"), [((4,), "tanh", jnp.tanh), ((5, 3), "relu", jax.nn.relu)]
-)
+@pytest.mark.parametrize(("widths", "activation", "act"), [((4,), "tanh", jnp.tanh), ((5, 3), "relu", jax.nn.relu)])
 def test_value_is_cross_entropy_plus_penalty(widths, activation, act, key):
     landscape = digits_mlp(widths=widths, activation=activation, l2=0.01, num_images=300)
     params = landscape.sample(key)
@@ -46,10 +44,7 @@ def test_value_and_invariants_do_not_see_order_and_signs_of_hidden_units(key):
     np.testing.assert_allclose(landscape.value(moved), landscape.value(params), rtol=1e-13)
     invariants = landscape.symmetry.invariants
     np.testing.assert_allclose(invariants(moved), invariants(params), atol=1e-13)
-    assert (
-        jnp.max(jnp.abs(invariants(jax.tree.map(lambda leaf: leaf + 0.1, params)) - invariants(params)))
-        > 1e-2
-    )
+    assert jnp.max(jnp.abs(invariants(jax.tree.map(lambda leaf: leaf + 0.1, params)) - invariants(params))) > 1e-2
 
 
 def test_blank_pixels_are_curved_by_the_penalty_alone(key):
@@ -59,9 +54,7 @@ def test_blank_pixels_are_curved_by_the_penalty_alone(key):
     direction = jax.tree.map(jnp.zeros_like, params)
     direction["layer_1"]["weights"] = direction["layer_1"]["weights"].at[blank, 1].set(1.0)
     product = jax.jit(lambda p, d: jax.jvp(landscape.gradient, (p,), (d,))[1])(params, direction)
-    np.testing.assert_allclose(
-        product["layer_1"]["weights"], 0.02 * direction["layer_1"]["weights"], atol=1e-15
-    )
+    np.testing.assert_allclose(product["layer_1"]["weights"], 0.02 * direction["layer_1"]["weights"], atol=1e-15)
 
 
 def test_noisy_value_has_the_value_as_its_mean(key):

@@ -74,9 +74,7 @@ def test_value_and_invariants_do_not_see_rigid_motions_mirrors_and_order(key):
     x = 1.3 * landscape.sample(key)
     moved = random_motion(jax.random.fold_in(key, 7), x)
     np.testing.assert_allclose(landscape.value(moved), landscape.value(x), rtol=1e-10)
-    np.testing.assert_allclose(
-        landscape.symmetry.invariants(moved), landscape.symmetry.invariants(x), atol=1e-12
-    )
+    np.testing.assert_allclose(landscape.symmetry.invariants(moved), landscape.symmetry.invariants(x), atol=1e-12)
 
 
 def test_invariants_move_no_faster_than_the_atoms(key):

@@ -40,9 +40,7 @@ def test_value_matches_the_published_pieces(wall, gamma, tau):
     landscape = landscapes.octopus(dim=4, steepness=wall, gamma=gamma, tau=tau)
     points = np.random.default_rng(0).uniform(-5 * tau, 5 * tau, (200, 4)) * [1, 1, 0.6, 0.4]
     expected = [published_value(point, wall, gamma, tau) for point in points]
-    np.testing.assert_allclose(
-        jax.vmap(landscape.value)(jnp.asarray(points)), expected, rtol=1e-11, atol=1e-11
-    )
+    np.testing.assert_allclose(jax.vmap(landscape.value)(jnp.asarray(points)), expected, rtol=1e-11, atol=1e-11)
 
 
 def test_value_and_slope_are_continuous_where_pieces_meet():

@@ -80,9 +80,7 @@ def test_hessian_vector_products_match_differences_of_the_gradient(builder):
     shifted = jnp.stack([flat - 1e-6 * direction, flat + 1e-6 * direction])
     (behind, ahead), products = jax.jit(jax.vmap(product))(shifted)
     differences = (ahead - behind) / 2e-6
-    np.testing.assert_allclose(
-        products.mean(axis=0), differences, rtol=1e-4, atol=1e-5 * (1 + np.abs(products).max())
-    )
+    np.testing.assert_allclose(products.mean(axis=0), differences, rtol=1e-4, atol=1e-5 * (1 + np.abs(products).max()))
 
 
 @every_builder

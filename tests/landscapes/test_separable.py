@@ -26,9 +26,7 @@ def test_beyond_a_thousand_points_only_the_lowest_is_listed():
 def test_styblinski_tang_matches_published_coordinates(eigenvalues):
     landscape = landscapes.styblinski_tang(dim=1)
     points = landscape.facts.points
-    np.testing.assert_allclose(
-        [p.params[0] for p in points], [-2.90353403, 2.74680277, 0.15673126], atol=5e-9
-    )
+    np.testing.assert_allclose([p.params[0] for p in points], [-2.90353403, 2.74680277, 0.15673126], atol=5e-9)
     np.testing.assert_allclose([p.value for p in points[:2]], [-39.1661657, -25.0294467], atol=5e-8)
     bends = [eigenvalues(landscape, jnp.asarray(point.params))[0] for point in points[:2]]
     np.testing.assert_allclose(bends, [34.583, 29.270], atol=5e-4)

@@ -23,9 +23,7 @@ def closed_form(weights):
 def test_value_matches_the_closed_form(k, n, key):
     landscape = landscapes.two_layer_relu(k=k, n=n)
     weights = landscape.sample(key)
-    np.testing.assert_allclose(
-        jax.jit(landscape.value)(weights), closed_form(np.asarray(weights)), rtol=1e-12
-    )
+    np.testing.assert_allclose(jax.jit(landscape.value)(weights), closed_form(np.asarray(weights)), rtol=1e-12)
 
 
 def test_value_is_the_expected_squared_error_over_gaussian_inputs(key):

@@ -474,7 +474,9 @@ def test_custom_derivatives_with_integers_and_unmapped_arguments_hold():
 
 
 @pytest.mark.parametrize("dtype", [pytest.param(jnp.float32, marks=pytest.mark.slow), jnp.float64])
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in {"network", *SLOW_IN_SINGLE} else ()) for n in OBJECTIVES]
+)
 def test_lanes_can_be_differentiated_forward_backward_and_twice(name, dtype):
     fn, shapes = OBJECTIVES[name]
     params = draw_like(shapes, dtype)

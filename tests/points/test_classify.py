@@ -87,7 +87,7 @@ def test_a_zero_mode_that_no_symmetry_explains_is_degenerate(name):
     assert points.index[0] == 0 < points.index_high[0]
 
 
-@pytest.mark.parametrize("unit", [1e-10, 1.0, 1e10])
+@pytest.mark.parametrize("unit", [1e-10, 1e10])
 def test_a_verdict_does_not_depend_on_the_unit_of_length_or_value(unit):
     for scale in (1e-12, 1e12):
         landscape = Landscape(
@@ -125,6 +125,7 @@ def test_rest_on_a_small_gradient_without_a_critical_point_is_a_plateau(key):
     assert jaxgd.classify(decay, ends).verdict_counts() == {"plateau": 4}
 
 
+@pytest.mark.slow
 def test_lennard_jones_minima_are_counted_without_a_false_one(key):
     landscape = landscapes.lennard_jones(num_atoms=6)
     found = jaxgd.survey(landscape, num_starts=200, key=key).catalogue

@@ -139,9 +139,7 @@ def test_growth_factor_covers_the_octopus_law():
             times.append(kappa * times[-1] + rng.exponential(2, 60))
         estimate = growth_factor(np.stack(times, axis=1))
         inside += estimate.low <= kappa <= estimate.high
-    assert (
-        abs(inside / 2000 - 0.95) <= 4 * np.sqrt(0.05 * 0.95 / 2000) + 0.01
-    )  # 60 lanes: sandwich is 1 % low
+    assert abs(inside / 2000 - 0.95) <= 4 * np.sqrt(0.05 * 0.95 / 2000) + 0.01  # 60 lanes: sandwich is 1 % low
 
 
 def test_growth_factor_leaves_out_saddles_that_some_lane_did_not_escape():

@@ -69,9 +69,7 @@ def test_rare_classes_never_break_the_mass_interval():
         for num_rare in (1, 2, 3, 5, 20, 100):
             hits = rng.poisson(rate, size=(REPEATS, num_rare))
             wrong = 0
-            for row, (ones, twos) in zip(
-                hits, np.stack([(hits == 1).sum(1), (hits == 2).sum(1)], axis=1), strict=True
-            ):
+            for row, (ones, twos) in zip(hits, np.stack([(hits == 1).sum(1), (hits == 2).sum(1)], axis=1), strict=True):
                 found = _cached_mass(int(ones), int(twos), n)
                 wrong += not found.mass_low <= np.sum(row == 0) * rate / n <= found.mass_high
             worst = max(worst, wrong / REPEATS)
@@ -124,7 +122,9 @@ def test_one_more_draw_finds_a_new_class_with_the_unseen_mass():
     assert extrapolation(hits, 1).expected == pytest.approx(unseen_mass(hits).mass, rel=0.05)
 
 
-@pytest.mark.parametrize("name", ["uniform", "geometric", "zipf", "one rare"])
+@pytest.mark.parametrize(
+    "name", ["one rare", *(pytest.param(name, marks=pytest.mark.slow) for name in ("uniform", "geometric", "zipf"))]
+)
 def test_coverage_stop_errs_less_often_than_stated_over_all_looks(name):
     """Eight looks at doubling sizes; stopping while the mass is above the target is the error."""
     rng, weights, repeats, target = np.random.default_rng(5), CATALOGUES[name], 2000, 0.02

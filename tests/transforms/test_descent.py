@@ -44,9 +44,7 @@ def ticks_to(gradient_norm, optimizer, value_fn, start, num_steps):
 def test_heavy_ball_matches_companion_matrix_power():
     rate, momentum, num_steps = 0.3, 0.8, 60
     curvature = np.array([2.0, 0.1, -0.05])
-    x = path(
-        heavy_ball(rate, momentum), lambda x: jnp.sum(jnp.asarray(curvature) * x**2) / 2, np.ones(3), 61
-    )[0]
+    x = path(heavy_ball(rate, momentum), lambda x: jnp.sum(jnp.asarray(curvature) * x**2) / 2, np.ones(3), 61)[0]
     for a, coordinate in zip(curvature, x.T, strict=True):
         companion = np.array([[1 + momentum - rate * a, -momentum], [1.0, 0.0]])
         expected = (np.linalg.matrix_power(companion, num_steps) @ np.ones(2))[0]
@@ -54,9 +52,7 @@ def test_heavy_ball_matches_companion_matrix_power():
 
 
 def test_heavy_ball_at_constant_rate_is_optax_sgd_with_momentum():
-    ours, theirs = (
-        path(o, rosenbrock, [-1.2, 1.0], 50)[0] for o in (heavy_ball(1e-3, 0.9), optax.sgd(1e-3, 0.9))
-    )
+    ours, theirs = (path(o, rosenbrock, [-1.2, 1.0], 50)[0] for o in (heavy_ball(1e-3, 0.9), optax.sgd(1e-3, 0.9)))
     np.testing.assert_allclose(ours, theirs, rtol=1e-10)
 
 

@@ -57,18 +57,14 @@ def transition(step, friction, curvature, key):
 def test_baoab_samples_a_quadratic_without_discretisation_bias(step, key):
     curvature = 2.0
     matrix, noise = transition(step, 0.7, curvature, key)
-    stationary = np.linalg.solve(np.eye(4) - np.kron(matrix, matrix), np.outer(noise, noise).ravel()).reshape(
-        2, 2
-    )
+    stationary = np.linalg.solve(np.eye(4) - np.kron(matrix, matrix), np.outer(noise, noise).ravel()).reshape(2, 2)
     np.testing.assert_allclose(stationary[0, 0], 1 / curvature, rtol=1e-12)
 
 
 def test_baoab_without_noise_is_of_second_order():
     friction, curvature, time = 0.5, 2.0, 2.0
     omega = np.sqrt(curvature - friction**2 / 4)
-    exact = np.exp(-friction * time / 2) * (
-        np.cos(omega * time) + friction / (2 * omega) * np.sin(omega * time)
-    )
+    exact = np.exp(-friction * time / 2) * (np.cos(omega * time) + friction / (2 * omega) * np.sin(omega * time))
     errors = []
     for num_steps in (10, 20, 40):
         optimizer = underdamped_langevin(time / num_steps, 0.0, friction, key=jax.random.key(0))

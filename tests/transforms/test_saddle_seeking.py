@@ -87,9 +87,7 @@ def test_gradient_norm_descent_finds_saddles_and_gradient_flat_points_alike(key)
     value_fn = lambda x: x[0] ** 4 / 4 - x[0] ** 2 / 2 + x[1] ** 3 / 3 + 0.1 * x[1]
     starts = np.array([[0.1, 0.3], [0.9, 0.2]])
     points, norms, _ = ends(gradient_norm_descent(0.1), value_fn, starts, 3000, key)
-    np.testing.assert_allclose(
-        points, [[0, 0], [1, 0]], atol=1e-6
-    )  # one beside a saddle, one beside a minimum
+    np.testing.assert_allclose(points, [[0, 0], [1, 0]], atol=1e-6)  # one beside a saddle, one beside a minimum
     np.testing.assert_allclose(norms, 0.1, atol=1e-6)  # and neither is a critical point
 
 
