@@ -130,7 +130,7 @@ class Descent:
         """Returns the lane after one gradient evaluation and, where it goes on, one update."""
         key_step = jax.random.fold_in(jax.random.fold_in(self._lane_key(key, lane.number), _KEY_STEP), lane.num_steps)
         key_noise, key_update = jax.random.split(key_step)
-        evaluate, value_fn = self._functions(key_noise)
+        evaluate, value_fn = self._functions(key_noise, lane.params)
         value, grad = evaluate(lane.params)
         gradient_norm = optax.tree.norm(grad).astype(value.dtype)
 
@@ -141,6 +141,10 @@ class Descent:
         status = jnp.where(is_active, self._status(lane, is_finite), lane.status)
         goes_on = status == RUNNING
 
+        def hvp(vector: Params) -> Params:
+            whole = unmask(vector, jax.tree.map(jnp.zeros_like, lane.params))
+            return mask_like(vector, jax.jvp(lambda params: evaluate(params)[1], (lane.params,), (whole,))[1])
+
         update, state = self.optimizer_of(lane.number).update(
             grad,
             lane.optimizer,
@@ -149,7 +153,7 @@ class Descent:
             grad=grad,
             value_fn=value_fn,
             key=key_update,
-            hvp=lambda vector: jax.jvp(lambda p: evaluate(p)[1], (lane.params,), (vector,))[1],
+            hvp=hvp,
             tick=tick,
         )
         if self.restart is not None:
@@ -164,7 +168,7 @@ class Descent:
             optimizer=jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), state, lane.optimizer),
         )
 
-    def _functions(self, key_noise: Key) -> tuple[Callable, Callable]:
+    def _functions(self, key_noise: Key, here: Params) -> tuple[Callable, Callable]:
         """Returns the functions params -> (value, gradient) and params -> value of one tick."""
         landscape = self.landscape
         noisy_value = landscape.noisy_value if self.is_noisy else None
@@ -174,6 +178,7 @@ class Descent:
 
         # optax's line searches hand every extra argument on to `value_fn`, which must therefore name them
         def value_fn(params: Params, *, key: Any = None, hvp: Any = None, tick: Any = None) -> jax.Array:
+            params = unmask(params, here)
             return noisy_value(params, key_noise) if noisy_value else landscape.value(params)
 
         return evaluate, value_fn
@@ -253,3 +258,21 @@ def rekey_noise(state: Any, key: Key) -> Any:
             leaf = own if is_typed else jax.random.key_data(own).astype(leaf.dtype).reshape(leaf.shape)
         fresh.append(leaf)
     return jax.tree.unflatten(treedef, fresh)
+
+
+def unmask(tree: Params, filling: Params) -> Params:
+    """Returns the tree with every `optax.MaskedNode` replaced by the same part of `filling`.
+
+    `optax.multi_transform` and `optax.masked` show their transformations trees with such holes.
+    """
+    fill = lambda part, whole: whole if _is_masked(part) else part
+    return jax.tree.map(fill, tree, filling, is_leaf=_is_masked)
+
+
+def mask_like(tree: Params, whole: Params) -> Params:
+    """Returns `whole` with a hole wherever `tree` has one."""
+    return jax.tree.map(lambda part, own: part if _is_masked(part) else own, tree, whole, is_leaf=_is_masked)
+
+
+def _is_masked(part: Any) -> bool:
+    return isinstance(part, optax.MaskedNode)

@@ -165,6 +165,14 @@ def test_update_gets_a_key_of_its_own_in_every_lane_and_step(key):
     assert len(np.unique(np.concatenate([one, two - one]))) == 16
 
 
+def test_second_order_methods_may_have_a_part_of_the_params_to_themselves(key):
+    parts = {"a": jaxgd.transforms.saddle_free_newton(), "b": optax.sgd(0.02)}
+    optimizer = optax.multi_transform(parts, {"a": "a", "b": "b"})
+    ends = jaxgd.descend(TREE, optimizer, 4, key=key, stop=Stop(gradient_norm=1e-2, max_steps=500))
+    assert ends.status_counts() == {"converged": 4}
+    np.testing.assert_allclose(ends.params["a"], 0, atol=1e-9)
+
+
 def test_noisy_descents_average_to_the_plain_one(key):
     landscape = Landscape(
         value=lambda x: x**2 / 2,
