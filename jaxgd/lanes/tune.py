@@ -79,7 +79,8 @@ class Work(NamedTuple):
 def work_of(fn: Callable[..., Any], *args: Any) -> Work:
     """Returns what `fn` does with arguments of these shapes."""
     traced = jax.make_jaxpr(fn)(*args)
-    products = elements = largest = 0
+    products = elements = 0
+    largest = max((math.prod(leaf.shape) for leaf in jax.tree.leaves(args)), default=1)
     for equation in _equations(traced.jaxpr):
         size = max((math.prod(out.aval.shape) for out in equation.outvars if hasattr(out.aval, "shape")), default=0)
         largest = max(largest, size)
