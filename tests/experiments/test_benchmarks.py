@@ -44,6 +44,7 @@ def check(found, name):
         assert row["rate"] > 0 if row["rate"] is not None else row["reason"]
 
 
+@pytest.mark.slow
 def test_benchmark_runs_and_every_descent_converges(capsys, monkeypatch):
     monkeypatch.setattr(separable, "DIMS", (10,))
     monkeypatch.setattr(separable, "BUILDERS", {"styblinski_tang": jaxgd.landscapes.styblinski_tang})
@@ -54,6 +55,7 @@ def test_benchmark_runs_and_every_descent_converges(capsys, monkeypatch):
     assert found["ratios"].keys() == {"vmap_styblinski_tang_10"}
 
 
+@pytest.mark.slow
 def test_loop_by_hand_does_the_same_descents_as_the_engine(key):
     landscape = jaxgd.landscapes.styblinski_tang(dim=3)
     keys = jax.random.split(key, 20)

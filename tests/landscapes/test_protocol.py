@@ -53,6 +53,7 @@ def assert_evaluates_in(dtype, landscape, starts):
 
 
 @every_builder
+@pytest.mark.slow
 def test_starts_evaluate_in_float32(builder):
     landscape, starts = built(builder), some_starts(builder)
     assert all(leaf.dtype == jnp.zeros(()).dtype and leaf.shape[0] == 4 for leaf in leaves(starts))

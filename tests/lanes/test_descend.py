@@ -60,6 +60,7 @@ def test_ends_do_not_depend_on_lanes_or_devices(key):
     chex.assert_trees_all_close(few.params, many.params, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_same_call_gives_same_bits(key):
     run = lambda: jaxgd.descend(WELL, optax.sgd(0.02), 20, key=key, num_lanes=8)
     first, second = run(), run()
@@ -75,6 +76,7 @@ def test_explicit_starts_are_descended_in_order(key):
     assert ends.status[0] == ends.status[2] == Status.STEP_LIMIT
 
 
+@pytest.mark.slow
 def test_params_of_any_tree_and_dtype_keep_it(key):
     for dtype in (jnp.float32, jnp.float64):
         landscape = Landscape(
@@ -243,6 +245,7 @@ def test_a_long_run_measures_and_changes_its_layout_without_losing_a_descent(key
     np.testing.assert_allclose(ends.params, plain.params, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_measuring_finds_and_remembers_one_of_its_candidates(key):
     landscape = Landscape(value=lambda x: jnp.sum(jnp.cos(x) ** 4), sample=WELL.sample)
     descent = importlib.import_module("jaxgd.descend")._descent(

@@ -139,9 +139,9 @@ def draw_like(shapes, dtype):
     return jax.tree.map(partial(draw, dtype=dtype), shapes, is_leaf=lambda leaf: isinstance(leaf, tuple))
 
 
-SLOW_IN_SINGLE = {"teacher", "factorisation", "spin_glass", "recursive"}
+LARGE = {"teacher", "factorisation", "spin_glass", "recursive"}
 CASES = [
-    pytest.param(name, dtype, marks=pytest.mark.slow if dtype == jnp.float32 and name in SLOW_IN_SINGLE else ())
+    pytest.param(name, dtype, marks=pytest.mark.slow if dtype == jnp.float32 else ())
     for name in OBJECTIVES
     for dtype in (jnp.float32, jnp.float64)
 ]
@@ -475,7 +475,7 @@ def test_custom_derivatives_with_integers_and_unmapped_arguments_hold():
 
 @pytest.mark.parametrize("dtype", [pytest.param(jnp.float32, marks=pytest.mark.slow), jnp.float64])
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow if n in {"network", *SLOW_IN_SINGLE} else ()) for n in OBJECTIVES]
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in {"network", *LARGE} else ()) for n in OBJECTIVES]
 )
 def test_lanes_can_be_differentiated_forward_backward_and_twice(name, dtype):
     fn, shapes = OBJECTIVES[name]
@@ -502,6 +502,7 @@ NOT_DIFFERENTIATED = {
 
 
 @pytest.mark.parametrize("name", sorted(ARRAY_FUNCTIONS.keys() - NOT_DIFFERENTIATED))
+@pytest.mark.slow
 def test_array_functions_can_be_differentiated(name):
     def total(mapped, x):
         floats = [out for out in jax.tree.leaves(mapped(ARRAY_FUNCTIONS[name])(x)) if out.dtype == x.dtype]

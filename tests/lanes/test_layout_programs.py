@@ -137,7 +137,7 @@ def _forget_compiled_programs(request):
         jax.clear_caches()
 
 
-@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
+@pytest.mark.parametrize("dtype", [jnp.float64, pytest.param(jnp.float32, marks=pytest.mark.slow)])
 @fast
 @given(program(OPERATIONS | FORWARD_ONLY), inputs)
 def test_random_programs_agree_with_vmap(dtype, steps, shapes):
@@ -146,6 +146,7 @@ def test_random_programs_agree_with_vmap(dtype, steps, shapes):
 
 @settings(fast, max_examples=6)
 @given(program(OPERATIONS), inputs)
+@pytest.mark.slow
 def test_gradients_of_random_programs_agree_with_vmap_inside_and_outside(steps, shapes):
     check_derivatives(steps, shapes)
 

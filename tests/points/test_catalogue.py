@@ -35,6 +35,7 @@ def test_points_that_agree_in_value_alone_stay_distinct(key):
     assert len(jaxgd.survey(mirrored, optax.sgd(0.05), 50, key=key).catalogue) == 1
 
 
+@pytest.mark.slow
 def test_a_found_subset_says_that_more_is_there(key):
     found = jaxgd.survey(landscapes.rastrigin(dim=4), num_starts=300, key=key).catalogue
     assert len(found) < 300 < 11**4
@@ -52,6 +53,7 @@ def test_descents_that_found_nothing_still_count(key):
     np.testing.assert_array_equal(found.catalogue.entry == minimum, found.points.verdict == Verdict.MINIMUM)
 
 
+@pytest.mark.slow
 def test_nothing_found_is_a_table_that_says_so(key):
     falling = Landscape(value=lambda x: -(x**4), sample=lambda k: 1 + jax.random.uniform(k, ()))
     found = jaxgd.survey(falling, optax.sgd(0.1), 5, key=key)

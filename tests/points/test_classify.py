@@ -38,6 +38,7 @@ def test_mueller_brown_has_three_minima_and_two_saddles():
     np.testing.assert_allclose(points.value, [point.value for point in known], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_p2_spherical_spin_has_two_points_of_every_index():
     dim = 6
     landscape = landscapes.spherical_p_spin(dim=dim, p=2)
@@ -87,7 +88,7 @@ def test_a_zero_mode_that_no_symmetry_explains_is_degenerate(name):
     assert points.index[0] == 0 < points.index_high[0]
 
 
-@pytest.mark.parametrize("unit", [1e-10, 1e10])
+@pytest.mark.parametrize("unit", [1e-10, pytest.param(1e10, marks=pytest.mark.slow)])
 def test_a_verdict_does_not_depend_on_the_unit_of_length_or_value(unit):
     for scale in (1e-12, 1e12):
         landscape = Landscape(
