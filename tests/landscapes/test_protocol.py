@@ -70,6 +70,7 @@ def test_starts_evaluate_in_float64_as_automatic_differentiation_does(builder):
 
 
 @every_builder
+@pytest.mark.slow
 def test_hessian_vector_products_match_differences_of_the_gradient(builder):
     landscape = built(builder)
     flat, restore = ravel_pytree(jax.tree.map(lambda leaf: leaf[1], some_starts(builder)))

@@ -405,7 +405,9 @@ RANDOM_FUNCTIONS = {
 
 
 @pytest.mark.parametrize("impl", ["threefry2x32", pytest.param("rbg", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", RANDOM_FUNCTIONS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n != "numbers" else ()) for n in RANDOM_FUNCTIONS]
+)
 def test_random_numbers_and_keys_are_exactly_those_of_vmap(name, impl):
     if impl == "rbg" and name in ("a choice of keys", "indexed keys"):
         pytest.skip("branches would differ in type; bits of rbg depend on the order of nested vmaps")

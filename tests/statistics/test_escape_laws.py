@@ -50,6 +50,7 @@ def test_exact_limits_cover_with_and_without_censoring(law, num, limit):
     assert bad_fit <= 0.05 + 5 * error
 
 
+@pytest.mark.slow
 def test_limits_from_the_information_cover():
     covered, bad_fit = coverage("saddle_normal", 200, 65, repeats=250)
     assert min(covered.values()) >= 0.95 - 4 * np.sqrt(0.05 * 0.95 / 250), covered

@@ -18,6 +18,7 @@ def dwells(rng, num=60, mean=100.0, limit=150.0):
     return np.minimum(tau, watched), tau <= watched
 
 
+@pytest.mark.slow
 def test_curve_median_mean_and_hazard_cover_the_truth():
     """P(tau > t) = 0.9900498^t in ticks; median 70 ticks; mean cut at 120: sum of S over the ticks before."""
     rng, share = np.random.default_rng(0), np.exp(-1 / 100)

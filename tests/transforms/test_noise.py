@@ -109,6 +109,7 @@ def test_stable_noise_has_the_characteristic_function_of_its_law(index, key):
         assert abs(np.mean(np.cos(t * noise)) - expected) < 4 * error
 
 
+@pytest.mark.slow
 def test_a_kick_is_uniform_in_its_ball(key):
     number, dim = 20_000, 3
     points = jax.vmap(lambda key: uniform_in_ball(key, jnp.zeros(dim), 2.0))(jax.random.split(key, number))
