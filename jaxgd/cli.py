@@ -5,7 +5,6 @@ A mistake of the caller is one sentence and exit code 2; Ctrl-C during descents 
 
 import contextlib
 import json
-import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -166,15 +165,10 @@ def doctor(as_json: bool) -> None:
 
 
 def _start_jax(dtype: str) -> None:
-    """Sets what must be set before jax computes anything: precision, and one CPU device for each core."""
-    import jax
+    """Sets what must be set before jax computes anything."""
+    from jaxgd.experiment.command import start_jax
 
-    jax.config.update("jax_enable_x64", dtype == "float64")
-    jax.config.update("jax_num_cpu_devices", _num_cores())
-
-
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    start_jax(dtype)
 
 
 def _print_builders(builders: dict[str, Callable[..., Any]]) -> None:

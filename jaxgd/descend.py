@@ -184,7 +184,7 @@ class _Worker:
     """One device's share of a run: drives the compiled loop there, chunk by chunk, and keeps the account.
 
     Each device has a thread of its own and its own program. One program for all of them (`jax.shard_map`) makes XLA
-    hand every small kernel from thread to thread: on a busy two-core machine that was 10 to 100 times slower.
+    hand every small kernel from thread to thread, which is far slower on a busy machine (see BUILD_NOTES.md).
     """
 
     def __init__(self, key: Key, starts: Params | None, device: jax.Device, share: int, num_shares: int) -> None:
