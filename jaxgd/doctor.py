@@ -21,7 +21,7 @@ def doctor() -> dict[str, Any]:
         "versions": versions(),
         "devices": [f"{device.platform} {device.device_kind}" for device in jax.devices()],
         "num_threads": os.cpu_count(),
-        "x64": bool(jax.config.jax_enable_x64),
+        "x64": _is_x64(),
         "computes_rightly": computes_rightly(),
     }
 
@@ -31,7 +31,7 @@ def computes_rightly() -> bool:
 
     With integer inputs below 2^12 every intermediate is exact in float32 and float64, whatever the order of the sum.
     """
-    dtypes = (jnp.float32, jnp.float64) if jax.config.jax_enable_x64 else (jnp.float32,)
+    dtypes = (jnp.float32, jnp.float64) if _is_x64() else (jnp.float32,)
 
     def agrees(num_rows: int, dtype: Any) -> bool:
         rows = np.stack([np.arange(num_rows) % 2**11, np.ones(num_rows), np.zeros(num_rows)], axis=1)
@@ -40,3 +40,7 @@ def computes_rightly() -> bool:
         return bool(np.array_equal(np.asarray(squares), (rows**2).sum(axis=1)))
 
     return all(agrees(n, dtype) for n in (7, 1_000, 16_385, 32_769) for dtype in dtypes)
+
+
+def _is_x64() -> bool:
+    return jnp.zeros(()).dtype == jnp.float64

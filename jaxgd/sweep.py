@@ -15,8 +15,9 @@ import numpy as np
 import optax
 
 from jaxgd.base import Ends, InputTypeError, InputValueError, Key, Landscape, Params, Stop
-from jaxgd.descend import Progress, concatenate, count_starts, launch
+from jaxgd.descend import concatenate, count_starts, launch
 from jaxgd.lanes.lane import Descent
+from jaxgd.lanes.run import Progress
 
 
 @dataclass(frozen=True, kw_only=True)

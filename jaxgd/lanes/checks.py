@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxgd.base import InputTypeError, InputValueError, Key, Landscape, Params
 from jaxgd.lanes.lane import Descent
+from jaxgd.lanes.traced import Kind, kind_of
 
 _NUM_PROBES = 16  # starts evaluated before a run; if none of them is finite, the question is wrong
 
@@ -79,20 +80,27 @@ def check_params(params: Params, what: str) -> None:
             )
 
 
-def check_descent(descent: Descent, key: Key, starts: Params | None, num_starts: int) -> None:
+def check_descent(descent: Descent, key: Key, starts: Params | None, first: int, num_starts: int) -> None:
     """Refuses a landscape, optimizer or events that cannot run, before anything is compiled.
 
     Raises:
       InputValueError: a function of the caller raises, gives the wrong shape, or is NaN at every start probed.
       InputTypeError: parameters or values of the wrong kind.
     """
+    _check_traced(descent, kind_of(key, starts))
+    _check_starts_finite(descent, key, starts, first, num_starts)
+
+
+@functools.lru_cache(maxsize=64)
+def _check_traced(descent: Descent, kind: Kind) -> None:
+    """Refuses what tracing shows to be wrong; what has passed once for a kind of arguments is not traced again."""
+    key_shape, starts = kind.abstract
     landscape, events = descent.landscape, descent.events
     if descent.is_noisy and landscape.noisy_value is None:
         raise InputValueError(f"landscape `{landscape.name}` has no `noisy_value` to descend.")
     if descent.stop.at_event is not None and descent.stop.at_event not in events:
         raise InputValueError(f"`at_event` names `{descent.stop.at_event}`, but the events are {sorted(events)}.")
     number = jax.ShapeDtypeStruct((), jnp.int32)
-    key_shape = jax.eval_shape(lambda: key)
     params = _call(
         "the `sample` of the landscape",
         lambda: jax.eval_shape(descent.start, number, number, key_shape, starts),
@@ -108,7 +116,6 @@ def check_descent(descent: Descent, key: Key, starts: Params | None, num_starts:
         if getattr(fired, "shape", None) != () or fired.dtype != bool:
             raise InputValueError(f"event `{name}` must return one bool, got {_kind(fired)}.")
     _check_optimizer(descent, params, key_shape, number, starts)
-    _check_starts_finite(descent, key, starts, num_starts)
 
 
 def check_value(landscape: Landscape, params: Params) -> None:
@@ -160,9 +167,9 @@ def _check_optimizer(descent: Descent, params: Params, key: Any, number: Any, st
         raise InputValueError("the optimizer's updates must have the params' shapes.")
 
 
-def _check_starts_finite(descent: Descent, key: Key, starts: Params | None, num_starts: int) -> None:
+def _check_starts_finite(descent: Descent, key: Key, starts: Params | None, first: int, num_starts: int) -> None:
     num_probes = min(num_starts, _NUM_PROBES)
-    numbers = np.arange(_NUM_PROBES, dtype=np.int32) % num_probes
+    numbers = (first + np.arange(_NUM_PROBES) % num_probes).astype(np.int32)
     finite = _call("evaluating the first starts", lambda: np.asarray(_finite_at(descent)(numbers, key, starts)))
     if not finite.any():
         raise InputValueError(

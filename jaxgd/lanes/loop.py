@@ -5,8 +5,8 @@ never waits: one *visit* refills every idle place with the next start number, le
 writes the ends that came up to a buffer. A *chunk* is as many visits as the host asks for, in one compiled call; in
 between the host empties the buffer, shows progress, and looks for Ctrl-C.
 
-Work is shared out by number: of `num_shares`, share `s` takes descents s, s + num_shares, ... and knows nothing of the
-others, so that a descent does not depend on how many there are.
+Work is shared out by number: a share takes every `num_shares`-th descent of a range and knows nothing of the others, so
+that a descent does not depend on how many there are.
 """
 
 from collections.abc import Callable
@@ -20,6 +20,7 @@ import numpy as np
 from jaxgd.base import Key, Params
 from jaxgd.lanes.lane import IDLE, RESTARTING, RUNNING, Descent, Lane
 from jaxgd.lanes.layout import LANE_AXIS, map_lanes
+from jaxgd.lanes.traced import kind_of
 
 
 class Buffer(NamedTuple):
@@ -42,21 +43,21 @@ class Chunk(NamedTuple):
 
 
 class Share(NamedTuple):
-    """Which descents are done here: every `num_shares`-th of `num_descents`, from `share` on."""
+    """Which descents are done here: every `num_shares`-th from `first` on, below `end`."""
 
-    share: jax.Array  # () int32
+    first: jax.Array  # () int32
     num_shares: jax.Array  # () int32
-    num_descents: jax.Array  # () int32
+    end: jax.Array  # () int32
 
     @classmethod
-    def of(cls, share: int, num_shares: int, num_descents: int) -> "Share":
+    def of(cls, first: int, num_shares: int, end: int) -> "Share":
         """Returns the share of these numbers."""
-        return cls(*(int32(count) for count in (share, num_shares, num_descents)))
+        return cls(*(int32(count) for count in (first, num_shares, end)))
 
     @property
     def num_places(self) -> jax.Array:
         """How many descents that is."""
-        return (self.num_descents - self.share + self.num_shares - 1) // self.num_shares
+        return (self.end - self.first + self.num_shares - 1) // self.num_shares
 
 
 class Programs(NamedTuple):
@@ -105,8 +106,8 @@ class Loop:
         Tracing belongs to the caller's thread, whose jax settings it follows; compiling may go on in another.
         """
         device = key.sharding
-        types = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves((key, starts)))
-        known = self._compiled.get((device, types))
+        kind = kind_of(key, starts)
+        known = self._compiled.get((device, kind))
         if known is not None:
             return lambda: known
         there = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device)
@@ -117,7 +118,7 @@ class Loop:
 
         def compile_both() -> Programs:
             programs = Programs(start=start.compile(), advance=advance.compile())
-            self._compiled[device, types] = programs
+            self._compiled[device, kind] = programs
             return programs
 
         return compile_both
@@ -164,7 +165,7 @@ class Loop:
         is_idle = chunk.lanes.status == IDLE
         place = chunk.next_place + jnp.cumsum(is_idle, dtype=jnp.int32) - 1
         is_refilled = is_idle & (place < own.num_places)
-        number = own.num_shares * place + own.share
+        number = own.num_shares * place + own.first
         lanes = jax.lax.cond(
             jnp.any(is_refilled | (chunk.lanes.status == RESTARTING)),
             lambda lanes: map_lanes(self._refill, self.layout, (-1, -1, -1, None, None))(

@@ -8,6 +8,7 @@ to go measures the guess against its neighbours on the real function, and keeps 
 this function.
 """
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from jaxgd.base import Key, Params
 from jaxgd.lanes.lane import Descent
 from jaxgd.lanes.layout import LANE_AXIS
 from jaxgd.lanes.loop import Loop, Share, int32, take
+from jaxgd.lanes.traced import Kind, kind_of
 
 MIN_LANES, MAX_LANES = 8, 512
 _CACHE_BYTES = 2**19  # that the largest intermediate of all lanes may fill
@@ -60,12 +62,18 @@ _measured: dict[str, Choice] = {}
 
 def shape_of(descent: Descent, key: Key, starts: Params | None, device: jax.Device) -> Shape:
     """Returns the shape of one lane's value and gradient."""
+    return _shape_of(descent, kind_of(key, starts), device.device_kind)
+
+
+@functools.lru_cache(maxsize=64)
+def _shape_of(descent: Descent, kind: Kind, device_kind: str) -> Shape:
+    key, starts = kind.abstract
     number = jax.ShapeDtypeStruct((), jnp.int32)
     lane = jax.eval_shape(descent.begin, number, number, key, starts)
     bytes_each = max(leaf.dtype.itemsize for leaf in jax.tree.leaves(lane.params))
     work = work_of(descent.landscape.evaluate, lane.params)
     state = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(lane))
-    return Shape(f"{device.device_kind} {work.text}", max(work.largest, state) * bytes_each, work.is_product)
+    return Shape(f"{device_kind} {work.text}", max(work.largest, state) * bytes_each, work.is_product)
 
 
 class Work(NamedTuple):

@@ -13,7 +13,7 @@ import optax
 import pytest
 
 import jaxgd
-from jaxgd import Landscape, Status, Stop
+from jaxgd import InputValueError, Landscape, Status, Stop
 from jaxgd.lanes.loop import Loop
 from jaxgd.lanes.tune import Choice, guess, measure, shape_of
 
@@ -230,7 +230,7 @@ def test_a_restart_begins_anew_with_a_changed_step(key):
 
 
 def test_a_long_run_measures_and_changes_its_layout_without_losing_a_descent(key, monkeypatch):
-    module = importlib.import_module("jaxgd.descend")
+    module = importlib.import_module("jaxgd.lanes.run")
     other = Choice("lanes_first", 8)
     monkeypatch.setattr(module, "_SECONDS_BEFORE_MEASURING", 0.0)
     monkeypatch.setattr(module, "_SHARE_FOR_MEASURING", float("inf"))
@@ -345,3 +345,16 @@ def test_bad_questions_are_refused_in_one_sentence(key, message):
 def test_stop_refuses_rules_that_cannot_be_meant(rule):
     with pytest.raises((jaxgd.InputValueError, jaxgd.InputTypeError), match=next(iter(rule))):
         Stop(**rule)
+
+
+def test_a_block_of_starts_ends_as_the_same_starts_of_the_whole_run(key):
+    whole = jaxgd.descend(WELL, optax.sgd(0.02), 60, key=key, num_lanes=8)
+    block = jaxgd.descend(WELL, optax.sgd(0.02), 25, first_start=30, key=key, num_lanes=8)
+    np.testing.assert_array_equal(block.start_number, np.arange(30, 55))
+    chex.assert_trees_all_equal(block.params, whole.params[30:55])
+    np.testing.assert_array_equal(block.num_steps, whole.num_steps[30:55])
+
+
+def test_a_block_of_given_starts_is_refused(key):
+    with pytest.raises(InputValueError, match="`first_start` is for starts that are drawn"):
+        jaxgd.descend(WELL, optax.sgd(0.02), starts=jnp.ones((4, 2)), first_start=1, key=key)

@@ -1,0 +1,223 @@
+"""The driver of a run: hands chunks of work to the devices' threads and yields the ends that come of them.
+
+Each device has a thread and a program of its own. One program for all of them (`jax.shard_map`) makes XLA hand every
+small kernel from thread to thread, which is far slower on a busy machine (see BUILD_NOTES.md). Between two chunks the
+host shows progress and honours Ctrl-C: what is done is returned.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxgd.base import Cost, Ends, Key, Params
+from jaxgd.lanes.lane import IDLE
+from jaxgd.lanes.loop import Buffer, Chunk, Loop, Programs, Share, int32, take
+from jaxgd.lanes.tune import Choice, Shape, measure
+
+Progress = Callable[[int, int, int], None]
+
+_CHUNK_SECONDS = 0.3  # how long the host lets the devices run before it looks
+_MAX_VISITS = 2**20
+_FIRST_NUM_TICKS, _MAX_NUM_TICKS = 8, 64  # of one visit
+_SECONDS_BEFORE_MEASURING = 3.0
+_SHARE_FOR_MEASURING = 0.1  # of the time that is left, which measuring layouts may take
+
+
+class Worker:
+    """One device's share of a run: drives the compiled loop there, chunk by chunk, and keeps the account."""
+
+    def __init__(self, key: Key, starts: Params | None, device: jax.Device, first: int, num_shares: int) -> None:
+        self.key, self.starts = jax.device_put((key, starts), device)
+        self.first, self.num_shares = first, num_shares
+        self.num_done = self.ticks = self.lane_ticks = 0
+        self.num_visits, self.num_ticks = 1, _FIRST_NUM_TICKS
+        self.chunk: Chunk | None = None
+
+    def load(self, loop: Loop, programs: Programs) -> None:
+        """Begins a loop where the share stands."""
+        next_place = self.chunk.next_place if self.chunk is not None else None
+        self.num_lanes, self.advance_program, self.num_visits = loop.num_lanes, programs.advance, 1
+        self.chunk = programs.start(self.key, self.starts)
+        if next_place is not None:
+            self.chunk = self.chunk._replace(next_place=next_place)
+
+    def advance(self, end: int) -> Buffer:
+        """Runs one chunk, with places refilled by descents below `end`, and returns the ends that came of it."""
+        assert self.chunk is not None
+        began, tick = time.perf_counter(), int(self.chunk.tick)
+        own = Share.of(self.first, self.num_shares, end)
+        chunk = self.advance_program(
+            self.chunk, self.key, self.starts, own, int32(self.num_visits), int32(self.num_ticks)
+        )
+        self.lane_ticks += (int(chunk.tick) - tick) * self.num_lanes
+        self.chunk, buffer = take(chunk)
+        self.num_done += len(buffer.counts)
+        self.ticks += _num_ticks(buffer)
+        seconds = time.perf_counter() - began
+        longest = min(4 * self.num_visits, _MAX_VISITS)
+        self.num_visits = int(np.clip(self.num_visits * _CHUNK_SECONDS / max(seconds, 1e-6), 1, longest))
+        if self.num_done >= self.num_lanes:
+            # A finished lane waits half the ticks of a visit, and a visit costs a few ticks itself; the sum of both
+            # is least at a multiple of the square root of a descent's length.
+            length = np.sqrt(self.ticks / self.num_done)
+            self.num_ticks = int(np.clip(length, _FIRST_NUM_TICKS // 2, _MAX_NUM_TICKS))
+        return buffer
+
+    def is_idle(self) -> bool:
+        """Returns whether no lane is under way."""
+        return self.chunk is None or bool(np.all(np.asarray(self.chunk.lanes.status) == IDLE))
+
+    def has_finished(self, end: int) -> bool:
+        """Returns whether the whole share is done."""
+        return self.num_done >= len(range(self.first, end, self.num_shares))
+
+
+class Run:
+    """One run: hands chunks of work to the devices' threads and yields what comes of them."""
+
+    def __init__(
+        self,
+        *,
+        build: Callable[[Choice], Loop],
+        choice: Choice,
+        shape: Shape | None,
+        key: Key,
+        starts: Params | None,
+        first: int,
+        num_descents: int,
+        devices: list[jax.Device],
+    ) -> None:
+        """Descents `first` to `first + num_descents - 1` are to be done."""
+        self.build, self.choice = build, choice
+        self.shape = shape  # None: the choice is not to be changed
+        self.num_descents, self.end = num_descents, first + num_descents
+        self.workers = [
+            Worker(key, starts, device, first + share, len(devices)) for share, device in enumerate(devices)
+        ]
+        self.seconds_compile = 0.0
+
+    def parts(self, progress: Progress | None) -> Iterator[Ends]:
+        """Yields the ends as they come, until all are done or Ctrl-C; at least one part."""
+        with _ctrl_c() as is_interrupted, ThreadPoolExecutor(len(self.workers)) as pool:
+            has_yielded = False
+            self._load(pool)
+            self.began = time.perf_counter()
+            busy = {pool.submit(worker.advance, self.end): worker for worker in self.workers}
+            while busy:
+                wants_measure = self._is_worth_measuring()
+                for future in wait(busy, return_when=FIRST_COMPLETED).done:
+                    worker, buffer = busy.pop(future), future.result()
+                    if len(buffer.counts) or not has_yielded:
+                        has_yielded = True
+                        yield self._ends(buffer)
+                    if progress is not None:
+                        progress(self._sum("num_done"), self.num_descents, self._sum("ticks"))
+                    is_done = worker.has_finished(self.end) or is_interrupted()
+                    if not is_done and not wants_measure:
+                        busy[pool.submit(worker.advance, self.end)] = worker
+                if wants_measure and not busy and not is_interrupted():
+                    yield from self._measure(pool)
+                    busy = {
+                        pool.submit(worker.advance, self.end): worker
+                        for worker in self.workers
+                        if not worker.has_finished(self.end)
+                    }
+
+    def _load(self, pool: ThreadPoolExecutor) -> None:
+        """Compiles the chosen loop for every device and begins it there."""
+        began = time.perf_counter()
+        self.loop = self.build(self.choice)
+        compilers = [self.loop.prepare(worker.key, worker.starts) for worker in self.workers]
+        for worker, programs in zip(self.workers, pool.map(lambda compiler: compiler(), compilers), strict=True):
+            worker.load(self.loop, programs)
+        self.seconds_compile += time.perf_counter() - began
+
+    def _sum(self, name: str) -> int:
+        return sum(getattr(worker, name) for worker in self.workers)
+
+    def _is_worth_measuring(self) -> bool:
+        """Returns whether the rest of the run is long against what measuring would cost."""
+        num_done, seconds = self._sum("num_done"), time.perf_counter() - self.began
+        if self.shape is None or seconds < _SECONDS_BEFORE_MEASURING or not num_done:
+            return False
+        seconds_left = seconds * (self.num_descents - num_done) / num_done
+        return seconds_left * _SHARE_FOR_MEASURING > 4 * (self.seconds_compile + 0.2)
+
+    def _measure(self, pool: ThreadPoolExecutor) -> Iterator[Ends]:
+        """Measures other choices; if one is faster, lets the lanes that run come to their end and goes on with it."""
+        assert self.shape is not None
+        began, first = time.perf_counter(), self.workers[0]
+        best = measure(self.shape, self.choice, self.build, first.key, first.starts, self.end)
+        seconds = time.perf_counter() - began
+        self.seconds_compile, self.began, self.shape = self.seconds_compile + seconds, self.began + seconds, None
+        if best == self.choice:
+            return
+        while under_way := [worker for worker in self.workers if not worker.is_idle()]:
+            for buffer in pool.map(lambda worker: worker.advance(0), under_way):
+                if len(buffer.counts):
+                    yield self._ends(buffer)
+        began, self.choice = time.perf_counter(), best
+        self._load(pool)
+        self.began += time.perf_counter() - began
+
+    def _ends(self, buffer: Buffer) -> Ends:
+        order = np.argsort(buffer.counts[:, 0], kind="stable")
+        buffer = jax.tree.map(lambda leaf: leaf[order], buffer)
+        number, status, num_steps, num_restarts, *event_steps = buffer.counts.T
+        value, gradient_norm, best_value = buffer.scalars.T
+        return Ends(
+            start_number=number.astype(np.int64),
+            params=buffer.last,
+            value=value,
+            gradient_norm=gradient_norm,
+            status=status.astype(np.int8),
+            num_steps=num_steps,
+            num_restarts=num_restarts,
+            best_value=best_value,
+            best_params=buffer.best,
+            event_steps=dict(zip(self.loop.descent.events, event_steps, strict=True)),
+            num_starts=self.num_descents,
+            cost=Cost(
+                ticks=self._sum("ticks"),
+                lane_ticks=self._sum("lane_ticks"),
+                seconds_compile=self.seconds_compile,
+                seconds_run=time.perf_counter() - self.began,
+                layout=self.loop.layout,
+                num_lanes=self.loop.num_lanes,
+                num_devices=len(self.workers),
+            ),
+        )
+
+
+def _num_ticks(buffer: Buffer) -> int:
+    """Returns the gradient evaluations behind some ends: one for each update, one for each start."""
+    _, _, num_steps, num_restarts = buffer.counts[:, :4].T
+    return int(num_steps.sum(dtype=np.int64) + num_restarts.sum(dtype=np.int64)) + len(buffer.counts)
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[Callable[[], bool]]:
+    """Within it, a first Ctrl-C is only noted, so that a chunk can end; a second one interrupts as usual."""
+    noted = False
+
+    def note(signum: int, frame: Any) -> None:
+        nonlocal noted
+        if noted:
+            raise KeyboardInterrupt
+        noted = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: noted
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: noted
+    finally:
+        signal.signal(signal.SIGINT, before)
