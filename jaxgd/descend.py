@@ -5,6 +5,7 @@ number.
 """
 
 import functools
+import itertools
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -161,7 +162,7 @@ def launch(
     if num_lanes is not None:
         num_lanes = min(check_count("num_lanes", num_lanes), num_descents)
     num_devices = min(check_count("num_devices", num_devices, high=len(jax.devices()) + 1), num_descents)
-    check_descent(descent, key, starts, first, num_descents)
+    check_descent(descent, key, starts)
     shape = shape_of(descent, key, starts, jax.devices()[0])
     guessed = guess(shape, num_descents, num_devices)
     run = Run(
@@ -174,7 +175,8 @@ def launch(
         num_descents=num_descents,
         devices=jax.devices()[:num_devices],
     )
-    return run.parts(progress)
+    parts = run.parts(progress)
+    return itertools.chain([next(parts)], parts)
 
 
 def concatenate(parts: list[Ends]) -> Ends:

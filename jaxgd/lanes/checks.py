@@ -1,7 +1,7 @@
 """What is refused before anything is compiled, each with one sentence that says what would do.
 
 Inside a run nothing raises: a bad lane is a status. So whatever is wrong with the question itself is found here, by
-tracing one lane abstractly and evaluating a few starts.
+tracing one lane abstractly.
 """
 
 import functools
@@ -14,8 +14,6 @@ import numpy as np
 from jaxgd.base import InputTypeError, InputValueError, Key, Landscape, Params
 from jaxgd.lanes.lane import Descent
 from jaxgd.lanes.traced import Kind, kind_of
-
-_NUM_PROBES = 16  # starts evaluated before a run; if none of them is finite, the question is wrong
 
 
 def check_count(name: str, count: Any, low: int = 1, high: int = 2**31 - 1) -> int:
@@ -80,19 +78,18 @@ def check_params(params: Params, what: str) -> None:
             )
 
 
-def check_descent(descent: Descent, key: Key, starts: Params | None, first: int, num_starts: int) -> None:
+def check_descent(descent: Descent, key: Key, starts: Params | None) -> None:
     """Refuses a landscape, optimizer or events that cannot run, before anything is compiled.
 
     Raises:
-      InputValueError: a function of the caller raises, gives the wrong shape, or is NaN at every start probed.
+      InputValueError: a function of the caller raises, or gives the wrong shape.
       InputTypeError: parameters or values of the wrong kind.
     """
-    _check_traced(descent, kind_of(key, starts))
-    _check_starts_finite(descent, key, starts, first, num_starts)
+    _check_descent(descent, kind_of(key, starts))
 
 
 @functools.lru_cache(maxsize=64)
-def _check_traced(descent: Descent, kind: Kind) -> None:
+def _check_descent(descent: Descent, kind: Kind) -> None:
     """Refuses what tracing shows to be wrong; what has passed once for a kind of arguments is not traced again."""
     key_shape, starts = kind.abstract
     landscape, events = descent.landscape, descent.events
@@ -165,29 +162,6 @@ def _check_optimizer(descent: Descent, params: Params, key: Any, number: Any, st
         raise InputValueError("the optimizer's state changes shape from one update to the next; it must stay fixed.")
     if shapes(moved) != shapes(params):
         raise InputValueError("the optimizer's updates must have the params' shapes.")
-
-
-def _check_starts_finite(descent: Descent, key: Key, starts: Params | None, first: int, num_starts: int) -> None:
-    num_probes = min(num_starts, _NUM_PROBES)
-    numbers = (first + np.arange(_NUM_PROBES) % num_probes).astype(np.int32)
-    finite = _call("evaluating the first starts", lambda: np.asarray(_finite_at(descent)(numbers, key, starts)))
-    if not finite.any():
-        raise InputValueError(
-            f"value or gradient of landscape `{descent.landscape.name}` is not finite at any of its first"
-            f" {num_probes} starts; there is nothing to descend from."
-        )
-
-
-@functools.lru_cache(maxsize=32)
-def _finite_at(descent: Descent) -> Any:
-    """Returns the compiled test whether value and gradient are finite at some starts."""
-
-    def is_finite(number: jax.Array, key: Key, starts: Params | None) -> jax.Array:
-        value, grad = descent.landscape.evaluate(descent.start(number, jnp.zeros_like(number), key, starts))
-        leaves = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(grad)]
-        return jnp.isfinite(value) & jnp.all(jnp.asarray(leaves))
-
-    return jax.jit(jax.vmap(is_finite, in_axes=(0, None, None)))
 
 
 def _call(what: str, call: Any) -> Any:

@@ -60,14 +60,27 @@ class Share(NamedTuple):
         return (self.end - self.first + self.num_shares - 1) // self.num_shares
 
 
-class Programs(NamedTuple):
-    """The compiled programs of a loop on one device."""
+class Program(NamedTuple):
+    """A loop compiled for one device."""
 
-    start: Any
-    """start(key, starts) returns a chunk with all places idle and an empty buffer."""
-    advance: Any
+    begin: Callable[[], Chunk]
+    """begin() returns a chunk with all places idle and an empty buffer."""
+    advance: Callable[..., Chunk]
     """advance(chunk, key, starts, share, num_visits, num_ticks) returns the chunk after at most `num_visits` visits of
     `num_ticks` ticks each; fewer if the whole share is done or the buffer is full. All counts are int32."""
+
+
+def _idle(chunk: Chunk) -> Chunk:
+    """Returns a chunk of this shape with nothing done yet; what idle places hold does not matter."""
+    chunk = jax.tree.map(_zeros, chunk)
+    status = jax.device_put(np.full(chunk.lanes.status.shape, IDLE, np.int8), chunk.lanes.status.sharding)
+    return chunk._replace(lanes=chunk.lanes._replace(status=status))
+
+
+def _zeros(leaf: jax.ShapeDtypeStruct) -> jax.Array:
+    """Returns zeros of this shape, type and place; numpy's need no compilation."""
+    module = jnp if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else np
+    return jax.device_put(module.zeros(leaf.shape, leaf.dtype), leaf.sharding)
 
 
 def int32(count: int) -> Any:
@@ -98,10 +111,10 @@ class Loop:
     num_lanes: int
     keeps_params: bool
 
-    _compiled: dict[Any, "Programs"] = field(default_factory=dict, init=False, repr=False)
+    _compiled: dict[Any, Program] = field(default_factory=dict, init=False, repr=False)
 
-    def prepare(self, key: Key, starts: Params | None) -> Callable[[], "Programs"]:
-        """Traces the programs for the device of `key` and returns what compiles them, or finds them compiled.
+    def prepare(self, key: Key, starts: Params | None) -> Callable[[], Program]:
+        """Traces the loop for the device of `key` and returns what compiles it, or finds it compiled.
 
         Tracing belongs to the caller's thread, whose jax settings it follows; compiling may go on in another.
         """
@@ -111,27 +124,26 @@ class Loop:
         if known is not None:
             return lambda: known
         there = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device)
-        chunk = jax.tree.map(there, jax.eval_shape(self._start, key, starts))
+        chunk = jax.tree.map(there, jax.eval_shape(self._chunk, key, starts))
         own, count = Share.of(0, 1, 0), int32(0)
-        start = jax.jit(self._start).lower(key, starts)
         advance = jax.jit(self._advance, donate_argnums=0).lower(chunk, key, starts, own, count, count)
 
-        def compile_both() -> Programs:
-            programs = Programs(start=start.compile(), advance=advance.compile())
-            self._compiled[device, kind] = programs
-            return programs
+        def compile_it() -> Program:
+            program = Program(begin=lambda: _idle(chunk), advance=advance.compile())
+            self._compiled[device, kind] = program
+            return program
 
-        return compile_both
+        return compile_it
 
     @property
     def capacity(self) -> int:
         """Ends that the buffer holds."""
         return max(4 * self.num_lanes, 1024)
 
-    def _start(self, key: Key, starts: Params | None) -> Chunk:
+    def _chunk(self, key: Key, starts: Params | None) -> Chunk:
+        """Has the shape of a chunk; it is never computed."""
         zeros = jnp.zeros(self.num_lanes, jnp.int32)
         lanes = map_lanes(self.descent.begin, self.layout, (-1, -1, None, None))(zeros, zeros, key, starts)
-        lanes = lanes._replace(status=jnp.full(self.num_lanes, IDLE, jnp.int8))
         buffer = jax.tree.map(
             lambda leaf: jnp.zeros((self.capacity, *leaf.shape[1:]), leaf.dtype), self._ends_of(lanes)
         )

@@ -9,16 +9,16 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any
 
 import jax
 import numpy as np
 
-from jaxgd.base import Cost, Ends, Key, Params
+from jaxgd.base import Cost, Ends, InputValueError, Key, Params, Status
 from jaxgd.lanes.lane import IDLE
-from jaxgd.lanes.loop import Buffer, Chunk, Loop, Programs, Share, int32, take
+from jaxgd.lanes.loop import Buffer, Chunk, Loop, Program, Share, int32, take
 from jaxgd.lanes.tune import Choice, Shape, measure
 
 Progress = Callable[[int, int, int], None]
@@ -26,6 +26,7 @@ Progress = Callable[[int, int, int], None]
 _CHUNK_SECONDS = 0.3  # how long the host lets the devices run before it looks
 _MAX_VISITS = 2**20
 _FIRST_NUM_TICKS, _MAX_NUM_TICKS = 8, 64  # of one visit
+_NUM_PROBES = 16  # starts; if value or gradient is finite at none of them, the question is wrong
 _SECONDS_BEFORE_MEASURING = 3.0
 _SHARE_FOR_MEASURING = 0.1  # of the time that is left, which measuring layouts may take
 
@@ -40,11 +41,11 @@ class Worker:
         self.num_visits, self.num_ticks = 1, _FIRST_NUM_TICKS
         self.chunk: Chunk | None = None
 
-    def load(self, loop: Loop, programs: Programs) -> None:
+    def load(self, loop: Loop, program: Program) -> None:
         """Begins a loop where the share stands."""
         next_place = self.chunk.next_place if self.chunk is not None else None
-        self.num_lanes, self.advance_program, self.num_visits = loop.num_lanes, programs.advance, 1
-        self.chunk = programs.start(self.key, self.starts)
+        self.num_lanes, self.program, self.num_visits = loop.num_lanes, program, 1
+        self.chunk = program.begin()
         if next_place is not None:
             self.chunk = self.chunk._replace(next_place=next_place)
 
@@ -53,7 +54,7 @@ class Worker:
         assert self.chunk is not None
         began, tick = time.perf_counter(), int(self.chunk.tick)
         own = Share.of(self.first, self.num_shares, end)
-        chunk = self.advance_program(
+        chunk = self.program.advance(
             self.chunk, self.key, self.starts, own, int32(self.num_visits), int32(self.num_ticks)
         )
         self.lane_ticks += (int(chunk.tick) - tick) * self.num_lanes
@@ -104,39 +105,57 @@ class Run:
         self.seconds_compile = 0.0
 
     def parts(self, progress: Progress | None) -> Iterator[Ends]:
-        """Yields the ends as they come, until all are done or Ctrl-C; at least one part."""
+        """Yields the ends as they come, until all are done or Ctrl-C; at least one part.
+
+        Raises:
+          InputValueError: value or gradient is not finite at any of the first starts.
+        """
+        report = progress or (lambda done, total, ticks: None)
         with _ctrl_c() as is_interrupted, ThreadPoolExecutor(len(self.workers)) as pool:
-            has_yielded = False
             self._load(pool)
             self.began = time.perf_counter()
-            busy = {pool.submit(worker.advance, self.end): worker for worker in self.workers}
+            buffers = list(pool.map(lambda worker: worker.advance(self.end), self.workers))
+            ends = self._ends(jax.tree.map(lambda *leaves: np.concatenate(leaves), *buffers))
+            self._refuse_hopeless(ends)
+            yield ends
+            report(self._sum("num_done"), self.num_descents, self._sum("ticks"))
+            busy = {} if is_interrupted() else self._advance(pool)
             while busy:
                 wants_measure = self._is_worth_measuring()
                 for future in wait(busy, return_when=FIRST_COMPLETED).done:
                     worker, buffer = busy.pop(future), future.result()
-                    if len(buffer.counts) or not has_yielded:
-                        has_yielded = True
+                    if len(buffer.counts):
                         yield self._ends(buffer)
-                    if progress is not None:
-                        progress(self._sum("num_done"), self.num_descents, self._sum("ticks"))
+                    report(self._sum("num_done"), self.num_descents, self._sum("ticks"))
                     is_done = worker.has_finished(self.end) or is_interrupted()
                     if not is_done and not wants_measure:
                         busy[pool.submit(worker.advance, self.end)] = worker
                 if wants_measure and not busy and not is_interrupted():
                     yield from self._measure(pool)
-                    busy = {
-                        pool.submit(worker.advance, self.end): worker
-                        for worker in self.workers
-                        if not worker.has_finished(self.end)
-                    }
+                    busy = self._advance(pool)
+
+    def _advance(self, pool: ThreadPoolExecutor) -> dict[Future[Buffer], Worker]:
+        """Sends every worker on that has work left."""
+        under_way = [worker for worker in self.workers if not worker.has_finished(self.end)]
+        return {pool.submit(worker.advance, self.end): worker for worker in under_way}
+
+    def _refuse_hopeless(self, ends: Ends) -> None:
+        """Raises where no start of the first ones can be descended from: then the question is wrong."""
+        num_probes = min(_NUM_PROBES, self.num_descents, len(self.workers) * self.choice.num_lanes)
+        probes = ends[ends.start_number < self.end - self.num_descents + num_probes]
+        if len(probes) == num_probes and np.all((probes.status == Status.DIVERGED) & (probes.num_steps == 0)):
+            raise InputValueError(
+                f"value or gradient of landscape `{self.loop.descent.landscape.name}` is not finite at any of its first"
+                f" {num_probes} starts; there is nothing to descend from."
+            )
 
     def _load(self, pool: ThreadPoolExecutor) -> None:
         """Compiles the chosen loop for every device and begins it there."""
         began = time.perf_counter()
         self.loop = self.build(self.choice)
         compilers = [self.loop.prepare(worker.key, worker.starts) for worker in self.workers]
-        for worker, programs in zip(self.workers, pool.map(lambda compiler: compiler(), compilers), strict=True):
-            worker.load(self.loop, programs)
+        for worker, program in zip(self.workers, pool.map(lambda compiler: compiler(), compilers), strict=True):
+            worker.load(self.loop, program)
         self.seconds_compile += time.perf_counter() - began
 
     def _sum(self, name: str) -> int:

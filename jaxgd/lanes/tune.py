@@ -140,13 +140,13 @@ def measure(
 
 def _rate(loop: Loop, key: Key, starts: Params | None, num_descents: int) -> float:
     """Returns lane-ticks per second, the best of three after the first."""
-    programs = loop.prepare(key, starts)()
+    program = loop.prepare(key, starts)()
     own = Share.of(0, 1, num_descents)
-    chunk = programs.start(key, starts)
+    chunk = program.begin()
     best, num_visits = 0.0, 1
     for _ in range(4):
         tick, began = int(chunk.tick), time.perf_counter()
-        chunk, _ = take(programs.advance(chunk, key, starts, own, int32(num_visits), int32(8)))
+        chunk, _ = take(program.advance(chunk, key, starts, own, int32(num_visits), int32(8)))
         seconds = time.perf_counter() - began
         best = max(best, (int(chunk.tick) - tick) * loop.num_lanes / seconds)
         num_visits = int(np.clip(num_visits * _PROBE_SECONDS / 3 / seconds, 1, 1000))
