@@ -13,8 +13,10 @@ output, progress on standard error.
 
 from jaxgd.experiment.claims import RELATIONS, Claim, Statistic
 from jaxgd.experiment.command import Options, main, start_jax
+from jaxgd.experiment.figures import panels
 from jaxgd.experiment.printing import environment, note, num_cores, plain, table
 from jaxgd.experiment.races import Benchmark, Missing, Outcome, Race, Ratio, Row, System, Timed, race
+from jaxgd.experiment.rows import CONFIDENCE, exactly, mean, median, share, slope
 
 __all__ = [  # noqa: RUF022 (grouped)
     # the command line
@@ -25,6 +27,15 @@ __all__ = [  # noqa: RUF022 (grouped)
     "Claim",
     "Statistic",
     "RELATIONS",
+    # its rows
+    "CONFIDENCE",
+    "share",
+    "mean",
+    "median",
+    "slope",
+    "exactly",
+    # its figure
+    "panels",
     # a benchmark
     "Benchmark",
     "System",

@@ -5,8 +5,8 @@ where the interval excludes it, and may not be able to tell.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from jaxgd.base import InputValueError
@@ -95,6 +95,7 @@ class Claim:
       rows: the measured numbers.
       condition: under which the claim was found to hold; needed where rows are `is_outside` of it.
       seconds: wall time, filled in by `main`.
+      data: what a figure needs beyond the rows, such as curves; neither judged nor printed.
 
     Example:
       >>> row = Statistic(statistic="share going left", measured=0.516, low=0.51, high=0.522, expected=0.5157)
@@ -110,6 +111,7 @@ class Claim:
     rows: Sequence[Statistic]
     condition: str | None = None
     seconds: float = math.nan
+    data: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         """Refuses a condition that is used but not named."""

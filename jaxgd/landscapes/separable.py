@@ -103,6 +103,39 @@ def rastrigin(dim: int = 2) -> Landscape:
     return _separable("rastrigin", _rastrigin, dim, facts, 5.12, "sgd:learning_rate=0.002")
 
 
+def rugged_bowl(dim: int = 2, *, ruggedness: float = 10.0, half_width: float = 5.0) -> Landscape:
+    """Returns a bowl of curvature 1 with bumps one unit apart, whose size can be turned up from nothing.
+
+        value(x) = sum_i (x_i^2 / 2 + ruggedness / (2 pi)^2 (1 - cos(2 pi x_i))).
+
+    The curvature lies between 1 - ruggedness and 1 + ruggedness: up to ruggedness 1 the origin, value 0, is the
+    only critical point; beyond, minima appear in pairs out to |x_i| = ruggedness / (2 pi). Starts are uniform
+    on [-half_width, half_width]^dim.
+
+    Args:
+      dim: number of coordinates, at least 1.
+      ruggedness: largest curvature of the bumps, above 0.
+      half_width: half the side of the box of starts, above 0.
+
+    Example:
+      >>> [rugged_bowl(dim=1, ruggedness=r).facts.num_minima for r in (0.9, 9.0, 90.0)]
+      [1, 3, 29]
+    """
+    rugged = checks.real("ruggedness", ruggedness, above=0)
+    wave = 2 * math.pi
+    furthest = rugged / wave + 0.5
+    facts = stationary_facts(
+        "roots of x + ruggedness / (2 pi) sin(2 pi x)",
+        lambda x: x**2 / 2 + rugged / wave**2 * (1 - np.cos(wave * x)),
+        lambda x: x + rugged / wave * np.sin(wave * x),
+        lambda x: 1 + rugged * np.cos(wave * x),
+        (-furthest, furthest),
+    )
+    value = lambda x: x**2 / 2 + rugged / wave**2 * (1 - jnp.cos(wave * x))
+    rate = 0.5 / (1 + rugged)
+    return _separable("rugged_bowl", value, dim, facts, half_width, f"sgd:learning_rate={rate:.3g}")
+
+
 def _rastrigin(x: Any, cos: Callable[[Any], Any] = jnp.cos) -> Any:
     return 10 + x**2 - 10 * cos(2 * math.pi * x)
 

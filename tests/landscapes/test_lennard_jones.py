@@ -30,7 +30,7 @@ def random_motion(key, x):
     return jax.random.permutation(key_order, moved)
 
 
-@pytest.mark.parametrize("num_atoms", [2, 6, 21, 22])
+@pytest.mark.parametrize("num_atoms", [2, 6, pytest.param(21, marks=pytest.mark.slow), 22])
 def test_energy_and_gradient_match_the_ten_line_oracle(num_atoms, key):
     landscape = landscapes.lennard_jones(num_atoms=num_atoms)
     x = 1.3 * landscape.sample(key)

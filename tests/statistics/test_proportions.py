@@ -57,7 +57,7 @@ def test_exact_intervals_cover_at_every_share_and_wilson_on_average():
         ("few", np.array([0.7, 0.299, 0.001])),
         ("equal", np.full(10, 0.1)),
         ("geometric", 0.5 ** np.arange(1, 40)),
-        ("nearly all unseen", np.full(20_000, 1 / 20_000)),
+        pytest.param("nearly all unseen", np.full(20_000, 1 / 20_000), marks=pytest.mark.slow),
     ],
 )
 def test_simultaneous_intervals_hold_for_all_classes_at_once(name, weights):

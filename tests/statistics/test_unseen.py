@@ -33,7 +33,7 @@ def misses(weights, num_draws, confidence, repeats=REPEATS):
 
 
 @pytest.mark.parametrize("name", CATALOGUES)
-@pytest.mark.parametrize("num_draws", [30, 1000])
+@pytest.mark.parametrize("num_draws", [30, pytest.param(1000, marks=pytest.mark.slow)])
 def test_unseen_limits_hold_on_known_catalogues(name, num_draws):
     """All with one formula; the standard error of a share of 0.05 over 2,000 surveys is 0.0049."""
     wrong = misses(CATALOGUES[name], num_draws, 0.95)

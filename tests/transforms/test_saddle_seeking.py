@@ -55,7 +55,7 @@ def test_on_mueller_brown_it_finds_both_passes(key):
     np.testing.assert_allclose(points[1:], [[0.212487, 0.292988]] * 2, atol=1e-5)
 
 
-@pytest.mark.parametrize("index", [0, 1, 2, 4])
+@pytest.mark.parametrize("index", [0, pytest.param(1, marks=pytest.mark.slow), 2, 4])
 def test_on_styblinski_tang_it_reaches_the_index_it_was_asked_for(index, key):
     starts = np.random.default_rng(index).uniform(-1, 1, size=(6, 4))
     starts[:, index:] += np.sign(starts[:, index:]) * 2.0  # the others in their wells
@@ -65,7 +65,7 @@ def test_on_styblinski_tang_it_reaches_the_index_it_was_asked_for(index, key):
     assert np.all(indices == index)
 
 
-@pytest.mark.parametrize("index", [0, 1, 2, 3])
+@pytest.mark.parametrize("index", [0, pytest.param(1, marks=pytest.mark.slow), 2, 3])
 def test_on_rank_one_factorisation_the_saddle_of_index_k_is_the_next_eigenvector(index, key):
     starts = np.random.default_rng(1).normal(size=(3, 4)) * 0.1 + np.sqrt(FACTORS[index]) * np.eye(4)[index]
     points, norms, indices = ends(saddle_dynamics(0.05, index), factorisation, starts, 1500, key)
