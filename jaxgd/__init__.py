@@ -23,6 +23,7 @@ from jaxgd.base import (
 )
 from jaxgd.descend import concatenate, descend, stream
 from jaxgd.points import Catalogue, catalogue, classify
+from jaxgd.runs import StoredRun, open_run
 from jaxgd.survey import Survey, survey
 from jaxgd.sweep import Sweep, sweep
 
@@ -35,6 +36,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "catalogue",
     "survey",
     "sweep",
+    "open_run",
     # what it speaks
     "Landscape",
     "Symmetry",
@@ -50,6 +52,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "Catalogue",
     "Survey",
     "Sweep",
+    "StoredRun",
     "InputValueError",
     "InputTypeError",
     # rooms

@@ -326,8 +326,15 @@ class Points:
       num_zero_modes: (n,) int32, eigenvalues that cannot be told from zero, those of the symmetry included.
       num_symmetry_modes: (n,) int32, zero modes that the landscape's symmetry explains.
       lowest_eigenvalue: (n,) smallest eigenvalue outside the symmetry's zero modes; NaN where unknown.
-      eigenvalue_error: (n,) bound on the error of the eigenvalue nearest to zero outside those modes.
+      eigenvalue_error: (n,) bound on the error of the eigenvalue nearest to zero outside those modes, or of the lowest
+        where the spectrum was not computed whole.
       move: (n,) Euclidean distance from the end to the polished point.
+      descends: (n,) int8, whether the value falls along some flat direction of a degenerate point, found by higher
+        derivatives: 1 it does, 0 it does not, -1 unknown or not asked.
+      missed_probability: (n,) probability, over the random start of the Lanczos process, that curvature below
+        -`missed_curvature` exists and was not seen; 0 where the whole spectrum was computed, NaN where unknown.
+      missed_curvature: (n,) the depth of curvature that this probability speaks of (>= 0).
+      notes: sentences on what the verdicts suffered from, for a person: an asymmetric Hessian, too few digits.
     """
 
     params: Params
@@ -341,6 +348,10 @@ class Points:
     lowest_eigenvalue: Array
     eigenvalue_error: Array
     move: Array
+    descends: Array
+    missed_probability: Array
+    missed_curvature: Array
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.value)

@@ -3,17 +3,20 @@
 A mistake of the caller is one sentence and exit code 2; Ctrl-C during descents prints what is done, exit code 130.
 """
 
-import contextlib
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 try:
     import click
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-except ImportError:  # pragma: no cover
+
+    from jaxgd.runs import commands
+    from jaxgd.runs.progress import ProgressBar
+except ImportError as error:  # pragma: no cover
+    if error.name not in ("click", "rich"):
+        raise
     sys.exit("jaxgd: the command line needs `pip install 'jaxgd[cli]'`.")
 
 
@@ -36,91 +39,48 @@ def main() -> None:
     """Where does gradient descent end, what kind of point is that, and what have we not seen?"""
 
 
-def _parameter(context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
-    """Reads --param k=v; a whole text is one argument, so that v may hold commas."""
-    given: dict[str, str] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name.isidentifier():
-            raise click.BadParameter(f"is written name=value, got `{text}`.")
-        if name in given:
-            raise click.BadParameter(f"`{name}` is given twice.")
-        given[name] = value
-    return given
-
-
 @main.command()
-@click.argument("name")
-@click.option(
-    "--param",
-    "params",
-    multiple=True,
-    callback=_parameter,
-    help="Argument of the landscape, k=v; repeatable.",
-)
-@click.option(
-    "--optimizer",
-    default=None,
-    help="For example sgd:learning_rate=0.005; the landscape's default if left out.",
-)
-@click.option("--starts", default=1000, show_default=True, type=click.IntRange(1, 2**31 - 2), help="Random starts.")
-@click.option("--max-steps", type=click.IntRange(0, 2**31 - 2), help="Updates after which a descent is given up.")
-@click.option("--gradient-norm", type=float, help="Gradient norm at which a descent has converged.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1), help="Of all random numbers.")
-@click.option("--dtype", default="float64", show_default=True, type=click.Choice(["float64", "float32"]))
-@click.option("--devices", type=click.IntRange(1), help="Devices to share the work; all of them if left out.")
-@click.option("--lanes", type=click.IntRange(1), help="Descents that step together on a device; measured if left out.")
-@click.option("--layout", type=click.Choice(["lanes_first", "lanes_last"]), help="Measured if left out.")
-@click.option("--noisy", is_flag=True, help="Descend random draws of the landscape's noisy value (minibatches).")
-@click.option("--out", type=click.Path(), help="Directory to write the ends and a manifest to.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def survey(name: str, params: dict[str, str], **options: Any) -> None:
+@commands.question_options
+@commands.run_options
+def survey(
+    name: str,
+    params: dict[str, str],
+    starts: int,
+    as_json: bool,
+    out: Path | None,
+    block: int | None,
+    distributed: bool,
+    **options: Any,
+) -> None:
     """Descend landscape NAME from random starts and say where that ends.
 
-    NAME is one of `jaxgd landscapes`, or your own: package.module:attribute or path/to/file.py:attribute.
+    NAME is one of `jaxgd landscapes`, or your own: package.module:attribute or path/to/file.py:attribute. With --out,
+    what is done is kept; the same command again goes on with it, as does any number of processes at once.
     """
-    _start_jax(options["dtype"])
-    import dataclasses
-
+    commands.start_jax(options["dtype"], is_distributed=distributed)
+    question = commands.question_of(name, params, options)
+    how = commands.how_of({**options, "block": block})
+    if out is not None:
+        commands.survey_into(out, question, starts, how, as_json)
+        return
     import jax
 
-    from jaxgd import names
     from jaxgd import survey as run_survey
-    from jaxgd.runs import RunDirectory
 
-    landscape = names.find_landscape(name, {key: names.parse_value(value) for key, value in params.items()})
-    optimizer = options["optimizer"] or landscape.default_optimizer
-    names.find_optimizer(optimizer)
-    asked = {key: options[key] for key in ("gradient_norm", "max_steps") if options[key] is not None}
-    stop = dataclasses.replace(landscape.default_stop, **asked)
-    num_devices = options["devices"] or len(jax.devices())
-    configuration = {
-        "landscape": name, "params": params, "optimizer": optimizer, "num_starts": options["starts"],
-        "seed": options["seed"], "dtype": options["dtype"], "stop": dataclasses.asdict(stop),
-        "is_noisy": options["noisy"],
-    }  # fmt: skip
-    directory = RunDirectory(options["out"], configuration) if options["out"] else None
-    with directory or contextlib.nullcontext(), _progress() as show:
+    with ProgressBar() as show:
         result = run_survey(
-            landscape,
-            optimizer,
-            options["starts"],
-            key=jax.random.key(options["seed"]),
-            stop=stop,
-            num_devices=num_devices,
-            num_lanes=options["lanes"],
-            layout=options["layout"],
-            is_noisy=options["noisy"],
-            on_part=directory.write_part if directory else None,
+            question.landscape, question.optimizer_name, starts, key=jax.random.key(question.seed), stop=question.stop,
+            num_devices=how.num_devices, num_lanes=how.num_lanes, layout=how.layout, is_noisy=question.is_noisy,
             progress=show,
-        )
-    found = {"seed": options["seed"], **result.to_json()}
-    is_whole = len(result.ends) == result.ends.num_starts
-    if directory:
-        directory.finish("finished" if is_whole else "interrupted", found)
-    click.echo(json.dumps(found, indent=1, allow_nan=False) if options["as_json"] else str(result))
-    if not is_whole:
+        )  # fmt: skip
+    found = {"seed": question.seed, **result.to_json()}
+    click.echo(json.dumps(found, indent=1, allow_nan=False) if as_json else str(result))
+    if len(result.ends) < result.ends.num_starts:
         sys.exit(130)
+
+
+for command in (commands.resume, commands.extend, commands.merge, commands.plan):
+    main.add_command(command)
 
 
 @main.command()
@@ -145,7 +105,7 @@ def optimizers() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def doctor(as_json: bool) -> None:
     """Say what this machine computes with, and whether it computes rightly."""
-    _start_jax("float64")
+    commands.start_jax("float64")
     from jaxgd.doctor import doctor as examine
 
     report = examine()
@@ -164,13 +124,6 @@ def doctor(as_json: bool) -> None:
         sys.exit(1)
 
 
-def _start_jax(dtype: str) -> None:
-    """Sets what must be set before jax computes anything."""
-    from jaxgd.experiment.command import start_jax
-
-    start_jax(dtype)
-
-
 def _print_builders(builders: dict[str, Callable[..., Any]]) -> None:
     from jaxgd import names
 
@@ -179,28 +132,5 @@ def _print_builders(builders: dict[str, Callable[..., Any]]) -> None:
         click.echo(f"{name}({names.signature(builder)})\n    {summary}")
 
 
-class _progress:
-    """A progress bar on standard error, where that is a terminal."""
-
-    def __enter__(self) -> Callable[[str, int, int], None]:
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
-            transient=True,
-        )
-        self._bar.start()
-        self._tasks: dict[str, Any] = {}
-        return self._show
-
-    def _show(self, phase: str, done: int, total: int) -> None:
-        if phase not in self._tasks:
-            self._tasks[phase] = self._bar.add_task(phase, total=total)
-        self._bar.update(self._tasks[phase], completed=done)
-
-    def __exit__(self, *error: Any) -> None:
-        self._bar.stop()
+if __name__ == "__main__":
+    main()

@@ -5,7 +5,7 @@ keys of that start. So settings are compared on paired starts and paired noise, 
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ import optax
 
 from jaxgd.base import Ends, InputTypeError, InputValueError, Key, Landscape, Params, Stop
 from jaxgd.descend import concatenate, count_starts, launch
-from jaxgd.lanes.lane import Descent
+from jaxgd.lanes.lane import Descent, Event
 from jaxgd.lanes.run import Progress
 
 
@@ -50,6 +50,8 @@ def sweep(
     key: Key,
     starts: Params | None = None,
     stop: Stop | None = None,
+    events: Mapping[str, Event] | None = None,
+    is_noisy: bool = False,
     layout: str | None = None,
     num_lanes: int | None = None,
     num_devices: int = 1,
@@ -65,6 +67,8 @@ def sweep(
       key: a key such as `jax.random.key(0)`.
       starts: explicit starts instead, params with one leading axis.
       stop: when a lane stops; the landscape's default if None.
+      events: as in `descend`.
+      is_noisy: as in `descend`; a start meets the same noise at every setting.
       layout: as in `descend`.
       num_lanes: as in `descend`.
       num_devices: as in `descend`.
@@ -101,8 +105,8 @@ def sweep(
         has_starts=starts is not None,
         stop=stop or landscape.default_stop,
         restart=None,
-        events={},
-        is_noisy=False,
+        events=dict(events or {}),
+        is_noisy=is_noisy,
         keeps_best=True,
     )
     ends = concatenate(

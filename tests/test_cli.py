@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import jaxgd
 from jaxgd import cli
-from jaxgd.runs import read_ends
+from jaxgd.experiment import command
 
 OWN = """
 import jax, jax.numpy as jnp, optax
@@ -26,7 +27,7 @@ growing = optax.GradientTransformation(lambda p: jnp.zeros(1), lambda u, s, p=No
 
 @pytest.fixture(autouse=True)
 def _one_device(monkeypatch):
-    monkeypatch.setattr(cli, "_start_jax", lambda dtype: None)  # the tests have started jax already
+    monkeypatch.setattr(command, "start_jax", lambda dtype: None)  # the tests have started jax already
 
 
 @pytest.fixture
@@ -62,13 +63,11 @@ def test_survey_prints_one_json_object_and_writes_what_it_found(tmp_path):
     assert sum(point["hits"] for point in found["points"]) == 500
     assert set(found["unseen"]) == {"mass", "mass_low", "mass_high", "num_low"}
     assert {"ticks", "seconds_compile", "seconds_run", "occupancy"} <= set(found["cost"])
-    manifest = json.loads((tmp_path / "run 1" / "manifest.json").read_text())
-    assert (manifest["state"], manifest["result"]) == ("finished", found)
-    ends = read_ends(tmp_path / "run 1")
-    np.testing.assert_array_equal(ends["start_number"], np.arange(500))
-    assert ends["params"].shape == (500, 2)
-    again = call("survey", *words, "--out", tmp_path / "run 1")
-    assert (again.exit_code, "already holds a run" in again.stderr) == (2, True)
+    kept = json.loads((tmp_path / "run 1" / "result-000.json").read_text())
+    assert (kept["state"], kept["result"]) == ("finished", found)
+    ends = jaxgd.open_run(tmp_path / "run 1").ends
+    np.testing.assert_array_equal(ends.start_number, np.arange(500))
+    assert ends.params.shape == (500, 2)
 
 
 def test_a_file_of_ones_own_with_a_tree_of_params_is_surveyed(own):

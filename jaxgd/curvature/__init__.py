@@ -1,5 +1,24 @@
-"""Second derivatives: Hessian matrices and their spectra with error bounds."""
+"""Second derivatives: Hessian-vector products, whole spectra, and the ends of spectra too large to be computed."""
 
 from jaxgd.curvature.dense import Spectrum, hessian, spectrum
+from jaxgd.curvature.lanczos import Ritz, lanczos
+from jaxgd.curvature.missed import least_curvature, missed_probability, num_steps_for
+from jaxgd.curvature.products import Product, batched_hessian_product, hessian_product, product_of
 
-__all__ = ["Spectrum", "hessian", "spectrum"]
+__all__ = [  # noqa: RUF022 (grouped)
+    # whole
+    "Spectrum",
+    "hessian",
+    "spectrum",
+    # by products
+    "Product",
+    "product_of",
+    "hessian_product",
+    "batched_hessian_product",
+    # its ends
+    "Ritz",
+    "lanczos",
+    "missed_probability",
+    "least_curvature",
+    "num_steps_for",
+]

@@ -22,6 +22,7 @@ class Spectrum(NamedTuple):
       is_mode: (dim,) bool, False for the entries set aside.
       num_symmetry_modes: () int32.
       norm: () largest absolute eigenvalue.
+      asymmetry: () Frobenius norm of the antisymmetric part of the matrix that was given; NaN where it is not finite.
     """
 
     eigenvalues: jax.Array
@@ -30,6 +31,7 @@ class Spectrum(NamedTuple):
     is_mode: jax.Array
     num_symmetry_modes: jax.Array
     norm: jax.Array
+    asymmetry: jax.Array
 
 
 def hessian(gradient: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
@@ -72,6 +74,7 @@ def spectrum(matrix: jax.Array, generators: jax.Array | None = None) -> Spectrum
         is_mode=is_mode,
         num_symmetry_modes=num_symmetry_modes,
         norm=norm,
+        asymmetry=asymmetry,
     )
 
 

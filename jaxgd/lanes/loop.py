@@ -239,7 +239,7 @@ class Loop:
     def _ends_of(self, lanes: Lane) -> Buffer:
         """Returns the records of all places."""
         lanes_first = lambda tree: jax.tree.map(lambda leaf: jnp.moveaxis(leaf, LANE_AXIS[self.layout], 0), tree)
-        counts = (lanes.number, lanes.status, lanes.num_steps, lanes.attempt, *lanes.event_steps.values())
+        counts = (lanes.number, lanes.status, lanes.num_steps, lanes.attempt, *(lanes.event_steps[name] for name in self.descent.events))
         return Buffer(
             counts=jnp.stack([count.astype(jnp.int32) for count in counts], axis=1),
             scalars=jnp.stack([lanes.value, lanes.gradient_norm, lanes.best_value], axis=1),

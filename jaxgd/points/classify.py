@@ -1,5 +1,7 @@
 """A verdict for every end: polished to the critical point beside it, judged by the spectrum there.
 
+Up to `MAX_DENSE_DIM` parameters the spectrum is computed whole; beyond, its ends are, by Hessian-vector products.
+
 A verdict never comes from a small step or a small gradient alone. What polish does not bring to a critical point is
 no critical point: it is `gradient_flat` where the gradient lies in the Hessian's kernel, `plateau` where the descent
 itself had come to rest on a small gradient, `diverged` where it had left the finite range, and `undecided` otherwise.
@@ -7,7 +9,8 @@ itself had come to rest on a small gradient, `diverged` where it had left the fi
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,15 +18,21 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from jaxgd.base import Ends, InputValueError, Landscape, Params, Points, Status, Verdict
+from jaxgd.curvature import hessian, spectrum
 from jaxgd.lanes.checks import check_params, check_value
 from jaxgd.lanes.tune import work_of
-from jaxgd.points.polish import Polished, polish
+from jaxgd.points.flat_directions import NUM_DIRECTIONS, descends
+from jaxgd.points.matrix_free import MISSED_PROBABILITY, Judged, Walked, judge, walk
+from jaxgd.points.polish import Polished, curvature_change, placement_error, polish
 
 MAX_DENSE_DIM = 1024
-"""Above this many parameters the whole Hessian is not formed, and every verdict is `undecided`."""
+"""Above this many parameters the whole Hessian is not formed: verdicts rest on Hessian-vector products."""
 
 _BYTES_PER_CHUNK = 2**28  # of intermediate arrays of Hessians held at once
 _MAX_CHUNK = 256
+_MAX_LARGE_CHUNK = 32
+_ROWS_OF_A_LARGE_POINT = 128  # vectors held for each
+_TELLING_ASYMMETRY = 1e3  # rounding units of the norm, times the dimension
 _NUM_LENGTH_STARTS = 16
 
 
@@ -38,7 +47,8 @@ def classify(
       progress: called as progress(points judged, points in all) now and then.
 
     Returns:
-      `Points`, in the order of the ends. Above `MAX_DENSE_DIM` parameters all verdicts are `undecided`.
+      `Points`, in the order of the ends. Above `MAX_DENSE_DIM` parameters the index is a lower bound, and a minimum
+      is one but for what `missed_probability` and `missed_curvature` say.
 
     Raises:
       InputValueError: the ends kept no params, or the batch does not fit the landscape.
@@ -57,24 +67,93 @@ def classify(
     num_points, dim = jax.tree.leaves(batch)[0].shape[0], flat.size
     rows = np.concatenate([np.asarray(leaf).reshape(num_points, -1) for leaf in jax.tree.leaves(batch)], axis=1)
     rows = rows.astype(flat.dtype)
-    if dim > MAX_DENSE_DIM:
-        return _undecided(landscape, batch, status)
-
-    judge = _judge(landscape, jax.tree.structure(one), tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(one)))
+    kind = (jax.tree.structure(one), tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(one)))
     length = jnp.asarray(_unit_of_length(landscape), flat.dtype)
-    bytes_each = work_of(landscape.evaluate, one).largest * dim * flat.dtype.itemsize
-    num_together = min(int(np.clip(_BYTES_PER_CHUNK // bytes_each, 1, _MAX_CHUNK)), num_points)
+    largest = work_of(landscape.evaluate, one).largest
+    if dim <= MAX_DENSE_DIM:
+        bytes_each, most = largest * dim * flat.dtype.itemsize, _MAX_CHUNK
+        on_chunk = lambda chunk: _dense(landscape, kind, chunk, length)
+    else:
+        bytes_each, most = (8 * largest + _ROWS_OF_A_LARGE_POINT * dim) * 8, _MAX_LARGE_CHUNK
+        on_chunk = lambda chunk: _matrix_free(landscape, kind, chunk, length)
+    num_together = min(int(np.clip(_BYTES_PER_CHUNK // bytes_each, 1, most)), num_points)
     parts = []
     for begin in range(0, num_points, num_together):
         chunk = rows[begin : begin + num_together]
         missing = num_together - len(chunk)  # the last chunk is filled up, so that one program serves all
-        filled = np.concatenate([chunk, np.repeat(chunk[-1:], missing, axis=0)])
-        part = jax.device_get(judge(jnp.asarray(filled), length))
+        part = on_chunk(jnp.asarray(np.concatenate([chunk, np.repeat(chunk[-1:], missing, axis=0)])))
         parts.append(jax.tree.map(lambda leaf, n=num_together - missing: leaf[:n], part))
         if progress is not None:
             progress(begin + len(chunk), num_points)
-    value, polished = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-    return _points(value, polished, status, jax.vmap(unravel)(jnp.asarray(polished.x)))
+    found: _Found = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+    points = _points(found, status, jax.vmap(unravel)(jnp.asarray(found.x)))
+    return _with_flat_directions(landscape, kind, points, found.x, length, max(1, num_together // NUM_DIRECTIONS))
+
+
+class _Found(NamedTuple):
+    """What was found of each point, whole or from its ends; arrays with one leading axis of points."""
+
+    x: Any
+    value: Any
+    gradient_norm: Any
+    move: Any
+    is_critical: Any
+    is_gradient_flat: Any
+    num_negative: Any
+    num_positive: Any
+    num_zero: Any
+    num_symmetry_modes: Any
+    is_told: Any  # bool, whether these numbers decide the verdict
+    index_high: Any
+    lowest_eigenvalue: Any
+    eigenvalue_error: Any
+    missed_probability: Any
+    missed_curvature: Any
+    asymmetry: Any
+    is_finite: Any
+
+
+def _dense(landscape: Landscape, kind: Any, chunk: jax.Array, length: jax.Array) -> _Found:
+    value, polished = jax.device_get(_judge(landscape, *kind)(chunk, length))
+    nothing = np.zeros(len(chunk), value.dtype)
+    return _Found(
+        value=value,
+        is_told=np.ones(len(chunk), bool),
+        index_high=polished.num_negative + polished.num_zero,
+        missed_probability=nothing,
+        missed_curvature=nothing,
+        **polished._asdict(),
+    )
+
+
+def _matrix_free(landscape: Landscape, kind: Any, chunk: jax.Array, length: jax.Array) -> _Found:
+    functions = _flat(landscape, *kind)
+    value, walked = _walk(landscape, *kind)(chunk, length)
+    found: Judged = judge(functions.gradient, walked, float(length))
+    value, walked = jax.device_get((value, walked._replace(zero_modes=None)))
+    in_value = lambda array: np.asarray(array, value.dtype)
+    has_negative, has_positive = found.num_negative > 0, found.num_positive > 0
+    is_told = (has_negative & has_positive) | (found.num_zero > 0) | found.is_above | found.is_below
+    return _Found(
+        x=walked.x,
+        value=value,
+        gradient_norm=walked.gradient_norm,
+        move=walked.move,
+        is_critical=walked.is_critical & found.is_finite,
+        is_gradient_flat=walked.is_gradient_flat,
+        num_negative=found.num_negative,
+        num_positive=found.num_positive,
+        num_zero=found.num_zero,
+        num_symmetry_modes=found.num_symmetry_modes,
+        is_told=is_told,
+        index_high=chunk.shape[1] - found.num_positive - found.num_symmetry_modes,
+        lowest_eigenvalue=in_value(found.lowest_eigenvalue),
+        eigenvalue_error=in_value(found.eigenvalue_error),
+        missed_probability=np.full(len(chunk), MISSED_PROBABILITY, value.dtype),
+        missed_curvature=in_value(found.missed_curvature),
+        asymmetry=in_value(found.asymmetry),
+        is_finite=found.is_finite,
+    )
 
 
 def _batch_and_status(landscape: Landscape, ends: Any) -> tuple[Params, np.ndarray | None]:
@@ -101,22 +180,78 @@ def _batch_and_status(landscape: Landscape, ends: Any) -> tuple[Params, np.ndarr
     return batch, status
 
 
+class _Flat(NamedTuple):
+    """The functions of a landscape on flat points."""
+
+    value: Callable[[jax.Array], jax.Array]
+    gradient: Callable[[jax.Array], jax.Array]
+    generators: Callable[[jax.Array], jax.Array] | None
+
+
 @functools.lru_cache(maxsize=32)
-def _judge(landscape: Landscape, treedef: Any, leaf_types: tuple[Any, ...]) -> Callable[..., Any]:
-    """Returns the compiled judge of a batch of flat points: (points, dim), () -> (value, Polished)."""
+def _flat(landscape: Landscape, treedef: Any, leaf_types: tuple[Any, ...]) -> _Flat:
     example = jax.tree.unflatten(treedef, [jnp.zeros(shape, dtype) for shape, dtype in leaf_types])
     unravel = ravel_pytree(example)[1]
     flatten = lambda tree: ravel_pytree(tree)[0]
-    symmetry = landscape.symmetry
-    generators = None
+    symmetry, generators = landscape.symmetry, None
     if symmetry is not None and symmetry.generators is not None:
         generators = lambda x: jax.vmap(flatten)(symmetry.generators(unravel(x)))
+    return _Flat(
+        value=lambda x: landscape.value(unravel(x)),
+        gradient=lambda x: flatten(landscape.gradient(unravel(x))),
+        generators=generators,
+    )
+
+
+@functools.lru_cache(maxsize=32)
+def _judge(landscape: Landscape, treedef: Any, leaf_types: tuple[Any, ...]) -> Callable[..., Any]:
+    """Returns the compiled judge of a batch of flat points: (points, dim), () -> (value, Polished)."""
+    functions = _flat(landscape, treedef, leaf_types)
 
     def one(end: jax.Array, length: jax.Array) -> tuple[jax.Array, Polished]:
-        found = polish(lambda x: flatten(landscape.gradient(unravel(x))), generators, end, length)
-        return landscape.value(unravel(found.x)), found
+        found = polish(functions.gradient, functions.generators, end, length)
+        return functions.value(found.x), found
 
     return jax.jit(jax.vmap(one, in_axes=(0, None)))
+
+
+@functools.lru_cache(maxsize=32)
+def _walk(landscape: Landscape, treedef: Any, leaf_types: tuple[Any, ...]) -> Callable[..., Any]:
+    """Returns the compiled polish by products of a batch of flat points: (points, dim), () -> (value, Walked)."""
+    functions = _flat(landscape, treedef, leaf_types)
+
+    def one(end: jax.Array, length: jax.Array) -> tuple[jax.Array, Walked]:
+        walked = walk(functions.gradient, functions.generators, end, length)
+        return functions.value(walked.x), walked
+
+    return jax.jit(jax.vmap(one, in_axes=(0, None)))
+
+
+@functools.lru_cache(maxsize=32)
+def _descends(landscape: Landscape, treedef: Any, leaf_types: tuple[Any, ...]) -> Callable[..., Any]:
+    """Returns the compiled question whether the value falls along a flat direction: (points, dim), () -> (points,)."""
+    functions = _flat(landscape, treedef, leaf_types)
+
+    def one(x: jax.Array, length: jax.Array) -> jax.Array:
+        generators = None if functions.generators is None else functions.generators(x)
+        at = spectrum(hessian(functions.gradient, x), generators)
+        error = at.error + curvature_change(functions.gradient, at, x, placement_error(x, length))
+        return descends(functions.value, functions.gradient, x, at, error, length)
+
+    return jax.jit(jax.vmap(one, in_axes=(0, None)))
+
+
+def _with_flat_directions(
+    landscape: Landscape, kind: Any, points: Points, rows: np.ndarray, length: jax.Array, num_together: int
+) -> Points:
+    """Returns the points with `descends` answered for the degenerate ones whose spectrum is known whole."""
+    places = np.flatnonzero((points.verdict == int(Verdict.DEGENERATE)) & (points.missed_probability == 0))
+    answers = points.descends.copy()
+    for begin in range(0, len(places), num_together):
+        chunk = places[begin : begin + num_together]
+        filled = np.resize(chunk, num_together)
+        answers[chunk] = np.asarray(_descends(landscape, *kind)(jnp.asarray(rows[filled]), length))[: len(chunk)]
+    return replace(points, descends=answers)
 
 
 def _unit_of_length(landscape: Landscape) -> float:
@@ -125,19 +260,20 @@ def _unit_of_length(landscape: Landscape) -> float:
     return max(float(jnp.max(jnp.abs(leaf), initial=0)) for leaf in jax.tree.leaves(starts))
 
 
-def _points(value: np.ndarray, polished: Polished, status: np.ndarray | None, params: Params) -> Points:
-    num_points = len(value)
+def _points(found: _Found, status: np.ndarray | None, params: Params) -> Points:
+    num_points = len(found.value)
     is_at_rest = np.isin(status, [int(Status.CONVERGED), int(Status.PLATEAU)]) if status is not None else False
-    is_diverged = ~np.isfinite(value) | ~np.isfinite(polished.gradient_norm)
+    is_diverged = ~np.isfinite(found.value) | ~np.isfinite(found.gradient_norm)
     if status is not None:
         is_diverged |= status == int(Status.DIVERGED)
-    has = {kind: getattr(polished, f"num_{kind}") > 0 for kind in ("negative", "positive", "zero")}
+    has = {kind: getattr(found, f"num_{kind}") > 0 for kind in ("negative", "positive", "zero")}
     verdict = np.select(
         [
             is_diverged,
-            ~polished.is_critical & polished.is_gradient_flat,
-            ~polished.is_critical & is_at_rest,
-            ~polished.is_critical,
+            ~found.is_critical & found.is_gradient_flat,
+            ~found.is_critical & is_at_rest,
+            ~found.is_critical,
+            ~found.is_told,
             has["negative"] & has["positive"],
             has["zero"],
             has["negative"],
@@ -147,55 +283,57 @@ def _points(value: np.ndarray, polished: Polished, status: np.ndarray | None, pa
             Verdict.GRADIENT_FLAT,
             Verdict.PLATEAU,
             Verdict.UNDECIDED,
+            Verdict.UNDECIDED,
             Verdict.SADDLE,
             Verdict.DEGENERATE,
             Verdict.MAXIMUM,
         ],
         Verdict.MINIMUM,
     ).astype(np.int8)
-    known = verdict <= int(Verdict.DEGENERATE)
+    known = ~is_diverged & found.is_critical  # what is known of the curvature is said even where it does not decide
 
     def unless_known(found: Any, otherwise: float, dtype: Any) -> np.ndarray:
         return np.asarray(np.where(known, found, otherwise), dtype)
 
+    dtype = found.value.dtype
     return Points(
         params=jax.tree.map(np.asarray, params),
-        value=value,
-        gradient_norm=polished.gradient_norm,
+        value=found.value,
+        gradient_norm=found.gradient_norm,
         verdict=verdict,
-        index=unless_known(polished.num_negative, -1, np.int32),
-        index_high=unless_known(polished.num_negative + polished.num_zero, -1, np.int32),
-        num_zero_modes=unless_known(polished.num_zero + polished.num_symmetry_modes, -1, np.int32),
-        num_symmetry_modes=unless_known(polished.num_symmetry_modes, -1, np.int32),
-        lowest_eigenvalue=unless_known(polished.lowest_eigenvalue, np.nan, value.dtype),
-        eigenvalue_error=unless_known(polished.eigenvalue_error, np.nan, value.dtype),
-        move=polished.move.reshape(num_points),
+        index=unless_known(found.num_negative, -1, np.int32),
+        index_high=unless_known(found.index_high, -1, np.int32),
+        num_zero_modes=unless_known(found.num_zero + found.num_symmetry_modes, -1, np.int32),
+        num_symmetry_modes=unless_known(found.num_symmetry_modes, -1, np.int32),
+        lowest_eigenvalue=unless_known(found.lowest_eigenvalue, np.nan, dtype),
+        eigenvalue_error=unless_known(found.eigenvalue_error, np.nan, dtype),
+        move=found.move.reshape(num_points),
+        descends=np.full(num_points, -1, np.int8),
+        missed_probability=unless_known(found.missed_probability, np.nan, dtype),
+        missed_curvature=unless_known(found.missed_curvature, np.nan, dtype),
+        notes=_notes(found, verdict, is_diverged),
     )
 
 
-def _undecided(landscape: Landscape, batch: Params, status: np.ndarray | None) -> Points:
-    """Returns verdicts without curvature: diverged, or undecided."""
-
-    def evaluate(params: Params) -> tuple[jax.Array, jax.Array]:
-        value, grad = landscape.evaluate(params)
-        return value, jnp.linalg.norm(ravel_pytree(grad)[0])
-
-    value, norm = jax.device_get(jax.jit(lambda batch: jax.lax.map(evaluate, batch))(batch))
-    unknown = np.full(len(value), -1, np.int32)
-    nan = np.full(len(value), np.nan, value.dtype)
-    is_diverged = ~np.isfinite(value) | ~np.isfinite(norm)
-    if status is not None:
-        is_diverged |= status == int(Status.DIVERGED)
-    return Points(
-        params=batch,
-        value=value,
-        gradient_norm=norm,
-        verdict=np.where(is_diverged, Verdict.DIVERGED, Verdict.UNDECIDED).astype(np.int8),
-        index=unknown,
-        index_high=unknown,
-        num_zero_modes=unknown,
-        num_symmetry_modes=unknown,
-        lowest_eigenvalue=nan,
-        eigenvalue_error=nan,
-        move=np.zeros(len(value), value.dtype),
-    )
+def _notes(found: _Found, verdict: np.ndarray, is_diverged: np.ndarray) -> tuple[str, ...]:
+    """Returns what the verdicts suffered from, one sentence for each."""
+    dtype, num_points = found.value.dtype, len(found.value)
+    rounding = float(np.finfo(dtype).eps) * found.x.shape[1]
+    is_asymmetric = found.is_finite & (found.asymmetry > _TELLING_ASYMMETRY * rounding)
+    is_hidden = ~found.is_finite & ~is_diverged
+    is_vague = np.isin(verdict, [int(Verdict.DEGENERATE), int(Verdict.PLATEAU), int(Verdict.UNDECIDED)])
+    notes = []
+    if np.any(is_asymmetric):
+        notes.append(
+            f"the Hessian is asymmetric by up to {found.asymmetry[is_asymmetric].max():.2g} of its norm at"
+            f" {is_asymmetric.sum()} of {num_points} points: a custom derivative contradicts itself, and all error bounds"
+            " are wider by as much."
+        )
+    if np.any(is_hidden):
+        notes.append(f"the Hessian is not finite at {is_hidden.sum()} of {num_points} points where the gradient is.")
+    if dtype == np.float32 and np.any(is_vague):
+        notes.append(
+            f"{is_vague.sum()} of {num_points} points could not be told in float32; float64 may tell"
+            ' (jax.config.update("jax_enable_x64", True)).'
+        )
+    return tuple(notes)

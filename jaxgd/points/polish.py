@@ -21,7 +21,7 @@ from jaxgd.curvature import Spectrum, hessian, spectrum
 
 MAX_NEWTON_STEPS = 40
 REACH = 4.0  # of the first Newton step; an m-fold root needs m - 1 of them, a simple one less than 2
-_SHORTENINGS = (1.0, 0.5, 0.25, 0.125)
+SHORTENINGS = (1.0, 0.5, 0.25, 0.125)
 
 
 class Polished(NamedTuple):
@@ -38,6 +38,8 @@ class Polished(NamedTuple):
     num_symmetry_modes: jax.Array  # int32
     lowest_eigenvalue: jax.Array
     eigenvalue_error: jax.Array  # of the eigenvalue nearest to zero
+    asymmetry: jax.Array  # of the Hessian at the end, as a share of its largest eigenvalue
+    is_finite: jax.Array  # bool, whether the Hessian at the end is
 
 
 class _State(NamedTuple):
@@ -66,7 +68,7 @@ def polish(
     """
     spectrum_at = lambda x: spectrum(hessian(gradient, x), None if generators is None else generators(x))
     eps = jnp.finfo(end.dtype).eps
-    resolution = jnp.sqrt(eps) * jnp.maximum(length, jnp.max(jnp.abs(end)))
+    resolution = placement_error(end, length)
 
     gradient_at_end = gradient(end)
     first = spectrum_at(end)
@@ -86,7 +88,7 @@ def polish(
         return state.improves & (state.num_steps < MAX_NEWTON_STEPS) & (state.move <= reach)
 
     def advance(state: _State) -> _State:
-        trials = state.x[None] + jnp.asarray(_SHORTENINGS, state.x.dtype)[:, None] * state.step[None]
+        trials = state.x[None] + jnp.asarray(SHORTENINGS, state.x.dtype)[:, None] * state.step[None]
         gradients = jax.vmap(gradient)(trials)
         norms = jnp.linalg.norm(gradients, axis=1)
         best = jnp.argmin(jnp.where(jnp.isfinite(norms), norms, jnp.inf))
@@ -109,7 +111,7 @@ def polish(
 
     final = jax.lax.while_loop(is_going, advance, start)
     at = final.at
-    error = at.error + _curvature_change(gradient, at, final.x, resolution)
+    error = at.error + curvature_change(gradient, at, final.x, resolution)
     inertia = _inertia(at, error)
     inertia_at_end = _inertia(first, first.error)
     is_settled = jnp.linalg.norm(final.step) <= 100 * resolution
@@ -132,7 +134,14 @@ def polish(
         num_symmetry_modes=at.num_symmetry_modes,
         lowest_eigenvalue=jnp.where(at.is_mode[0], at.eigenvalues[0], jnp.nan),
         eigenvalue_error=error[nearest],
+        asymmetry=first.asymmetry / jnp.where(first.norm > 0, first.norm, 1),
+        is_finite=jnp.isfinite(first.asymmetry),
     )
+
+
+def placement_error(x: jax.Array, length: jax.Array) -> jax.Array:
+    """Returns the distance that numbers cannot place a double root of the gradient better than."""
+    return jnp.sqrt(jnp.finfo(x.dtype).eps) * jnp.maximum(length, jnp.max(jnp.abs(x)))
 
 
 def newton_step(at: Spectrum, gradient: jax.Array) -> jax.Array:
@@ -157,7 +166,7 @@ def _inertia(at: Spectrum, error: jax.Array) -> _Inertia:
     )
 
 
-def _curvature_change(
+def curvature_change(
     gradient: Callable[[jax.Array], jax.Array], at: Spectrum, x: jax.Array, distance: jax.Array
 ) -> jax.Array:
     """Returns (dim,) how much the curvature along each eigenvector changes when x moves by `distance` in every mode.

@@ -1,5 +1,9 @@
-"""Run directories: everything a survey wrote."""
+"""Run directories: everything that a survey wrote, enough to go on with it, to share it out, or to read it anywhere.
 
-from jaxgd.runs.directory import RunDirectory, read_ends, write_atomically
+`jaxgd.runs.manifest` and `jaxgd.runs.parts` say what lies in a directory, `jaxgd.runs.work` how processes share a run,
+`open_run` reads one.
+"""
 
-__all__ = ["RunDirectory", "read_ends", "write_atomically"]
+from jaxgd.runs.stored import StoredRun, open_run
+
+__all__ = ["StoredRun", "open_run"]

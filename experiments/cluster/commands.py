@@ -1,0 +1,45 @@
+"""What the experiments on run directories share: the run, its processes, and the comparison of its bits."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import jaxgd
+
+SURVEY = (
+    "survey styblinski_tang --param dim=4 --optimizer sgd:learning_rate=0.005 --lanes 256 --layout lanes_last"
+).split()
+
+
+def start(*words: object, launcher: tuple[object, ...] = ()) -> "subprocess.Popen[bytes]":
+    """Starts `jaxgd WORDS`, or `python -m jaxgd.launch LAUNCHER -- WORDS`, without its output."""
+    module = ["jaxgd.launch", *map(str, launcher), "--"] if launcher else ["jaxgd.cli"]
+    return subprocess.Popen(
+        [sys.executable, "-m", *module, *map(str, words)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+
+
+def finish(process: "subprocess.Popen[bytes]") -> None:
+    """Waits for a process that must succeed."""
+    _, said = process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"exit code {process.returncode}: {said.decode()[-1000:]}")
+
+
+def parts(directory: Path) -> dict[str, int]:
+    """Returns the parts of a run with the number of the file each lies in, which changes when it is written again."""
+    return {path.name: path.stat().st_ino for path in directory.glob("part-*.npz")}
+
+
+def num_unlike(one: Path, other: Path) -> int:
+    """Returns how many arrays of ends, points and catalogue differ in any bit between two runs."""
+    runs = [jaxgd.open_run(directory) for directory in (one, other)]
+    count = 0
+    for record in ("ends", "points", "catalogue"):
+        mine, theirs = (vars(getattr(run, record)) for run in runs)
+        for name, array in mine.items():
+            if isinstance(array, np.ndarray):
+                count += not (array.dtype == theirs[name].dtype and array.tobytes() == theirs[name].tobytes())
+    return count

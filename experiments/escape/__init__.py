@@ -1,0 +1,1 @@
+"""How long descents dwell at saddles and in wells, against exact laws: `python -m experiments.escape.NAME`."""

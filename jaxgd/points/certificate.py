@@ -1,0 +1,151 @@
+"""Within which radius of a computed point a true critical point lies: the Newton-Kantorovich theorem.
+
+With b = |H(x)^-1|, s = |H(x)^-1 g(x)| the length of the Newton step, and L a Lipschitz constant of the Hessian around x
+(a bound on the third derivative), h = b L s <= 1/2 implies that there is a critical point within
+
+    r = (1 - sqrt(1 - 2h)) / (b L) <= 2s
+
+of x, and no other within (1 + sqrt(1 - 2h)) / (b L). Everything is measured in the directions that no symmetry makes
+flat: the theorem then speaks of the slice through x across the symmetry's motions, which meets every orbit near x.
+
+b comes from the spectrum with its error bounds, s holds an estimate of the gradient's own rounding. L is the weak point:
+given by the caller it makes the certificate a proof (up to that rounding); else it is estimated by differences
+of the Hessian at random points of the ball in question, times a safety factor, and the certificate says so.
+
+References:
+  Kantorovich, Functional Analysis and Applied Mathematics (1948); Deuflhard, Newton Methods for Nonlinear Problems
+  (2004), Theorem 2.1.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from jaxgd.base import InputValueError, Landscape, Params, Points
+from jaxgd.curvature import hessian, spectrum
+
+SAFETY = 4.0
+"""Factor on the largest difference of Hessians that was sampled."""
+
+NUM_SAMPLES = 16
+
+_MAX_DIM = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """What is certain about critical points near given points; arrays with one leading axis of points.
+
+    Attributes:
+      radius: (n,) a critical point lies within this distance; infinite where the theorem does not apply.
+      unique_radius: (n,) and no other one within this; 0 where the theorem does not apply.
+      h: (n,) the theorem's number, at most 1/2 where it applies; infinite where the Hessian is singular.
+      lipschitz: (n,) the Lipschitz constant of the Hessian that was used.
+      is_estimated: whether it was estimated by sampling, so that the certificate is no proof.
+    """
+
+    radius: np.ndarray
+    unique_radius: np.ndarray
+    h: np.ndarray
+    lipschitz: np.ndarray
+    is_estimated: bool
+
+    def __len__(self) -> int:
+        return len(self.radius)
+
+    def holds(self) -> np.ndarray:
+        """Returns (n,) bool, whether the theorem applies."""
+        return self.h <= 0.5
+
+
+def certify(
+    landscape: Landscape, points: Points | Params, *, third_derivative: float | np.ndarray | None = None
+) -> Certificate:
+    """Returns how near true critical points lie, by the Newton-Kantorovich theorem.
+
+    Args:
+      landscape: whose critical points they are.
+      points: judged points, or a batch of params with one leading axis; at most 1,024 parameters each.
+      third_derivative: Lipschitz constant of the Hessian (spectral norm) around each point, one number or (n,); it is
+        estimated by sampling if None.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> well = Landscape(value=lambda x: (x**2 - 1) ** 2 / 4, sample=lambda key: jax.random.normal(key))
+      >>> found = certify(well, jnp.array([1.01, 0.6]), third_derivative=8.0)
+      >>> found.holds().tolist(), bool(found.radius[0] >= 0.01), found.is_estimated
+      ([True, False], True, False)
+    """
+    params = points.params if isinstance(points, Points) else points
+    leaves = jax.tree.leaves(params)
+    if not leaves or any(np.ndim(leaf) == 0 for leaf in leaves) or len({len(leaf) for leaf in leaves}) != 1:
+        raise InputValueError("`points` must be params with one leading axis of points in every leaf.")
+    num_points = len(leaves[0])
+    rows = np.concatenate([np.asarray(leaf).reshape(num_points, -1) for leaf in leaves], axis=1)
+    if num_points == 0 or not 1 <= rows.shape[1] <= _MAX_DIM:
+        raise InputValueError(
+            f"`points` must be at least one point of 1 to {_MAX_DIM} parameters, got shape {rows.shape}."
+        )
+    if third_derivative is not None:
+        given = np.asarray(third_derivative, np.float64)
+        if given.shape not in ((), (num_points,)) or not np.all(np.isfinite(given) & (given >= 0)):
+            raise InputValueError(
+                f"`third_derivative` must be one finite number of at least 0, or {num_points} of them,"
+                f" got {third_derivative!r}."
+            )
+    one = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), params)
+    kind = (jax.tree.structure(one), tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(one)))
+    step, inverse, sampled = jax.device_get(_measure(landscape, *kind)(jnp.asarray(rows, ravel_pytree(one)[0].dtype)))
+    step, inverse, sampled = (np.asarray(array, np.float64) for array in (step, inverse, sampled))
+    lipschitz = SAFETY * sampled if third_derivative is None else np.broadcast_to(given, step.shape).copy()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        h = np.where(np.isfinite(inverse), inverse * lipschitz * step, np.inf)
+        h = np.where(np.isfinite(h), h, np.inf)
+        root = np.sqrt(np.maximum(1 - 2 * h, 0))
+        # 2s / (1 + root) is (1 - root) / (b L) without its cancellation, and right for L = 0
+        radius = np.where(h <= 0.5, 2 * step / (1 + root), np.inf)
+        unique = np.where(h <= 0.5, (1 + root) / (inverse * lipschitz), 0.0)
+    return Certificate(
+        radius=radius, unique_radius=unique, h=h, lipschitz=lipschitz, is_estimated=third_derivative is None
+    )
+
+
+@functools.lru_cache(maxsize=32)
+def _measure(landscape: Landscape, treedef: Any, leaf_types: tuple[Any, ...]) -> Callable[..., Any]:
+    """Returns the compiled measurement of flat points: (length of the Newton step, |H^-1|, sampled Lipschitz constant)."""
+    example = jax.tree.unflatten(treedef, [jnp.zeros(shape, dtype) for shape, dtype in leaf_types])
+    unravel = ravel_pytree(example)[1]
+    flatten = lambda tree: ravel_pytree(tree)[0]
+    gradient = lambda x: flatten(landscape.gradient(unravel(x)))
+    symmetry, generators = landscape.symmetry, None
+    if symmetry is not None and symmetry.generators is not None:
+        generators = lambda x: jax.vmap(flatten)(symmetry.generators(unravel(x)))
+
+    def one(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        at = spectrum(hessian(gradient, x), None if generators is None else generators(x))
+        least = jnp.min(jnp.where(at.is_mode, jnp.abs(at.eigenvalues) - at.error, jnp.inf))
+        inverse = jnp.where(least > 0, 1 / jnp.where(least > 0, least, 1), jnp.inf)
+        # rounding of the gradient: what one rounding of x makes of it, in every direction
+        rounding = jnp.finfo(x.dtype).eps * at.norm * jnp.linalg.norm(x)
+        along = at.vectors.T @ gradient(x)
+        solved = jnp.where(at.is_mode, along / jnp.where(at.is_mode, at.eigenvalues, 1), 0)
+        step = jnp.linalg.norm(solved) + inverse * rounding
+        across = jnp.where(at.is_mode[None, :], at.vectors, 0)
+        radius = jnp.where(jnp.isfinite(step), 2 * step, 0) + jnp.sqrt(jnp.finfo(x.dtype).eps) * jnp.max(jnp.abs(x))
+        draws = jax.random.normal(jax.random.key(0), (NUM_SAMPLES, x.size), x.dtype)
+
+        def change(draw: jax.Array) -> jax.Array:
+            move = across @ (across.T @ draw)
+            move = radius * move / jnp.maximum(jnp.linalg.norm(move), jnp.finfo(x.dtype).tiny)
+            difference = across.T @ (hessian(gradient, x + move) - hessian(gradient, x - move)) @ across
+            return jnp.max(jnp.abs(jnp.linalg.eigvalsh((difference + difference.T) / 2))) / (2 * radius)
+
+        return step, inverse, jnp.max(jax.lax.map(change, draws))
+
+    return jax.jit(lambda rows: jax.lax.map(one, rows))

@@ -1,0 +1,157 @@
+"""Files that are whole or absent, and a reader that believes nothing.
+
+A file is written under a temporary name, flushed to disk and then linked or renamed to its own name, so that whatever
+has its name is whole whenever the process was killed. A file that is read may be anybody's: no object in it is ever
+built or run (no pickle), its arrays are never larger than the file itself, and whatever is wrong with it is one
+`InputValueError`.
+"""
+
+import contextlib
+import io
+import json
+import math
+import os
+import secrets
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxgd.base import InputValueError
+
+MAX_JSON_BYTES = 2**24
+_KINDS = "fiubU"  # floats, integers, bools, texts
+
+
+def write_atomically(path: Path, content: bytes, *, replace: bool = True) -> bool:
+    """Writes a file so that it appears whole or not at all, and returns whether it is this content that has the name.
+
+    Args:
+      path: its name.
+      content: all of it.
+      replace: whether a file that has this name already gives way; if not, it stays and False is returned.
+
+    Raises:
+      InputValueError: it cannot be written, for example because the disk is full.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        try:
+            with open(temporary, "xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            if replace:
+                os.replace(temporary, path)
+            elif not _link(temporary, path):
+                return False
+            _sync_directory(path.parent)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputValueError(
+            f"cannot write `{path}`: {error.strerror or error}; files written before it are whole."
+        ) from error
+    return True
+
+
+def read_json(path: Path) -> Any:
+    """Returns what a JSON file holds.
+
+    Raises:
+      InputValueError: it cannot be read, is too large, nested too deeply, or no JSON.
+    """
+    try:
+        _check_is_file(path)
+        with open(path, "rb") as file:
+            content = file.read(MAX_JSON_BYTES + 1)
+        if len(content) > MAX_JSON_BYTES:
+            raise ValueError(f"it is longer than {MAX_JSON_BYTES:,} bytes")
+        return json.loads(content.decode(), parse_constant=_refuse_constant)
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputValueError(f"`{path}` cannot be read: {_sentence(error)}.") from error
+
+
+def write_arrays(arrays: dict[str, np.ndarray]) -> bytes:
+    """Returns the content of an `.npz` file, not compressed."""
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+    return content.getvalue()
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Returns the arrays of an `.npz` file by name, checked against its own checksums.
+
+    Raises:
+      InputValueError: it is damaged, or is not what `write_arrays` writes.
+    """
+    try:
+        _check_is_file(path)
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            if len({member.filename for member in members}) < len(members):
+                raise ValueError("a name comes twice")
+            if sum(member.file_size for member in members) > os.path.getsize(path):
+                raise ValueError("its arrays are larger than the file")
+            return {member.filename.removesuffix(".npy"): _read_array(archive, member) for member in members}
+    except Exception as error:  # zipfile and numpy's header raise some ten kinds; the file is what is wrong
+        raise InputValueError(f"`{path}` cannot be read: {_sentence(error)}.") from error
+
+
+def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    """Returns one array; nothing is allocated on the word of its header."""
+    if member.compress_type != zipfile.ZIP_STORED or not member.filename.endswith(".npy"):
+        raise ValueError("it is not of plain arrays")
+    content = archive.read(member)  # raises where the checksum does not agree
+    file = io.BytesIO(content)
+    version = np.lib.format.read_magic(file)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, is_fortran, dtype = read_header(file)
+    if dtype.kind not in _KINDS or not dtype.itemsize:
+        raise ValueError(f"it holds an array of type {dtype}")
+    if math.prod(shape) * dtype.itemsize != len(content) - file.tell():
+        raise ValueError("the shape of an array does not fit its length")
+    return np.ndarray(shape, dtype, buffer=content, offset=file.tell(), order="F" if is_fortran else "C")
+
+
+def _link(temporary: Path, path: Path) -> bool:
+    """Gives a file its name unless another file has it."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links
+        if path.exists():
+            return False
+        os.replace(temporary, path)
+    return True
+
+
+def _sync_directory(path: Path) -> None:
+    with contextlib.suppress(OSError):  # some file systems do not offer it
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _check_is_file(path: Path) -> None:
+    """Refuses what would block or never end when it is read."""
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no file")
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    first = (str(error).splitlines() or [""])[0].rstrip(".")
+    return first if first.isprintable() and first else type(error).__name__

@@ -1,0 +1,104 @@
+"""What descents look like on the way: anything computed from the iterates, every so many steps.
+
+`descend` keeps ends only, so that memory does not grow with their length. Where the way itself is the question,
+`trajectories` takes the same steps (`Descent.begin` and `Descent.tick`, the same keys, the same starts) and writes
+down what `observe` makes of each observed iterate.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgd.base import Array, InputTypeError, Key, Landscape, Params, Stop
+from jaxgd.descend import count_starts
+from jaxgd.lanes.checks import check_count, check_key
+from jaxgd.lanes.lane import Descent
+
+Observe = Callable[[Params, Any], Any]
+
+_NEVER = 1e-300  # a gradient norm that only an exact zero reaches
+
+
+def trajectories(
+    landscape: Landscape,
+    optimizer: optax.GradientTransformation,
+    num_starts: int | None = None,
+    *,
+    key: Key,
+    num_steps: int,
+    every: int = 1,
+    starts: Params | None = None,
+    observe: Observe | None = None,
+    is_noisy: bool = False,
+) -> tuple[Array, Any]:
+    """Returns the observed steps 0, `every`, 2 `every`, ... <= `num_steps`, and what was observed there.
+
+    A lane that leaves the finite range, or whose gradient is exactly zero, stands still from there on. All lanes run
+    together, so memory grows with their number and with that of the observations.
+
+    Args:
+      landscape: what to descend, and the law of its starts.
+      optimizer: any optax transformation, as in `descend`.
+      num_starts: how many starts to draw (>= 1); left out where `starts` is given.
+      key: a key such as `jax.random.key(0)`; start `i` and its noise are those of `descend` with this key.
+      num_steps: updates to follow (>= 1).
+      every: steps from one observation to the next (>= 1).
+      starts: explicit starts instead, params with one leading axis.
+      observe: maps (params, optimizer state) of one lane to what is to be written down, any pytree of arrays; None
+        for (value, Euclidean norm of the gradient) of the landscape, without noise.
+      is_noisy: descend random draws of the landscape's `noisy_value`.
+
+    Returns:
+      steps (k,) int32, and the observations with leading axes (n, k).
+
+    Raises:
+      InputValueError, InputTypeError: the question cannot be run.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax
+      >>> bowl = Landscape(value=lambda x: x**2 / 2, sample=lambda key: jnp.ones(()))
+      >>> steps, seen = trajectories(
+      ...     bowl, optax.sgd(0.5), 1, key=jax.random.key(0), num_steps=4, every=2, observe=lambda x, state: x)
+      >>> steps.tolist(), seen.tolist()
+      ([0, 2, 4], [[1.0, 0.25, 0.0625]])
+    """
+    num_starts = count_starts(num_starts, starts)
+    num_steps = check_count("num_steps", num_steps)
+    every = check_count("every", every)
+    key = check_key(key)
+    if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
+        raise InputTypeError(f"`optimizer` must be an optax transformation such as optax.sgd(0.01), got {optimizer!r}.")
+    with_extras = optax.with_extra_args_support(optimizer)
+    descent = Descent(
+        landscape=landscape,
+        optimizer_of=lambda number: with_extras,
+        num_paired=None,
+        has_starts=starts is not None,
+        stop=Stop(gradient_norm=_NEVER, max_steps=num_steps + every),
+        restart=None,
+        events={},
+        is_noisy=is_noisy,
+        keeps_best=False,
+    )
+    starts = None if starts is None else jax.tree.map(jnp.asarray, starts)
+    look = observe or (lambda params, state: _value_and_norm(landscape, params))
+
+    def follow(number: Array) -> Any:
+        def observation(lane: Any, first: Array) -> tuple[Any, Any]:
+            seen = look(lane.params, lane.optimizer)
+            later = jax.lax.fori_loop(0, every, lambda i, now: descent.tick(now, first + i, key), lane)
+            return later, seen
+
+        lane = descent.begin(number, jnp.zeros((), jnp.int32), key, starts)
+        return jax.lax.scan(observation, lane, steps)[1]
+
+    steps = jnp.arange(0, num_steps + 1, every, dtype=jnp.int32)
+    return steps, jax.jit(jax.vmap(follow))(jnp.arange(num_starts, dtype=jnp.int32))
+
+
+def _value_and_norm(landscape: Landscape, params: Params) -> tuple[Array, Array]:
+    value, gradient = landscape.evaluate(params)
+    return value, optax.tree.norm(gradient)
