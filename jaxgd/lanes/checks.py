@@ -112,7 +112,7 @@ def _check_descent(descent: Descent, kind: Kind) -> None:
         )
         if getattr(fired, "shape", None) != () or fired.dtype != bool:
             raise InputValueError(f"event `{name}` must return one bool, got {_kind(fired)}.")
-    _check_optimizer(descent, params, key_shape, number, starts)
+    _check_optimizer(descent, params, key_shape, number)
 
 
 def check_value(landscape: Landscape, params: Params) -> None:
@@ -142,8 +142,8 @@ def _check_scalar(what: str, call: Any) -> None:
         raise InputValueError(f"{what} must return one floating-point number, got {_kind(value)}.")
 
 
-def _check_optimizer(descent: Descent, params: Params, key: Any, number: Any, starts: Params | None) -> None:
-    lane = _call("the optimizer's `init`", lambda: jax.eval_shape(descent.begin, number, number, key, starts))
+def _check_optimizer(descent: Descent, params: Params, key: Any, number: Any) -> None:
+    lane = _call("the optimizer's `init`", lambda: jax.eval_shape(descent.begin_at, params, number, number, key))
     tick = jax.ShapeDtypeStruct((), jnp.int32)
     shapes = lambda tree: jax.tree.map(lambda leaf: leaf.shape, tree)
 

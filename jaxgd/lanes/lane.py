@@ -100,7 +100,10 @@ class Descent:
 
     def begin(self, number: jax.Array, attempt: jax.Array, key: Key, starts: Params | None) -> Lane:
         """Returns the lane of descent `number`, not yet evaluated."""
-        params = self.start(number, attempt, key, starts)
+        return self.begin_at(self.start(number, attempt, key, starts), number, attempt, key)
+
+    def begin_at(self, params: Params, number: jax.Array, attempt: jax.Array, key: Key) -> Lane:
+        """Returns the lane of descent `number` whose start is `params`."""
         value, _ = jax.eval_shape(self.landscape.evaluate, params)
         nan = jnp.full((), jnp.nan, value.dtype)
         infinity = jnp.full((), jnp.inf, value.dtype)

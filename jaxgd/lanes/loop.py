@@ -23,6 +23,9 @@ from jaxgd.lanes.layout import LANE_AXIS, map_lanes
 from jaxgd.lanes.traced import kind_of
 
 
+_MIN_DRAWN, _SHARE_DRAWN = 8, 8  # starts are drawn for an eighth of the lanes at a time, but for 8 at least
+
+
 class Buffer(NamedTuple):
     """Ends on their way out, the lane axis first whatever the layout; few arrays, since each one is a scatter."""
 
@@ -177,12 +180,12 @@ class Loop:
         is_idle = chunk.lanes.status == IDLE
         place = chunk.next_place + jnp.cumsum(is_idle, dtype=jnp.int32) - 1
         is_refilled = is_idle & (place < own.num_places)
-        number = own.num_shares * place + own.first
+        is_again = chunk.lanes.status == RESTARTING
+        number = jnp.where(is_again, chunk.lanes.number, own.num_shares * place + own.first)
+        attempt = jnp.where(is_again, chunk.lanes.attempt + 1, 0)
         lanes = jax.lax.cond(
-            jnp.any(is_refilled | (chunk.lanes.status == RESTARTING)),
-            lambda lanes: map_lanes(self._refill, self.layout, (-1, -1, -1, None, None))(
-                lanes, is_refilled, number, key, starts
-            ),
+            jnp.any(is_refilled | is_again),
+            lambda lanes: self._refill(lanes, is_refilled | is_again, number, attempt, key, starts),
             lambda lanes: lanes,
             chunk.lanes,
         )
@@ -218,28 +221,68 @@ class Loop:
             num_ends=chunk.num_ends + jnp.sum(is_done, dtype=jnp.int32),
         )
 
-    def _refill(self, lane: Lane, is_refilled: jax.Array, number: jax.Array, key: Key, starts: Params | None) -> Lane:
-        """Returns the lane of descent `number` where it is refilled, of its next attempt where it restarts."""
-        if self.descent.restart is None:
-            fresh, is_fresh = self.descent.begin(number, jnp.zeros_like(number), key, starts), is_refilled
-        else:
-            is_again = lane.status == RESTARTING
-            fresh = self.descent.begin(
-                jnp.where(is_again, lane.number, number),
-                jnp.where(is_again, lane.attempt + 1, 0),
-                key,
-                starts,
-            )
-            keep = lambda old, new: jax.tree.map(lambda a, b: jnp.where(is_again, a, b), old, new)
+    def _refill(
+        self,
+        lanes: Lane,
+        is_fresh: jax.Array,
+        number: jax.Array,
+        attempt: jax.Array,
+        key: Key,
+        starts: Params | None,
+    ) -> Lane:
+        """Returns the lanes with those that are fresh at the start of attempt `attempt` of descent `number`."""
+        params = self._draw(lanes.params, is_fresh, number, attempt, key, starts)
+        begin = map_lanes(self._begin, self.layout, (-1, -1, -1, -1, -1, None))
+        return begin(lanes, is_fresh, params, number, attempt, key)
+
+    def _begin(
+        self, lane: Lane, is_fresh: jax.Array, params: Params, number: jax.Array, attempt: jax.Array, key: Key
+    ) -> Lane:
+        fresh = self.descent.begin_at(params, number, attempt, key)
+        if self.descent.restart is not None:
+            keep = lambda old, new: jax.tree.map(lambda a, b: jnp.where(attempt > 0, a, b), old, new)
             records = ("num_steps", "best_value", "best", "event_steps")  # they go on over all attempts
             fresh = fresh._replace(**{name: keep(getattr(lane, name), getattr(fresh, name)) for name in records})
-            is_fresh = is_refilled | is_again
         return jax.tree.map(lambda new, old: jnp.where(is_fresh, new, old), fresh, lane)
+
+    def _draw(
+        self,
+        params: Params,
+        is_fresh: jax.Array,
+        number: jax.Array,
+        attempt: jax.Array,
+        key: Key,
+        starts: Params | None,
+    ) -> Params:
+        """Returns the params with new starts where lanes are fresh, drawn for a few at a time.
+
+        Random numbers cost more than many a tick, and few lanes are fresh at once.
+        """
+        size = max(_MIN_DRAWN, self.num_lanes // _SHARE_DRAWN)
+        rank = jnp.cumsum(is_fresh, dtype=jnp.int32) - 1
+        places = jnp.arange(self.num_lanes, dtype=jnp.int32)
+        start = map_lanes(self.descent.start, self.layout, (-1, -1, None, None))
+
+        def draw(group: jax.Array, params: Params) -> Params:
+            row = jnp.where(is_fresh, rank - group * size, size)
+            row = jnp.where(row < 0, size, row)  # those of earlier groups, which a negative index would not drop
+            place = jnp.full(size, self.num_lanes, jnp.int32).at[row].set(places, mode="drop")
+            drawn = start(number.at[place].get(mode="clip"), attempt.at[place].get(mode="clip"), key, starts)
+            return jax.tree.map(lambda leaf, new: self._put(leaf, place, new), params, drawn)
+
+        num_groups = (rank[-1] + size) // size
+        return jax.lax.fori_loop(jnp.zeros_like(num_groups), num_groups, draw, params)
+
+    def _put(self, leaf: jax.Array, place: jax.Array, new: jax.Array) -> jax.Array:
+        """Returns the leaf of all lanes with some lanes replaced."""
+        where = (..., place) if LANE_AXIS[self.layout] == -1 else place
+        return leaf.at[where].set(new.astype(leaf.dtype), mode="drop")
 
     def _ends_of(self, lanes: Lane) -> Buffer:
         """Returns the records of all places."""
         lanes_first = lambda tree: jax.tree.map(lambda leaf: jnp.moveaxis(leaf, LANE_AXIS[self.layout], 0), tree)
-        counts = (lanes.number, lanes.status, lanes.num_steps, lanes.attempt, *(lanes.event_steps[name] for name in self.descent.events))
+        events = (lanes.event_steps[name] for name in self.descent.events)  # jax sorts the keys of dictionaries
+        counts = (lanes.number, lanes.status, lanes.num_steps, lanes.attempt, *events)
         return Buffer(
             counts=jnp.stack([count.astype(jnp.int32) for count in counts], axis=1),
             scalars=jnp.stack([lanes.value, lanes.gradient_norm, lanes.best_value], axis=1),

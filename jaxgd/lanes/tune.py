@@ -28,6 +28,8 @@ from jaxgd.lanes.traced import Kind, kind_of
 MIN_LANES, MAX_LANES = 8, 512
 _CACHE_BYTES = 2**19  # that the largest intermediate of all lanes may fill
 _LARGE_PRODUCT = 2**14  # multiplications from which a matrix product is faster as a product of its own
+_OVERHEAD_BYTES = 2**17  # of lanes' state that are worked through in the time that a tick costs without any lane
+_DRAIN = 4  # mean lengths of a descent that the last one outlasts the others by
 _PROBE_SECONDS = 0.1
 
 
@@ -107,9 +109,11 @@ def guess(shape: Shape, num_descents: int, num_devices: int) -> Choice:
     else:
         fitting = _CACHE_BYTES // max(shape.largest, 1)
         choice = Choice("lanes_first" if shape.is_product else "lanes_last", _power_of_two(fitting))
-    # every lane should have several descents, or places stand idle at the end
-    enough = max(MIN_LANES, num_descents // (4 * num_devices))
-    return Choice(choice.layout, min(choice.num_lanes, enough, -(-num_descents // num_devices)))
+    # Few lanes waste the fixed cost of a tick, many stand idle at the end, until the last descent has run its course:
+    # (descents / lanes + drain) (overhead + lanes work) is least at the square root below.
+    share = -(-num_descents // num_devices)
+    enough = _power_of_two(math.sqrt(share * _OVERHEAD_BYTES / (_DRAIN * max(shape.largest, 1))))
+    return Choice(choice.layout, min(choice.num_lanes, enough, share))
 
 
 def measure(
@@ -153,7 +157,7 @@ def _rate(loop: Loop, key: Key, starts: Params | None, num_descents: int) -> flo
     return best
 
 
-def _power_of_two(count: int) -> int:
+def _power_of_two(count: float) -> int:
     return 2 ** int(np.clip(math.log2(max(count, 1)), math.log2(MIN_LANES), math.log2(MAX_LANES)))
 
 
