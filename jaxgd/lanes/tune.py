@@ -2,7 +2,7 @@
 
 Neither layout wins everywhere, and the number of lanes changes a rate by two to five times. The guess costs nothing:
 it reads the traced function. Lanes last suits element by element work, where the compiler vectorises across lanes;
-lanes first suits large matrix products, which have their own kernels. The lanes that fit are those whose largest
+lanes first suits products of large matrices, which have their own kernels. The lanes that fit are those whose largest
 intermediate array, and whose state, stay in the second-level cache. A run that has gone on for a while and has long
 to go measures the guess against its neighbours on the real function, and keeps what is fastest, for this process and
 this function.
@@ -95,11 +95,21 @@ def work_of(fn: Callable[..., Any], *args: Any) -> Work:
         size = max((math.prod(out.aval.shape) for out in equation.outvars if hasattr(out.aval, "shape")), default=0)
         largest = max(largest, size)
         if equation.primitive.name == "dot_general":
-            (contracted, _), _ = equation.params["dimension_numbers"]
-            cost = size * math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
-            products += cost if cost >= _LARGE_PRODUCT else 0
+            products += _cost_of_product(equation)
         elements += size
     return Work(str(traced), largest, 4 * products > elements)
+
+
+def _cost_of_product(equation: Any) -> int:
+    """Returns the multiplications of a large product of two matrices; a matrix times a vector is as good lanes last."""
+    contracted, batched = equation.params["dimension_numbers"]
+    shapes = [operand.aval.shape for operand in equation.invars]
+    free = [
+        math.prod(size for axis, size in enumerate(shape) if axis not in (*contracted[side], *batched[side]))
+        for side, shape in enumerate(shapes)
+    ]
+    cost = math.prod(shapes[0]) * free[1]
+    return cost if min(free) > 1 and cost >= _LARGE_PRODUCT else 0
 
 
 def guess(shape: Shape, num_descents: int, num_devices: int) -> Choice:

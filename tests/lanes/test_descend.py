@@ -260,7 +260,8 @@ def test_measuring_finds_and_remembers_one_of_its_candidates(key):
 
 def test_matrix_products_are_laid_out_lanes_first_and_many_body_sums_last():
     for landscape, layout in (
-        (jaxgd.landscapes.spherical_p_spin(dim=40), "lanes_first"),
+        (jaxgd.landscapes.digits_mlp(widths=(16,)), "lanes_first"),
+        (jaxgd.landscapes.spherical_p_spin(dim=40), "lanes_last"),
         (WELL, "lanes_last"),
     ):
         descent = importlib.import_module("jaxgd.descend")._descent(
