@@ -5,7 +5,7 @@ From thousands of random starts, for any differentiable function and any optax o
 of it in one call.
 """
 
-from jaxgd import landscapes, statistics, transforms
+from jaxgd import curvature, landscapes, statistics, transforms
 from jaxgd.base import (
     Cost,
     Ends,
@@ -22,6 +22,8 @@ from jaxgd.base import (
     Verdict,
 )
 from jaxgd.descend import concatenate, descend, stream
+from jaxgd.dwell import DwellByIndex, dwell_by_index
+from jaxgd.flow import Distortion, GradientFlow, basin_distortion, gradient_flow
 from jaxgd.points import Catalogue, catalogue, classify
 from jaxgd.runs import StoredRun, open_run
 from jaxgd.survey import Survey, survey
@@ -36,6 +38,9 @@ __all__ = [  # noqa: RUF022 (grouped)
     "catalogue",
     "survey",
     "sweep",
+    "gradient_flow",
+    "basin_distortion",
+    "dwell_by_index",
     "open_run",
     # what it speaks
     "Landscape",
@@ -53,9 +58,13 @@ __all__ = [  # noqa: RUF022 (grouped)
     "Survey",
     "Sweep",
     "StoredRun",
+    "GradientFlow",
+    "Distortion",
+    "DwellByIndex",
     "InputValueError",
     "InputTypeError",
     # rooms
+    "curvature",
     "landscapes",
     "statistics",
     "transforms",

@@ -62,7 +62,7 @@ def descend(
       layout: "lanes_first" or "lanes_last": how lanes lie in memory; it changes speed, not meaning. If None it is
         guessed from the function, and measured when the run is long.
       num_lanes: lanes that step together on each device; if None chosen like the layout.
-      num_devices: how many of `jax.devices()` share the work.
+      num_devices: how many of `jax.local_devices()` share the work.
       progress: called as progress(descents done, descents asked for, ticks so far) between chunks.
 
     Returns:
@@ -161,9 +161,9 @@ def launch(
         raise InputValueError(f"`layout` must be one of {', '.join(LANE_AXIS)}, got {layout!r}.")
     if num_lanes is not None:
         num_lanes = min(check_count("num_lanes", num_lanes), num_descents)
-    num_devices = min(check_count("num_devices", num_devices, high=len(jax.devices()) + 1), num_descents)
+    num_devices = min(check_count("num_devices", num_devices, high=len(jax.local_devices()) + 1), num_descents)
     check_descent(descent, key, starts)
-    shape = shape_of(descent, key, starts, jax.devices()[0])
+    shape = shape_of(descent, key, starts, jax.local_devices()[0])
     guessed = guess(shape, num_descents, num_devices)
     run = Run(
         build=lambda choice: _loop(descent, *choice, "params" in keep),
@@ -173,7 +173,7 @@ def launch(
         starts=starts,
         first=first,
         num_descents=num_descents,
-        devices=jax.devices()[:num_devices],
+        devices=jax.local_devices()[:num_devices],
     )
     parts = run.parts(progress)
     return itertools.chain([next(parts)], parts)

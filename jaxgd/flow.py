@@ -28,9 +28,10 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from jaxgd.base import Ends, InputTypeError, InputValueError, Key, Landscape, Params, Points, Stop
-from jaxgd.descend import Progress, descend
+from jaxgd.descend import Progress
 from jaxgd.points import catalogue, classify
 from jaxgd.statistics import Estimate, proportion_interval
+from jaxgd.sweep import sweep
 
 METHODS = ("implicit", "explicit")
 
@@ -71,6 +72,11 @@ class GradientFlow:
     def __len__(self) -> int:
         return len(self.ends)
 
+    def __getitem__(self, which: Any) -> "GradientFlow":
+        """Returns the flow of the starts that a slice, mask or index array picks."""
+        picked = {name: getattr(self, name)[which] for name in ("ends", "coarse", "time", "coarse_time")}
+        return replace(self, **picked)
+
 
 def gradient_flow(
     landscape: Landscape,
@@ -102,7 +108,7 @@ def gradient_flow(
       max_time: flow time (> 0) at which it is given up.
       max_steps: the same in steps of the solver, rejected ones counted.
       num_devices: how many of `jax.devices()` share the work.
-      progress: as in `descend`; called through twice.
+      progress: as in `descend`, counted over both solutions.
 
     Returns:
       `GradientFlow`, whose ends `classify` takes like any others.
@@ -134,30 +140,18 @@ def gradient_flow(
         patience=_PATIENCE,
         at_event="time_limit",
     )
-    timed = _timed(landscape)
-    if starts is not None:
-        starts = _timed_starts(starts)
     how: dict[str, Any] = {}
     if method == "implicit":
         how = {"layout": "lanes_first", "num_lanes": int(np.clip(_BYTES_OF_JACOBIANS // (8 * dim**2), 1, _MAX_LANES))}
-
-    def solve(tolerance: float) -> tuple[Ends, np.ndarray]:
-        # diffrax mixes dtypes and ranks, as jax allows where it is not told otherwise
-        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-            ends = descend(
-                timed, _solver(landscape, method, tolerance, float(max_time)), num_starts, key=key, starts=starts,
-                stop=stop, events={"time_limit": _time_limit(float(max_time))}, keep=("params", "best_params"),
-                num_devices=num_devices, progress=progress, **how,
-            )  # fmt: skip
-        unravel = jax.vmap(_unraveller(landscape))
-        back = lambda timed_params: jax.tree.map(np.asarray, unravel(jnp.asarray(timed_params["x"])))
-        assert ends.params is not None
-        assert ends.best_params is not None
-        time = np.asarray(ends.params["time"])
-        return replace(ends, params=back(ends.params), best_params=back(ends.best_params)), time
-
-    coarse, coarse_time = solve(COARSER * tolerance)
-    ends, time = solve(tolerance)
+    # diffrax mixes dtypes and ranks, as jax allows where it is not told otherwise
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        solved = sweep(
+            _timed(landscape), _solver(landscape, method, float(max_time), dtype), num_starts, key=key,
+            starts=None if starts is None else _timed_starts(starts), stop=stop,
+            events={"time_limit": _time_limit(float(max_time))}, num_devices=num_devices, progress=progress,
+            tolerance=[COARSER * tolerance, tolerance], **how,
+        )  # fmt: skip
+    (coarse, coarse_time), (ends, time) = (_untimed(landscape, part) for part in solved.ends)
     return GradientFlow(
         ends=ends,
         coarse=coarse,
@@ -234,8 +228,8 @@ class Distortion:
         percent = f"{100 * self.confidence:g}% interval"
         agreement = self.self_agreement
         lines = [
-            f"The flow is known from {self.num_known:,} of {self.num_starts:,} starts: its two solutions end at the same"
-            f" critical point in {agreement.value:.4f} ({agreement.low:.4f} to {agreement.high:.4f}).",
+            f"The flow is known from {self.num_known:,} of {self.num_starts:,} starts: its two solutions end at the"
+            f" same critical point in {agreement.value:.4f} ({agreement.low:.4f} to {agreement.high:.4f}).",
             "",
             f"{'optimizer':<32} {'elsewhere':>9} {'compared':>9} {'nowhere':>8} {'share':>7}  {percent}",
         ]
@@ -273,7 +267,7 @@ def basin_distortion(
         raise InputTypeError(f"`ends` must be the Ends of one optimizer, or those of several by name, got {ends!r}.")
     for name, arm in {"the coarser flow": flow.coarse, **arms}.items():
         if not np.array_equal(arm.start_number, flow.ends.start_number):
-            raise InputValueError(f"the ends of `{name}` must come from the {len(flow):,} starts of the flow, in order.")
+            raise InputValueError(f"the ends of `{name}` must come from the flow's {len(flow):,} starts, in order.")
     judged = [classify(landscape, arm) for arm in (flow.ends, flow.coarse, *arms.values())]
     found = catalogue(landscape, _joined(judged), confidence=confidence)
     num = len(flow)
@@ -363,7 +357,14 @@ def _timed_starts(starts: Params) -> Params:
     return {"x": flat, "time": jnp.zeros(len(flat), flat.dtype)}
 
 
-@functools.lru_cache(maxsize=32)
+def _untimed(landscape: Landscape, ends: Ends) -> tuple[Ends, np.ndarray]:
+    """Returns the ends of the timed landscape as those of its own, and the times."""
+    unravel = jax.jit(jax.vmap(_unraveller(landscape)))
+    back = lambda timed: jax.tree.map(np.asarray, unravel(jnp.asarray(timed["x"]))) if len(ends) else timed["x"]
+    assert ends.params is not None
+    return replace(ends, params=back(ends.params), best_params=back(ends.best_params)), np.asarray(ends.params["time"])
+
+
 def _time_limit(max_time: float) -> Callable[..., jax.Array]:
     """Returns the event that the flow's time is over, but for rounding."""
     return lambda params, value, grad: params["time"] >= jnp.asarray(max_time * (1 - 1e-5), params["time"].dtype)
@@ -374,11 +375,10 @@ class _SolverState(NamedTuple):
     control: Any  # of the step-size controller
 
 
-@functools.lru_cache(maxsize=32)
 def _solver(
-    landscape: Landscape, method: str, tolerance: float, max_time: float
-) -> optax.GradientTransformationExtraArgs:
-    """Returns the ODE solver as an optimizer of the timed landscape: one attempted step an update."""
+    landscape: Landscape, method: str, max_time: float, dtype: Any
+) -> Callable[[Any], optax.GradientTransformationExtraArgs]:
+    """Returns what makes of a tolerance the ODE solver as an optimizer of the timed landscape, one try an update."""
     try:
         import diffrax
         import optimistix
@@ -386,33 +386,36 @@ def _solver(
         raise InputValueError("the gradient flow needs diffrax: pip install 'jaxgd[flow]'.") from error
     unravel = _unraveller(landscape)
     terms = diffrax.ODETerm(lambda time, x, args: -ravel_pytree(landscape.gradient(unravel(x)))[0])
-    # Not diffrax's default root finder, which gives up at once where this one converges: 20 times more steps.
-    chord = optimistix.Chord(rtol=tolerance, atol=tolerance)
-    solver = diffrax.Kvaerno5(root_finder=chord) if method == "implicit" else diffrax.Dopri8()
-    control = diffrax.PIDController(rtol=tolerance, atol=tolerance)
-    order = solver.error_order(terms)
 
-    def init(params: Params) -> _SolverState:
-        x, zero = params["x"], jnp.zeros_like(params["time"])
-        end, state = control.init(
-            terms, zero, jnp.full_like(zero, max_time), x, None, None, solver.func, order
-        )
-        return _SolverState(step=end, control=jax.tree.map(jnp.asarray, state))
+    def of(tolerance: Any) -> optax.GradientTransformationExtraArgs:
+        tolerance = jnp.asarray(tolerance, dtype)
+        # Not diffrax's default root finder, which gives up at once where this one converges: 20 times more steps.
+        chord: Any = optimistix.Chord(rtol=tolerance, atol=tolerance)
+        solver: Any = diffrax.Kvaerno5(root_finder=chord) if method == "implicit" else diffrax.Dopri8()
+        control: Any = diffrax.PIDController(rtol=tolerance, atol=tolerance)
+        order = solver.error_order(terms)
 
-    def update(updates: Params, state: _SolverState, params: Params, **extra: Any) -> tuple[Params, _SolverState]:
-        del updates, extra
-        x, time = params["x"], params["time"]
-        zero = jnp.zeros_like(time)  # the flow does not depend on time: steps are counted from 0, without cancellation
-        step = jnp.minimum(state.step, jnp.maximum(max_time - time, 0))
-        after, error, _, _, result = solver.step(
-            terms, zero, step, x, None, solver.init(terms, zero, step, x, None), False
-        )
-        is_solved = diffrax.is_successful(result) & jnp.all(jnp.isfinite(after))
-        error = jnp.where(jnp.isfinite(error) & is_solved, error, jnp.inf)
-        keeps, begin, end, _, control_state, _ = control.adapt_step_size(
-            zero, step, x, jnp.where(is_solved, after, x), None, error, order, state.control
-        )
-        move = {"x": jnp.where(keeps, after - x, 0), "time": jnp.where(keeps, step, 0)}
-        return move, _SolverState(step=end - begin, control=jax.tree.map(jnp.asarray, control_state))
+        def init(params: Params) -> _SolverState:
+            x, zero = params["x"], jnp.zeros_like(params["time"])
+            end, state = control.init(terms, zero, jnp.full_like(zero, max_time), x, None, None, solver.func, order)
+            return _SolverState(step=end, control=jax.tree.map(jnp.asarray, state))
 
-    return optax.GradientTransformationExtraArgs(init, update)
+        def update(updates: Params, state: _SolverState, params: Params, **extra: Any) -> tuple[Params, _SolverState]:
+            del updates, extra
+            x, time = params["x"], params["time"]
+            zero = jnp.zeros_like(time)  # the flow does not depend on time: each step begins at 0, without cancellation
+            step = jnp.minimum(state.step, jnp.maximum(max_time - time, 0))
+            after, error, _, _, result = solver.step(
+                terms, zero, step, x, None, solver.init(terms, zero, step, x, None), False
+            )
+            is_solved = diffrax.is_successful(result) & jnp.all(jnp.isfinite(after))
+            error = jnp.where(jnp.isfinite(error) & is_solved, error, jnp.inf)
+            keeps, begin, end, _, control_state, _ = control.adapt_step_size(
+                zero, step, x, jnp.where(is_solved, after, x), None, error, order, state.control
+            )
+            move = {"x": jnp.where(keeps, after - x, 0), "time": jnp.where(keeps, step, 0)}
+            return move, _SolverState(step=end - begin, control=jax.tree.map(jnp.asarray, control_state))
+
+        return optax.GradientTransformationExtraArgs(init, update)
+
+    return of

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from jaxgd.base import InputValueError
 
@@ -54,7 +54,8 @@ def join() -> None:
     """Joins this process to the others of a cluster, as jax detects it (SLURM, MPI, Kubernetes, TPU) or as told.
 
     Told by the environment: `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES`, `JAX_PROCESS_ID`. Descents need no such
-    thing; it serves devices that begin only together, and costs that the loss of the first process is the loss of all.
+    thing; it serves devices that begin only together, such as a TPU slice, and costs that jax ends all processes when
+    one is lost. What they have written stays, and `jaxgd resume` goes on.
 
     Raises:
       InputValueError: there is no cluster to join.
@@ -63,8 +64,6 @@ def join() -> None:
 
     told = {"num_processes": "JAX_NUM_PROCESSES", "process_id": "JAX_PROCESS_ID"}
     given = {name: int(os.environ[variable]) for name, variable in told.items() if variable in os.environ}
-    with contextlib.suppress(AttributeError):
-        jax.config.update("jax_enable_recoverability", True)  # others may be lost
     try:
         jax.distributed.initialize(**given)  # type: ignore[arg-type]
     except (ValueError, RuntimeError) as error:
@@ -98,7 +97,7 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def _handing_on(processes: list["subprocess.Popen[bytes]"]):  # type: ignore[no-untyped-def]
+def _handing_on(processes: list["subprocess.Popen[bytes]"]) -> Iterator[None]:
     """Within it, SIGINT and SIGTERM go to all processes."""
 
     def hand_on(number: int, frame: object) -> None:

@@ -6,9 +6,10 @@ at c seconds each. With P processes like this one,
 
     seconds = s + u * ceil(n / (b P)) + c n,    disk = d n / b,    memory = m + e n,
 
-where s is what a process needs before its first unit (start, compilation), m what this process has come to, and e the
-bytes that the last process holds of each descent while it counts points. Processes share nothing but the directory, so
-that P of them do P times as much, as long as each has cores like those of this one.
+where s is what a process needs before its first unit (compilation, the pilot), m what this process has come to, and e
+the bytes that the last process keeps of each descent while it counts points: which row of the catalogue it belongs to.
+Processes share nothing but the directory, so that P of them do P times as much, as long as each has cores like those of
+this one.
 """
 
 import math
@@ -20,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from jaxgd.base import InputValueError
 from jaxgd.runs.carry import How
 from jaxgd.runs.manifest import Arm, Manifest, part_name
 from jaxgd.runs.parts import write_part
@@ -29,7 +31,7 @@ from jaxgd.runs.question import Question, setting
 from jaxgd.runs.result import merge
 from jaxgd.runs.work import do_unit
 
-_COPIES = 4.0  # of the points that the last process holds while it counts them, measured on runs of 1e5 and 1e6
+_ENTRY_BYTES = 4 * 4  # a row number, its successor, both put together, and the file that they go to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,8 @@ def plan(question: Question, num_starts: int, num_processes: int, how: How) -> P
     """
     began = time.perf_counter()
     found = pilot(question, num_starts, layout=how.layout, num_lanes=how.num_lanes, num_devices=how.num_devices)
+    if not math.isfinite(found.descents_per_second):
+        raise InputValueError("no descent had ended after ten seconds; there is nothing to plan with.")
     unit_size = min(how.block_size or found.unit_size, num_starts)
     arm = Arm(
         optimizer=question.optimizer_name, stop=question.stop, num_starts=(unit_size,), block_size=unit_size,
@@ -104,11 +108,11 @@ def plan(question: Question, num_starts: int, num_processes: int, how: How) -> P
         ends, points = do_unit(question, arm, unit, how.num_devices)
         write_part(Path(directory), manifest, 0, unit, ends, points)
         unit_seconds = time.perf_counter() - began
-        memory_bytes = _peak_bytes()
         part_bytes = (Path(directory) / part_name(0, unit)).stat().st_size
         began = time.perf_counter()
         merge(Path(directory), manifest, {0: question})
         merge_each = (time.perf_counter() - began) / unit_size
+    memory_bytes = _peak_bytes()
     num_units = math.ceil(num_starts / unit_size)
     merge_seconds = merge_each * num_starts
     return Plan(
@@ -120,8 +124,8 @@ def plan(question: Question, num_starts: int, num_processes: int, how: How) -> P
         start_seconds=start_seconds,
         merge_seconds=merge_seconds,
         seconds=start_seconds + unit_seconds * math.ceil(num_units / num_processes) + merge_seconds,
-        memory_bytes=memory_bytes + int(_COPIES * part_bytes / 2 / unit_size * num_starts),
-        disk_bytes=part_bytes * num_units,
+        memory_bytes=memory_bytes + _ENTRY_BYTES * num_starts,
+        disk_bytes=int(part_bytes / unit_size * num_starts),
     )
 
 

@@ -46,6 +46,11 @@ def filter_normalised(direction: Params, params: Params) -> Params:
     return jax.tree.map(of_leaf, direction, params)
 
 
+def whole_normalised(direction: Params, params: Params) -> Params:
+    """Returns the direction with the length of all `params` together, for comparison: it sees the scale of layers."""
+    return optax.tree.scale(optax.tree.norm(params) / optax.tree.norm(direction), direction)
+
+
 def surface(
     value: Callable[[Params], Any],
     params: Params,
@@ -113,8 +118,8 @@ def roughness(values: Any) -> np.ndarray:
 
     Example:
       >>> x = np.linspace(-1, 1, 21)
-      >>> print(roughness(x[:, None] ** 2 + x**2), roughness(np.zeros((21, 21))), f"{roughness(x[:, None]**2 - x**2):.2f}")
-      0.0 0.0 0.50
+      >>> print(roughness(x[:, None] ** 2 + x**2), f"{roughness(x[:, None] ** 2 - x**2):.2f}")
+      0.0 0.50
     """
     values = np.asarray(values, float)
     if values.ndim < 2 or min(values.shape[-2:]) < 3:

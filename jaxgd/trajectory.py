@@ -86,8 +86,8 @@ def trajectories(
     starts = None if starts is None else jax.tree.map(jnp.asarray, starts)
     look = observe or (lambda params, state: _value_and_norm(landscape, params))
 
-    def follow(number: Array) -> Any:
-        def observation(lane: Any, first: Array) -> tuple[Any, Any]:
+    def follow(number: jax.Array) -> Any:
+        def observation(lane: Any, first: jax.Array) -> tuple[Any, Any]:
             seen = look(lane.params, lane.optimizer)
             later = jax.lax.fori_loop(0, every, lambda i, now: descent.tick(now, first + i, key), lane)
             return later, seen

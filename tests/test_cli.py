@@ -142,3 +142,10 @@ def test_the_installed_command_runs_in_a_process_of_its_own(tmp_path):
     )
     assert json.loads(done.stdout)["verdicts"] == {"degenerate": 20}
     assert list(Path(tmp_path).iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["resume", "extend", "merge"])
+def test_a_directory_without_a_run_is_refused(command, tmp_path):
+    result = call(command, tmp_path)
+    assert (result.exit_code, "holds no run" in result.stderr) == (2, True)
+    assert list(tmp_path.iterdir()) == []

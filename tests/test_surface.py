@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from jaxgd.base import InputValueError
-from jaxgd.surface import filter_normalised, roughness, surface
+from jaxgd.surface import filter_normalised, roughness, surface, whole_normalised
 
 
 def test_filters_get_the_length_of_their_own_and_biases_stay(key):
-    params = {"dense": jax.random.normal(key, (4, 3)), "conv": jax.random.normal(key, (2, 2, 3, 5)), "bias": jnp.ones(3)}
+    draw = lambda *shape: jax.random.normal(key, shape)
+    params = {"dense": draw(4, 3), "conv": draw(2, 2, 3, 5), "bias": jnp.ones(3)}
     found = filter_normalised(jax.tree.map(lambda leaf: jnp.cos(leaf) + 2.0, params), params)
     for name, axes in (("dense", 0), ("conv", (0, 1, 2))):
         np.testing.assert_allclose((found[name] ** 2).sum(axes), (params[name] ** 2).sum(axes), rtol=1e-13)
@@ -21,9 +22,8 @@ def test_picture_is_what_the_definition_says(key):
     matrix = jax.random.normal(key, (2, 2))
     value = lambda x: jnp.sum(jnp.sin(x + matrix) ** 2)
     seen = surface(value, matrix, key=key, radius=0.5, num=5)
-    first, second = (
-        filter_normalised(jax.random.normal(jax.random.split(each, 1)[0], (2, 2)), matrix) for each in jax.random.split(key)
-    )
+    draw = lambda each: jax.random.normal(jax.random.split(each, 1)[0], (2, 2))
+    first, second = (filter_normalised(draw(each), matrix) for each in jax.random.split(key))
     ticks = np.linspace(-0.5, 0.5, 5)
     expected = [[value(matrix + a * first + b * second) for b in ticks] for a in ticks]
     np.testing.assert_allclose(seen, expected, rtol=1e-12)
@@ -38,7 +38,7 @@ def test_picture_does_not_see_the_rescaling_of_a_rectified_layer(key):
     moved = {"first": 7 * params["first"], "bias": 7 * params["bias"], "second": params["second"] / 7}
     look = lambda at: surface(value, at, key=key, num=5)
     np.testing.assert_allclose(look(moved), look(params), rtol=1e-12)
-    plainly = lambda at: surface(value, at, key=key, num=5, normalise=lambda direction, params: direction)
+    plainly = lambda at: surface(value, at, key=key, num=5, normalise=whole_normalised)
     assert np.max(np.abs(plainly(moved) - plainly(params))) > 0.1
 
 

@@ -3,8 +3,8 @@
 Two operators. A network of a million parameters on all 1,797 images of digits, at a random start, by Hessian-vector
 products that cost seconds together: here a method should cost nothing beside them. And a matrix of 10,000 with a known
 spectrum, a reflected diagonal with three negative eigenvalues below a semicircle, where products cost next to nothing.
-All look for the lowest eigenvalue to a residual of a thousandth of the largest. scipy's eigsh gets jaxgd's own products;
-hessian-eigenthings and curvlinops bring theirs, of the same network in torch.
+All look for the lowest eigenvalue to a residual of a thousandth of the largest. scipy's eigsh gets jaxgd's own
+products; hessian-eigenthings and curvlinops bring theirs, of the same network in torch.
 """
 
 import functools
@@ -52,7 +52,8 @@ def measure(options: experiment.Options) -> experiment.Benchmark:
     return experiment.Benchmark(
         name="curvature",
         work=f"Lowest eigenvalue to a residual of {TOLERANCE:g} of the largest: the Hessian of a network of"
-        f" {operators['network'].dim:,} parameters on 1,797 digits, and a spiked matrix of {operators['spiked'].dim:,}.",
+        f" {operators['network'].dim:,} parameters on 1,797 digits, and a spiked matrix of"
+        f" {operators['spiked'].dim:,}.",
         rows=race.rows,
         ratios=ratios,
         packages=("scipy", "torch", "hessian-eigenthings", "curvlinops-for-pytorch", "scikit-learn"),

@@ -1,6 +1,7 @@
 """Runs one claim of the source texts, or all of them, and writes the gallery."""
 
 import argparse
+import ast
 import importlib
 import json
 import pkgutil
@@ -124,8 +125,8 @@ def gallery(results: Sequence[dict[str, Any]], out: Path, is_quick: bool) -> str
     signs = {"equal": "", "at_least": "≥ ", "at_most": "≤ "}
     parts = [
         "# What five articles claim, and what was measured\n",
-        f"Made by `python -m experiments.claims --all{' --quick' * is_quick} --out DIR`. An interval is a range in which "
-        f"the number lies with {experiment.CONFIDENCE:.1%} confidence.\n",
+        f"Made by `python -m experiments.claims --all{' --quick' * is_quick} --out DIR`. Intervals have "
+        f"{experiment.CONFIDENCE:.1%} confidence.\n",
         "| claim | verdict | sentence |\n|---|---|---|",
         *(f"| [{r['experiment']}](#{_anchor(r)}) | {r['verdict']} | {r['claim']}{_condition(r)} |" for r in results),
     ]
@@ -160,9 +161,10 @@ def _module(name: str) -> str:
 
 
 def _sentence(name: str) -> str:
-    """Returns the first paragraph of a claim's docstring, without importing what it needs."""
-    docstring = importlib.import_module(_module(name)).__doc__ or ""
-    return " ".join(docstring.strip().partition("\n\n")[0].split()).partition(": ")[2]
+    """Returns the sentence of a claim, read without running its module; empty where it has none."""
+    file = Path(claims.__file__).parent / f"{_module(name).rpartition('.')[2]}.py"
+    docstring = ast.get_docstring(ast.parse(file.read_text())) if file.exists() else None
+    return " ".join((docstring or "").partition("\n\n")[0].split()).partition(": ")[2]
 
 
 if __name__ == "__main__":

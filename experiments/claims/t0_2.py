@@ -1,12 +1,12 @@
 """T0.2: Clip or discard huge gradients, and stop at once when it turns to NaN.
 
 Stochastic gradient descent on the Styblinski-Tang function in ten dimensions, whose walls grow like x^4, with noise of
-heavy tails on the gradient (symmetric stable, index 1.2, scale 10): now and then a gradient is huge. Arms: nothing, clipping
-the gradient to a norm of 300, discarding gradients beyond it, and restarting with half the step once a descent has left
-the finite range; all at the rate that is best for clipping (of 12, by mean final value on 16 starts of their own), and each
-also at its own best rate. 1,000 ticks, the same starts and noise. Halting: a descent that left the finite range stops there;
-the ticks it saves are those to the limit. Outside the condition: no noise, but starts twice as wide, where the huge
-gradient is the wall itself and to discard it is to stand still.
+heavy tails on the gradient (symmetric stable, index 1.2, scale 10): now and then a gradient is huge. Arms: nothing,
+clipping the gradient to a norm of 300, discarding gradients beyond it, and restarting with half the step once a
+descent has left the finite range; all at the rate that is best for clipping (of 12, by mean final value on 16 starts
+of their own), and each also at its own best rate. 1,000 ticks, the same starts and noise. Halting: a descent that left
+the finite range stops there; the ticks it saves are those to the limit. Outside the condition: no noise, but starts
+twice as wide, where the huge gradient is the wall itself and to discard it is to stand still.
 """
 
 import sys
@@ -55,7 +55,7 @@ def measure(options: experiment.Options) -> experiment.Claim:
     }  # fmt: skip
     rate = arms["clipping"].rate
     run = lambda guard, landscape=HILL, noise=10.0, **how: descend(
-        landscape, descent(guard, rate, noise), num_starts, key=jax.random.key(1), stop=STOP, **how
+        landscape, descent(guard, rate, noise), 4 * num_starts, key=jax.random.key(1), stop=STOP, **how
     )
     ends = {guard: run(guard) for guard in GUARDS}
     ends["restarting"] = run("nothing", restart=Restart(on=(Status.DIVERGED,), max_restarts=5))

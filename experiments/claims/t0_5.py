@@ -1,11 +1,11 @@
 """T0.5: The start decides, against: the start does not matter.
 
-How much of the variance of the final exact loss does the start explain? Several descents from each start, which differ in
-their minibatches or noise alone: the share of the variance between starts (intraclass correlation, exact F interval), after
-few steps and after many. On a small network of the digits (minibatches of 32) and on the bumpy bowl with noisy gradients.
-And is a warm start worth it? Ends of training on the first half of the images against random starts, on all images,
-at equal budgets, short and long, the ticks of the warm start's own training not counted. Gradient descent at stated rates,
-the same for both: the starts are the arms.
+How much of the variance of the final exact loss does the start explain? Several descents from each start, which differ
+in their minibatches or noise alone: the share of the variance between starts (intraclass correlation, exact F
+interval), after few steps and after many. On a small network of the digits (minibatches of 32) and on the bumpy bowl
+with noisy gradients. And is a warm start worth it? Ends of training on the first half of the images against random
+starts, on all images, at equal budgets, short and long, the ticks of the warm start's own training not counted.
+Gradient descent at stated rates, the same for both: the starts are the arms.
 """
 
 import sys
@@ -79,7 +79,7 @@ def judge(losses: dict[tuple[str, int], np.ndarray], gains: dict[int, np.ndarray
     ]  # fmt: skip
     return experiment.Claim(
         name="T0.5", rows=rows, data={"losses": losses}, claim="The start decides where a descent ends.",
-        condition="training is short, or basins hold what falls into them; a network trained for long forgets its start",
+        condition="training is short, or basins hold what falls into them; a network trained long forgets it",
     )  # fmt: skip
 
 

@@ -2,10 +2,10 @@
 
 Chains of weights whose product should be one (`deep_linear`): a step of the first weight is felt only through all the
 others. For starts N(0, 1) the signal through L weights is a product of L - 1 of them, so its logarithm falls by
-(Euler's constant + ln 2) / 2 = 0.63518 a link. Measured: the gradient of the first weight at the start against L, and the share
-of gradient descents within 0.1 of the goal (value below 0.005) after 2,000 ticks, best of 12 rates for each length,
-chosen on 16 starts of their own. Outside the condition: the same chains with weights that start near one (1 + N(0, 0.01)),
-as skip connections do it.
+(Euler's constant + ln 2) / 2 = 0.63518 a link. Measured: the gradient of the first weight at the start against L, and
+the share of gradient descents within 0.1 of the goal (value below 0.005) after 2,000 ticks, best of 12 rates for each
+length, chosen on 16 starts of their own. Outside the condition: the same chains with weights that start near one (1 +
+N(0, 0.01)), as skip connections do it.
 """
 
 import sys
@@ -63,14 +63,17 @@ def judge(norms: dict[tuple[str, int], np.ndarray], arrived: dict[tuple[str, int
         "norms": {where: float(np.median(values)) for where, values in norms.items()},
     }
     return experiment.Claim(
-        name="T0.7", rows=rows, data=data, claim="The signal decays exponentially with the horizon; too far, none arrive.",
+        name="T0.7", rows=rows, data=data,
+        claim="The signal decays exponentially with the horizon; too far, none arrive.",
         condition="the links are random; links that start near one carry the signal on",
     )  # fmt: skip
 
 
 def figure(claim: experiment.Claim) -> Any:
     """Returns gradient size and success against the length of the chain."""
-    drawn, (size, success) = experiment.panels("Through a long chain of random links no signal arrives; near one it does")
+    drawn, (size, success) = experiment.panels(
+        "Through a long chain of random links no signal arrives; near one it does"
+    )
     for law in LAWS:
         at = sorted(length for kind, length in claim.data["norms"] if kind == law)
         size.plot(at, [claim.data["norms"][law, length] for length in at], "o-", label=f"weights {law}")

@@ -1,11 +1,11 @@
 """T0.8: Simple is best for hard goals, against: structure is best.
 
-Gradient descent against momentum, Adam, L-BFGS and a trust-region Newton method over a zoo, at equal cost: 1,000 gradients
-for each descent, a Hessian-vector product counted as two (so that Newton, with five a step, gets 90 steps). Every arm has
-the best of 8 rates (step limits, radii) on each landscape over its own four decades, by mean final value on 16 starts of
-their own; same starts for all. Judged: how often gradient descent ends no higher than the other, ties (within a
-thousandth of the spread of all ends) counted half, over the hard landscapes, those with many minima; outside the
-condition are the merely ill-conditioned ones.
+Gradient descent against momentum, Adam, L-BFGS and a trust-region Newton method over a zoo, at equal cost: 1,000
+gradients for each descent, a Hessian-vector product counted as two (so that Newton, with five a step, gets 90 steps).
+Every arm has the best of 8 rates (step limits, radii) on each landscape over its own four decades, by mean final value
+on 16 starts of their own; same starts for all. Judged: how often gradient descent ends no higher than the other, ties
+(within a thousandth of the spread of all ends) counted half, over the hard landscapes, those with many minima; outside
+the condition are the merely ill-conditioned ones.
 """
 
 import sys

@@ -44,23 +44,21 @@ def judge(from_two: Any, starts: Any, ends: dict[float, Any], verdicts: dict[str
     is_best = {step: np.abs(np.asarray(x) - float(BEST.params)) < 1e-3 for step, x in ends.items()}
     walls = [float(point.params) for point in FACTS if point.index == 1]
     left, right = max(w for w in walls if w < BEST.params), min(w for w in walls if w > BEST.params)
-    maxima = [1] * verdicts.get("maximum", 0) + [0] * (sum(verdicts.values()) - verdicts.get("maximum", 0))
     value = float(HILLS.value(jnp.asarray(from_two[0])))
     rows = [
         experiment.exactly("end of -2", from_two[0], error=1e-6, expected=-4.35641, tolerance=5e-6, source="roots"),
         experiment.exactly("its height", value, error=1e-6, expected=4.45434, tolerance=5e-6, source="roots"),
-        experiment.exactly("how much higher the global maximum is", -BEST.value - value, expected=1.0,
-                           relation="at_least", source="the claim"),
-        experiment.share("share of ends that are local maxima, step .005", maxima, expected=0.99, relation="at_least",
-                         source="the claim"),
+        experiment.exactly("how much higher the global maximum is", -BEST.value - value, at_least=1.0,
+                           source="the claim"),
+        experiment.share_of("share of ends that are local maxima, step .005", verdicts, ["maximum"], at_least=0.99,
+                            source="the claim"),
         experiment.share("share at the global maximum, step .005", is_best[STEPS[0]], expected=(right - left) / 16,
                          source="width of its basin / 16"),
-        *(experiment.share(f"share at the global maximum, step {step}", is_best[step], expected=0.9,
-                           relation="at_most", source="the claim") for step in STEPS[1:]),
+        *(experiment.share(f"share at the global maximum, step {step}", is_best[step], at_most=0.9,
+                           source="the claim") for step in STEPS[1:]),
     ]  # fmt: skip
     data = {"starts": starts, "ends": ends, "is_best": is_best}
-    sentence = "In one dimension descent finds a local optimum, not the global one."
-    return experiment.Claim(name="T1.2", claim=sentence, rows=rows, data=data)
+    return experiment.stated(__doc__, rows, data=data)
 
 
 def figure(claim: experiment.Claim) -> Any:

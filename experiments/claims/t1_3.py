@@ -1,9 +1,8 @@
 """T1.3: The gradient is the direction of steepest ascent; the directional derivative is |grad f| cos a.
 
 At random points of five landscapes, difference quotients along random directions are compared with |grad f| cos a.
-How small cos a is for a random direction in d dimensions has an exact law: its square has the mean 1/d. So a random
-direction climbs 1/sqrt(d) as steeply as the gradient, and the gradient's worth grows with dimension. Steepest means per
-Euclidean length; per length in the maximum norm, the signs of the gradient climb more steeply (T2.3), which is shown.
+How small cos a is for a random direction in d dimensions has an exact law: its square has the mean 1/d. Steepest
+means per Euclidean length; per length in the maximum norm the signs of the gradient climb more steeply (T2.3).
 """
 
 import sys
@@ -24,13 +23,8 @@ mean_cosine = lambda d: np.exp(gammaln(d / 2) - gammaln((d + 1) / 2)) / np.sqrt(
 def measure(options: experiment.Options) -> experiment.Claim:
     """Looks along random directions at random points; no descent is made."""
     num_points, num_directions = (20, 50) if options.quick else (100, 200)
-    zoo = (
-        landscapes.mueller_brown(),
-        landscapes.rosenbrock(dim=10),
-        landscapes.styblinski_tang(dim=100),
-        landscapes.gaussian_field(dim=5),
-        landscapes.digits_mlp(widths=(8,), num_images=200),
-    )
+    zoo = (landscapes.mueller_brown(), landscapes.rosenbrock(dim=10), landscapes.styblinski_tang(dim=100),
+           landscapes.gaussian_field(dim=5), landscapes.digits_mlp(widths=(8,), num_images=200))  # fmt: skip
     looks = {landscape.name: look(landscape, num_points, num_directions) for landscape in zoo}
     cosines = {d: random_cosines(d, 20_000) for d in (2, 10, 100, 1000, 10_000)}
     return judge(looks, cosines)
@@ -67,21 +61,20 @@ def random_cosines(dim: int, count: int) -> np.ndarray:
 
 def judge(looks: dict[str, dict[str, np.ndarray]], cosines: dict[int, np.ndarray]) -> experiment.Claim:
     """Returns the claim from what was seen at the points, and cosines of random directions by dimension."""
-    rows = []
+    rows, none = [], {"num_descents": 0}
     for name, seen in looks.items():
-        error = np.max(np.abs(seen["quotient"] - seen["cosine"]))
-        rows.append(experiment.exactly(f"{name}: largest error of cos a", error, expected=1e-3, relation="at_most",
-                                       source="rounding and curvature", num_descents=0))  # fmt: skip
-        steepest = np.max(seen["quotient"])
-        rows.append(experiment.exactly(f"{name}: steepest random direction over the gradient", steepest, expected=1.001,
-                                       relation="at_most", source="the claim", num_descents=0))  # fmt: skip
+        rows += [
+            experiment.exactly(f"{name}: largest error of cos a", np.max(np.abs(seen["quotient"] - seen["cosine"])),
+                               at_most=1e-3, source="rounding", **none),
+            experiment.exactly(f"{name}: steepest random direction over the gradient", np.max(seen["quotient"]),
+                               at_most=1.001, source="the claim", **none),
+        ]  # fmt: skip
     for dim, cosine in cosines.items():
         rows.append(experiment.mean(f"d = {dim}: mean |cos a| of a random direction", cosine, source="exact law",
-                                    expected=float(mean_cosine(dim)), num_descents=0))  # fmt: skip
+                                    expected=float(mean_cosine(dim)), **none))  # fmt: skip
     signs = np.concatenate([np.ravel(seen["signs"]) for seen in looks.values()])
-    rows.append(experiment.median("signs of the gradient over the gradient, per maximum norm", signs, num_descents=0))
-    sentence = "The gradient is the direction of steepest ascent; the directional derivative is |grad f| cos a."
-    return experiment.Claim(name="T1.3", claim=sentence, rows=rows, data={"looks": looks, "cosines": cosines})
+    rows.append(experiment.median("signs of the gradient over the gradient, per maximum norm", signs, **none))
+    return experiment.stated(__doc__, rows, data={"looks": looks, "cosines": cosines})
 
 
 def figure(claim: experiment.Claim) -> Any:
@@ -94,14 +87,11 @@ def figure(claim: experiment.Claim) -> Any:
     angle = np.linspace(0, 180, 100)
     slopes.plot(angle, np.cos(np.radians(angle)), color="black", linewidth=0.8, label="cos a")
     slopes.set(xlabel="angle a to the gradient, degrees", ylabel="slope / |grad f|", xticks=range(0, 181, 45))
-    slopes.legend(fontsize=7)
     cosines = claim.data["cosines"]
-    low, middle, high = (np.array([np.quantile(c, q) for c in cosines.values()]) for q in (0.05, 0.5, 0.95))
-    dims = np.array(list(cosines))
+    dims, (low, middle, high) = list(cosines), np.quantile(list(cosines.values()), (0.05, 0.5, 0.95), axis=1)
     law.errorbar(dims, middle, (middle - low, high - middle), fmt="o", label="median, 5 % to 95 %")
-    law.plot(dims, mean_cosine(dims), color="black", linewidth=0.8, label="exact mean")
+    law.plot(dims, mean_cosine(np.array(dims)), color="black", linewidth=0.8, label="exact mean")
     law.set(xscale="log", yscale="log", xlabel="dimension d", ylabel="|cos a| of a random direction")
-    law.legend()
     return drawn
 
 

@@ -1,9 +1,9 @@
 """T2.4: AdaGrad stops too early, RMSProp never stops, epsilon only eases it; so both end behind well-tuned SGD.
 
-Gradient descent, AdaGrad (sum), RMSProp and Adam, the rate of each tuned over 10 values on 16 starts, on the same
+Gradient descent, AdaGrad (sum) and RMSProp, the rate of each tuned over 10 values on 16 starts, on the same
 further starts for 1,000 ticks: excess over the minimum on bowls without and with gradient noise, in Rosenbrock's valley
 and on a double well in ten coordinates, as the median of log10 ratios to gradient descent. Then what is exact:
-RMSProp's two-cycle on x^2/2 against epsilon, and the way that AdaGrad goes on an even slope, which shows whether it stops.
+RMSProp's two-cycle on x^2/2 against epsilon, and the way that AdaGrad goes on an even slope, where it may stop.
 """
 
 import sys
@@ -22,12 +22,8 @@ RATES = np.geomspace(1e-4, 10, 10)
 TICKS, RATE = 1000, 0.1
 BOWL = Landscape(value=lambda x: x**2 / 2, sample=lambda key: jax.random.uniform(key, (), minval=0.5, maxval=1.5))
 SLOPE = Landscape(value=lambda x: -x, sample=lambda key: jnp.zeros(()))
-ARMS = {
-    "SGD": optax.sgd,
-    "AdaGrad": lambda learning_rate: optax.adagrad(learning_rate, initial_accumulator_value=0.0),
-    "RMSProp": optax.rmsprop,
-    "Adam": optax.adam,
-}
+adagrad = lambda learning_rate: optax.adagrad(learning_rate, initial_accumulator_value=0.0)
+ARMS = {"SGD": optax.sgd, "AdaGrad": adagrad, "RMSProp": optax.rmsprop}
 
 
 def noisy(landscape: Landscape, size: float) -> Landscape:
@@ -40,14 +36,11 @@ def measure(options: experiment.Options) -> experiment.Claim:
     """Runs all arms on all landscapes, then the exact cases."""
     count = 32 if options.quick else 300
     bowl = landscapes.quadratic_bowl(dim=10, condition_number=10.0, axes="rotated")
-    zoo = {
-        "bowl": (bowl, 0.0, False),
-        "bowl with noise": (noisy(bowl, 1.0), 0.0, True),
-        "Rosenbrock": (landscapes.rosenbrock(dim=4), 0.0, False),
-        "double well": (landscapes.product_double_well(dim=10), -2.5, False),
-    }
+    valley, wells = landscapes.rosenbrock(dim=4), landscapes.product_double_well(dim=10)
+    zoo = {"bowl": bowl, "bowl with noise": noisy(bowl, 1.0), "Rosenbrock": valley, "double well": wells}
     excess: dict[str, dict[str, Any]] = {}
-    for name, (landscape, least, is_noisy) in zoo.items():
+    for name, landscape in zoo.items():
+        least, is_noisy = -2.5 if landscape is wells else 0.0, landscape.noisy_value is not None
         log10 = lambda ends, at=landscape, least=least: np.log10(np.maximum(values_at(at, ends.params) - least, 1e-15))
         excess[name] = {
             arm: log10(tuned(landscape, build, count, rates=RATES, key=jax.random.key(0), cost=log10,
@@ -59,12 +52,12 @@ def measure(options: experiment.Options) -> experiment.Claim:
     )
     rms = lambda eps: optax.rmsprop(RATE, 0.9, eps=eps, eps_in_sqrt=False)
     cycles = {eps: follow(BOWL, rms(eps)) for eps in (1e-8, 0.01, 0.03, 0.06)}
-    return judge(excess, cycles, follow(SLOPE, ARMS["AdaGrad"](RATE))[0])
+    return judge(excess, cycles, follow(SLOPE, adagrad(RATE))[0])
 
 
 def judge(excess: dict[str, dict[str, Any]], cycles: dict[float, np.ndarray], slope: np.ndarray) -> experiment.Claim:
     """Returns the claim from log10 excesses by landscape and arm, paths by epsilon, and AdaGrad's path on a slope."""
-    claimed = {"expected": 0.0, "relation": "at_least", "source": "the claim"}
+    claimed = {"at_least": 0.05, "source": "the claim"}  # a tie is not behind
     rows = [
         experiment.median(f"{name}: log10 excess of {arm} less that of SGD", values - arms["SGD"], **claimed)
         for name, arms in excess.items()
@@ -78,11 +71,9 @@ def judge(excess: dict[str, dict[str, Any]], cycles: dict[float, np.ndarray], sl
     steps = np.array([128, 256, 512, 1024, 2048])
     rows.append(experiment.slope("AdaGrad on an even slope: exponent of the way by ticks (0 if it stops)", steps,
                                  slope[steps], num_descents=1))  # fmt: skip
-    cured = np.abs(cycles[0.06][:, -1]) > 1e-6
-    rows.append(experiment.share("epsilon only eases it: share that still swings at epsilon .06 > rate / 2", cured,
-                                 expected=0.9, relation="at_least", source="the claim"))  # fmt: skip
-    sentence = "AdaGrad stops too early, RMSProp never stops, epsilon only eases it; so both end behind well-tuned SGD."
-    return experiment.Claim(name="T2.4", claim=sentence, rows=rows, data={"excess": excess, "cycles": cycles})
+    rows.append(experiment.share("share that still swings at epsilon .06, above rate / 2", at_least=0.9,
+                                 flags=np.abs(cycles[0.06][:, -1]) > 1e-6, source="the claim"))  # fmt: skip
+    return experiment.stated(__doc__, rows, data={"excess": excess, "cycles": cycles})
 
 
 def figure(claim: experiment.Claim) -> Any:
@@ -90,7 +81,7 @@ def figure(claim: experiment.Claim) -> Any:
     excess, cycles = claim.data["excess"], claim.data["cycles"]
     behind = sum(np.median(v - arms["SGD"]) > 0 for arms in excess.values() for v in arms.values())
     drawn, axes = experiment.panels(
-        f"In {behind} of {3 * len(excess)} comparisons an adaptive method ends behind tuned SGD; "
+        f"In {behind} of {2 * len(excess)} comparisons an adaptive method ends behind tuned SGD; "
         "RMSProp swings by rate / 2 - epsilon, and settles once epsilon exceeds rate / 2", 2, width=6,
     )  # fmt: skip
     for shift, arm in enumerate(ARMS):
@@ -99,12 +90,10 @@ def figure(claim: experiment.Claim) -> Any:
         axes[0].errorbar(at, middle, (middle - low, high - middle), fmt="o", label=arm)
     axes[0].set_xticks(range(len(excess)), list(excess))
     axes[0].set(ylabel=f"log10 excess after {TICKS:,} ticks (10 %, median, 90 %)")
-    axes[0].legend(fontsize=8)
     for eps, path in cycles.items():
         size = np.abs(path[0, :200])
         axes[1].plot(np.where(size > 0, size, np.nan), linewidth=0.9, label=f"epsilon {eps:g}")
     axes[1].set(yscale="log", ylim=(1e-12, 3), xlabel=f"ticks of RMSProp on x²/2, rate {RATE}", ylabel="|x|")
-    axes[1].legend(fontsize=8)
     return drawn
 
 

@@ -1,9 +1,9 @@
 """T4.1: A zero gradient does not mean an optimum: first derivatives cannot tell a saddle from a minimum, second can.
 
-Every critical point of known index of a zoo of landscapes is moved by 1e-8 in a random direction and judged:
-by its gradient alone ("the gradient is below 1e-4, so this is a minimum") and by `classify`, which polishes the point
-and looks at the Hessian's spectrum. Rows count the points that each judges rightly; points with a singular Hessian
-(the origin of x^4, of the monkey saddle and of a deep linear chain, the inflections of x + sin x) are counted apart, as
+Every critical point of known index of a zoo of landscapes is moved by 1e-8 in a random direction and judged: by its
+gradient alone ("the gradient is below 1e-4, so this is a minimum") and by `classify`, which polishes the point and
+looks at the Hessian's spectrum. Rows count the points that each judges rightly; points with a singular Hessian (the
+origin of x^4, of the monkey saddle and of a deep linear chain, the inflections of x + sin x) are counted apart, as
 second derivatives vanish there. No optimizer, no rate, nothing tuned; a "descent" is a judged point.
 """
 
@@ -21,7 +21,12 @@ REGULAR = (
     landscapes.styblinski_tang(dim=4), landscapes.product_double_well(dim=4), landscapes.mueller_brown(),
     landscapes.rank_one_factorisation((5, 4, 3, 2, 1)),
 )  # fmt: skip
-SINGULAR = (landscapes.quartic(), landscapes.monkey_saddle(), landscapes.deep_linear(depth=3), landscapes.x_plus_sin_x())
+SINGULAR = (
+    landscapes.quartic(),
+    landscapes.monkey_saddle(),
+    landscapes.deep_linear(depth=3),
+    landscapes.x_plus_sin_x(),
+)
 
 
 def measure(options: experiment.Options) -> experiment.Claim:

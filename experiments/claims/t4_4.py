@@ -1,12 +1,12 @@
 """T4.4: Saddles are easy to leave: minibatch noise falls off them.
 
 Dwell times as survival curves. (1) At a quadratic saddle, started exactly on it, gradient descent with gradient noise
-sigma: the theory of unstable growth gives the mean number of steps to distance R, [ln(R / s) + 0.6351814] / ln(1 + rate) +
-1/2 with s^2 = rate^2 sigma^2 / ((1 + rate)^2 - 1), logarithmic in the noise. (2) The saddle of a network (digits, tanh) where
-all weights are zero: there the gradient of every single image vanishes along the ways down, so that minibatches make no
-noise that leaves; Gaussian noise does. (3) The octopus, a chain of five saddles: steps to pass it, with noise and without,
-from the same starts. All at rate 0.05 (network 0.5, octopus 0.25); nothing is tuned, as the dwell in units of 1 / rate is the
-question. Censored after the stated number of steps.
+sigma: the theory of unstable growth gives the mean number of steps to distance R, [ln(R / s) + 0.6351814] / ln(1 +
+rate) + 1/2 with s^2 = rate^2 sigma^2 / ((1 + rate)^2 - 1), logarithmic in the noise. (2) The saddle of a network
+(digits, tanh) where all weights are zero: there the gradient of every single image vanishes along the ways down, so
+that minibatches make no noise that leaves; Gaussian noise does. (3) The octopus, a chain of five saddles: steps to
+pass it, with noise and without, from the same starts. All at rate 0.05 (network 0.5, octopus 0.25); nothing is tuned,
+as the dwell in units of 1 / rate is the question. Censored after the stated number of steps.
 """
 
 import sys
@@ -39,7 +39,7 @@ def stop(max_steps: int) -> Stop:
 def measure(options: experiment.Options) -> experiment.Claim:
     """Returns dwells at all saddles."""
     num_starts, num_networks = (500, 16) if options.quick else (10_000, 128)
-    saddle = replace(landscapes.quadratic_saddle(dim=2), sample=lambda key: jnp.full((2,), 1e-200))
+    saddle = replace(landscapes.quadratic_saddle(dim=2), sample=lambda key: jnp.full((2,), 1e-100))
     out = {"out": lambda x, value, gradient: jnp.abs(x[0]) >= RADIUS}
     noisy = lambda scale: optax.chain(transforms.add_gradient_noise(scale), optax.sgd(RATE))
     quadratic = sweep(saddle, noisy, num_starts, key=KEY, stop=stop(5_000), events=out, scale=list(NOISES))
@@ -84,7 +84,7 @@ def judge(dwells: dict[str, tuple[np.ndarray, np.ndarray]]) -> experiment.Claim:
     rows.append(experiment.exactly("octopus: log-rank p-value", p_value, num_descents=2 * len(slow[0])))
     return experiment.Claim(
         name="T4.4", rows=rows, data={"dwells": dwells}, claim="Noise leaves saddles in a logarithmic time.",
-        condition="the noise has a part along the ways down; minibatches have none where every image's gradient vanishes",
+        condition="the noise has a part along the ways down; that of minibatches may have none",
     )  # fmt: skip
 
 

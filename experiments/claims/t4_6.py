@@ -60,7 +60,8 @@ def judge(random: dict[int, np.ndarray], ways: dict[int, np.ndarray]) -> experim
     rows = [experiment.share(f"random points near a critical point, d = {dim}", random[dim], expected=0.15**dim,
                              source=source) for dim in (1, 3)]  # fmt: skip
     rows += [
-        experiment.share(f"the same, d = {CLAIMED} (exactly 10^-83)", random[CLAIMED], expected=0.01, relation="at_most"),
+        experiment.share(f"the same, d = {CLAIMED} (exactly 10^-83)", random[CLAIMED], expected=0.01,
+                         relation="at_most"),
         experiment.share(f"descents that pass near a saddle, d = {CLAIMED}", at_saddle[CLAIMED].any(axis=1),
                          expected=0.01, relation="at_most", is_outside=True),
         experiment.mean(f"share of their time spent there, d = {CLAIMED}", dwell[CLAIMED], expected=0.01,
@@ -85,7 +86,7 @@ def figure(claim: experiment.Claim) -> Any:
     with_intervals(panel, dims, list(passing.values()), "descents that pass near a saddle")
     with_intervals(panel, dims, list(claim.data["dwell"].values()), "their time spent near saddles")
     panel.plot(dims, [0.15**dim for dim in dims], "k--", label="random points near a critical point")
-    panel.set(xscale="log", xlabel="dimension", ylabel="share", ylim=(-0.03, 1.03))
+    panel.set(xscale="log", yscale="log", xlabel="dimension", ylabel="share", ylim=(1e-4, 1))
     panel.legend()
     return drawn
 

@@ -1,10 +1,11 @@
 """T4.8: Remedies against plateaus: another landscape, initialisation, cautious steps and clipping, batch normalisation.
 
-The patient: a plain network of six sigmoid layers on the digits whose weights start at a third of the usual scale. Each
-remedy is switched on alone: weights of the usual scale, relu for sigmoid, batch normalisation, skip connections, clipping
-the gradient to norm 1, a warm-up of the rate. "Plateau": within 1,000 ticks the loss has not fallen below 1.5 (from ln 10 =
-2.30). Gradient descent; every arm has the best of 8 rates from 0.03 to 10, by mean final loss on 8 starts of their own;
-the same random numbers make the weights in all arms. Judged: by how much each lowers the share of plateaus.
+The patient: a plain network of six sigmoid layers on the digits whose weights start at a third of the usual scale.
+Each remedy is switched on alone: weights of the usual scale, relu for sigmoid, batch normalisation, skip connections,
+clipping the gradient to norm 1, a warm-up of the rate. "Plateau": within 1,000 ticks the loss has not fallen below 1.5
+(from ln 10 = 2.30). Gradient descent; every arm has the best of 8 rates from 0.03 to 10, by mean final loss on 8
+starts of their own; the same random numbers make the weights in all arms. Judged: by how much each lowers the share of
+plateaus.
 """
 
 import sys
@@ -60,14 +61,17 @@ def judge(stuck: dict[str, np.ndarray]) -> experiment.Claim:
         if name != "none"
     ]  # fmt: skip
     return experiment.Claim(
-        name="T4.8", rows=rows, claim="Plateaus are removed by other landscapes, initialisation, normalisation, caution.",
+        name="T4.8", rows=rows,
+        claim="Plateaus are removed by other landscapes, initialisation, normalisation, caution.",
         condition="the remedy changes the landscape or the start; cautious steps do not cross a plateau",
     )  # fmt: skip
 
 
 def figure(claim: experiment.Claim) -> Any:
     """Returns the effect of each remedy."""
-    drawn, (panel,) = experiment.panels("What removes plateaus: each remedy alone, against the same starts without it", 1, width=8)
+    drawn, (panel,) = experiment.panels(
+        "What removes plateaus: each remedy alone, against the same starts without it", 1, width=8
+    )
     forest(panel, claim.rows, xlabel="share of descents")
     return drawn
 

@@ -43,6 +43,6 @@ def estimate_row(
         high=float(measured + half),
         expected=float(expected),
         source=source,
-        z=float((measured - expected) / error),
+        z=float((measured - expected) / error) if error > 0 else None,
         num_descents=num_descents,
     )

@@ -109,17 +109,13 @@ def measure(options: experiment.Options) -> Claim:
 
     steps = dwell(2, optax.sgd(LEARNING_RATE), num, 100, SCALE, "uniform")
     source = "(ln(R/s) + 1)/ln g + 1/2; 1/ln^2 g + 1/12"
-    rows.append(
-        mean_row("uniform start, d=2: mean steps", steps, (np.log(RADIUS / SCALE) + 1) / rate + 0.5, source)
-    )
+    rows.append(mean_row("uniform start, d=2: mean steps", steps, (np.log(RADIUS / SCALE) + 1) / rate + 0.5, source))
     rows.append(variance_row("uniform start, d=2: variance", steps, 1 / rate**2 + 1 / 12, source))
 
     unit = jax.vmap(jaxgd.landscapes.quadratic_saddle(dim=10).sample)(jax.random.split(jax.random.key(200), num))
     near = dwell(10, optax.sgd(LEARNING_RATE), None, 200, 1.0, starts=jnp.concatenate([s * unit for s in SCALES]))
     log_widths = np.repeat(np.log(1 / np.array(SCALES)), num)
-    rows.append(
-        slope_row("steps per e-fold of 1/s, d=10", log_widths, near, 1 / rate, "1/ln(1 + eta)")
-    )
+    rows.append(slope_row("steps per e-fold of 1/s, d=10", log_widths, near, 1 / rate, "1/ln(1 + eta)"))
     cold = [
         dwell(10, jaxgd.transforms.langevin(LEARNING_RATE, temperature), num, 300 + i, AT_SADDLE)
         for i, temperature in enumerate(temperatures)

@@ -1,7 +1,9 @@
 """Second derivatives: Hessian-vector products, whole spectra, and the ends of spectra too large to be computed."""
 
 from jaxgd.curvature.dense import Spectrum, hessian, spectrum
+from jaxgd.curvature.density import Density, density
 from jaxgd.curvature.lanczos import Ritz, lanczos
+from jaxgd.curvature.minres import Solution, minres
 from jaxgd.curvature.missed import least_curvature, missed_probability, num_steps_for
 from jaxgd.curvature.products import Product, batched_hessian_product, hessian_product, product_of
 
@@ -21,4 +23,9 @@ __all__ = [  # noqa: RUF022 (grouped)
     "missed_probability",
     "least_curvature",
     "num_steps_for",
+    # what lies between, and systems of equations
+    "Density",
+    "density",
+    "Solution",
+    "minres",
 ]

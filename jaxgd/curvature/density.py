@@ -1,21 +1,21 @@
 """How the eigenvalues of a large Hessian are spread: density, trace, share below zero, outliers, with standard errors.
 
 Stochastic Lanczos quadrature: for a random vector v with independent entries of mean 0 and variance 1, the Ritz values
-t_i of k Lanczos steps from v and the squares w_i of the first entries of their vectors make a Gauss quadrature, exact for
-polynomials of degree up to 2k - 1,
+t_i of k Lanczos steps from v and the squares w_i of the first entries of their vectors make a Gauss quadrature, exact
+for polynomials of degree up to 2k - 1,
 
     sum_i w_i f(t_i) ~ v' f(H) v / |v|^2,
 
 and the mean over vectors estimates tr f(H) / dim. With f a narrow Gaussian it is the density, with f(t) = t the trace
-(Hutchinson), with a step at zero the share of negative curvature. A step is no polynomial: the quadrature puts the weight
-of a Ritz value on one side whole, and eigenvalues closer to zero than `resolution` may be counted on either. The spread
-over vectors gives the standard errors; they do not hold that bias. Signs are used as entries: for a trace no other law
-has a smaller variance than the off-diagonal entries force.
+(Hutchinson), with a step at zero the share of negative curvature. A step is no polynomial: the quadrature puts the
+weight of a Ritz value on one side whole, and eigenvalues closer to zero than `resolution` may be counted on either. The
+spread over vectors gives the standard errors; they do not hold that bias. Signs are used as entries: the variance of a
+trace then comes from the off-diagonal entries alone.
 
 References:
   Ubaru, Chen and Saad, Fast Estimation of tr(f(A)) via Stochastic Lanczos Quadrature, SIAM J. Matrix Anal. Appl. 38,
-  1075 (2017); Ghorbani, Krishnan and Xiao, An Investigation into Neural Net Optimization via Hessian Eigenvalue Density,
-  arXiv 1901.10159 (2019); Hutchinson, Commun. Stat. 18, 1059 (1989).
+  1075 (2017); Ghorbani, Krishnan and Xiao, An Investigation into Neural Net Optimization via Hessian Eigenvalue
+  Density, arXiv 1901.10159 (2019); Hutchinson, Commun. Stat. 18, 1059 (1989).
 """
 
 import functools
@@ -98,8 +98,8 @@ class Density:
         usual = gaps[bulk].max() if bulk.any() else gaps[min(middle, len(gaps) - 1)]
         wide = np.flatnonzero(gaps > factor * usual)
         left, right = wide[wide < middle], wide[wide >= middle]
-        first = left.max() + 1 if len(left) else 0
-        last = right.min() if len(right) else len(nodes) - 1
+        first = int(left[-1]) + 1 if len(left) else 0
+        last = int(right[0]) if len(right) else len(nodes) - 1
         return np.concatenate([nodes[:first], nodes[last + 1 :]])
 
     def _mean(self, each: np.ndarray) -> tuple[float, float]:
@@ -143,9 +143,7 @@ def density(product: Product, key: Key, *, num_vectors: int = 16, num_steps: int
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3, 4))
-def _tridiagonal(
-    apply: Any, operand: Any, start: jax.Array, dtype: str, num_steps: int
-) -> tuple[jax.Array, jax.Array]:
+def _tridiagonal(apply: Any, operand: Any, start: jax.Array, dtype: str, num_steps: int) -> tuple[jax.Array, jax.Array]:
     multiply = lambda vector: apply(operand, vector[None].astype(dtype))[0].astype(start.dtype)
     process = decomp.tridiag_sym(num_steps, materialize=False, reortho="full", custom_vjp=False)
     return process(multiply, start).J_small
@@ -153,7 +151,8 @@ def _tridiagonal(
 
 def _quadrature(diagonal: np.ndarray, off: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns nodes and weights; nodes beyond the end of an exhausted process repeat the last with weight 0."""
-    size = np.max(np.abs(diagonal[np.isfinite(diagonal)]), initial=0.0) + np.max(np.abs(off[np.isfinite(off)]), initial=0.0)
+    entries = np.concatenate([diagonal, off])
+    size = np.max(np.abs(entries[np.isfinite(entries)]), initial=0.0)
     ended = ~(np.abs(off) > 100 * np.finfo(np.float64).eps * size) | ~np.isfinite(diagonal[1:])
     length = int(np.argmax(ended)) + 1 if ended.any() else len(diagonal)
     if not np.isfinite(diagonal[0]):

@@ -38,7 +38,7 @@ MAX_BASIS_BYTES = 2**30
 
 _BLOCK = 16  # rows that are allocated and multiplied together
 _MIN_ROWS = 48
-_CHECK_EVERY = 8
+_LOOK_EVERY = 8
 _KEPT_HIGHEST = 0.25  # of the Ritz vectors kept at a restart
 _HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -123,7 +123,7 @@ def lanczos(
       key: of the random start; lanes draw their own.
       num_products: products at most (>= 1); never more than the dimension.
       zero_modes: (lanes, m, dim) orthonormal or zero rows of directions to leave out, such as a symmetry's motions.
-      until: looks at the result every eight products and may end the process.
+      until: looks at the result every eight products, less often in small dimensions, and may end the process.
       max_bytes: memory for the rows of all lanes, 48 rows at least.
 
     Example:
@@ -138,11 +138,14 @@ def lanczos(
         raise InputValueError(f"`num_products` must be an integer of at least 1, got {num_products!r}.")
     process = _Process(product, key, zero_modes, max_bytes)
     num_products = min(int(num_products), int(process.free_dim.max()))
+    next_look = _LOOK_EVERY
     while process.num_products < max(num_products, 1):
         process.extend()
-        if until is not None and process.num_products % _CHECK_EVERY == 0:
+        if until is not None and process.num_products == next_look:
             if until(process.ritz()):
                 break
+            # the small eigenproblem should not cost more than the rows since the last look
+            next_look += _LOOK_EVERY * max(1, process.num_rows**2 // (3 * product.dim))
     return process.ritz(is_last=True)
 
 
@@ -164,7 +167,7 @@ class _Process:
         self.matrix = np.zeros((lanes, 0, 0))  # Q H Q', as computed
         self.border = np.zeros((lanes, 0))  # of the next row, against the rows that are there
         self.is_row = np.zeros((lanes, 0), bool)
-        self.norm, self.span = np.zeros(lanes), np.stack([np.full(lanes, np.inf), np.full(lanes, -np.inf)])
+        self.span = np.stack([np.full(lanes, np.inf), np.full(lanes, -np.inf)])
         start = jax.random.normal(jax.random.fold_in(key, 0), (lanes, dim), self.dtype)
         self.next = _unit(_without(start, modes))
         self.last_two = jnp.zeros((lanes, 2, dim), self.dtype)
@@ -197,7 +200,7 @@ class _Process:
     def orthogonalise(self, product: jax.Array, key: Key) -> tuple[np.ndarray, np.ndarray, jax.Array]:
         """Returns (coefficients in the rows, length of what is left, the next row, zero where there is none)."""
         size = _lengths(product)
-        # The last two rows take away nearly everything: what all rows take from the rest is rounding, and one pass does.
+        # The last two rows take away nearly everything; what all rows take from the rest is rounding: one pass does.
         vector, near, before = _strip(self.last_two, _without(product, self.zero_modes))
         vector, column, length = self.strip(vector)
         if np.any(length < 0.9 * np.asarray(before)):  # but for a step after a restart: twice is enough

@@ -1,8 +1,8 @@
-"""The least residual |H s - b| over a growing Krylov space, for a symmetric H of any inertia, in memory of seven vectors.
+"""The least residual |H s - b| over a growing Krylov space, for a symmetric H of any inertia, in a few vectors.
 
-H may be indefinite (beside a saddle) or singular (along zero modes): what can be solved is solved, and what is left over
-lies in the kernel. Two measures end the process: the residual, and H times the residual, which is small when the rest
-of b cannot be reached.
+H may be indefinite (beside a saddle) or singular (along zero modes): what can be solved is solved, and what is left
+over lies in the kernel. Two measures end the process: the residual, and H times the residual, which is small when the
+rest of b cannot be reached.
 
 References:
   Paige and Saunders, Solution of Sparse Indefinite Systems of Linear Equations, SIAM J. Numer. Anal. 12, 617 (1975);
@@ -61,15 +61,16 @@ def minres(
     Args:
       product: maps a (dim,) vector to its product with H.
       b: (dim,) right-hand side.
-      tolerance: stop at a residual of this share of |b|; or where H makes of the residual r less than sqrt(eps) |H| |r|,
-        and the rest cannot be solved.
+      tolerance: stop at a residual of this share of |b|; or where H makes of the residual r less than
+        sqrt(eps) |H| |r|, and the rest cannot be solved.
       max_products: stop after so many, and one for the residual.
       norm: () of H as far as it is known, from below; without it b = 0 * anything cannot be told from a small H.
 
     Example:
       >>> import jax.numpy as jnp
       >>> diagonal = jnp.array([-2.0, 1.0, 4.0])
-      >>> minres(lambda v: diagonal * v, jnp.array([2.0, 1.0, 4.0]), tolerance=1e-6, max_products=9).step.round(4).tolist()
+      >>> found = minres(lambda v: diagonal * v, jnp.array([2.0, 1.0, 4.0]), tolerance=1e-6, max_products=9)
+      >>> found.step.round(4).tolist()
       [-1.0, 1.0, 1.0]
     """
     zero, none = jnp.zeros_like(b), jnp.zeros((), b.dtype)

@@ -47,7 +47,7 @@ def missed_probability(
     Example:
       >>> found = missed_probability(0.1, 10.0, depth=0.1, dim=1_000_000, num_steps=100)
       >>> print(f"{found:.1e}")
-      2.4e-09
+      3.4e-09
     """
     depth = np.asarray(depth, np.float64)
     if not np.all(depth >= 0):
@@ -55,7 +55,7 @@ def missed_probability(
     below = np.asarray(lowest, np.float64) + depth
     share = np.maximum(below, 0) / np.maximum(np.asarray(spread) + 2 * below, np.finfo(np.float64).tiny)
     bound = np.minimum(FACTOR * np.sqrt(dim) * np.exp(-(2 * num_steps - 1) * np.sqrt(np.maximum(share, 0))), 1)
-    return np.where(below <= 0, 1.0, np.where(num_steps >= np.asarray(dim), 0.0, bound))
+    return np.where(below > 0, np.where(num_steps >= np.asarray(dim), 0.0, bound), 1.0)
 
 
 def least_curvature(
@@ -67,7 +67,8 @@ def least_curvature(
     share = (np.log(FACTOR * np.sqrt(dim) / probability) / (2 * num_steps - 1)) ** 2
     share = np.where(num_steps >= np.asarray(dim), 0.0, share)
     inside = np.where(share < 0.5, share, 0.0)
-    return np.where(share < 0.5, np.asarray(lowest) - inside * np.asarray(spread) / (1 - 2 * inside), -np.inf)
+    least = np.asarray(lowest) - inside * np.asarray(spread) / (1 - 2 * inside)
+    return np.where((share < 0.5) & np.isfinite(least), least, -np.inf)
 
 
 def num_steps_for(resolution: float, probability: float, dim: int) -> int:

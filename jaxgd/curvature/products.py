@@ -97,7 +97,7 @@ def hessian_product(
     points = _points(x)
     dtype = points.dtype
     keep, apply, num_bytes = _linearised(gradient, points.shape, dtype.name)
-    how = {"num_lanes": points.shape[0], "dim": points.shape[1], "dtype": dtype}
+    how: dict[str, Any] = {"num_lanes": points.shape[0], "dim": points.shape[1], "dtype": dtype}
     if num_bytes <= max_bytes:
         return Product(apply=apply, operand=keep(points), kind="linearised", **how)
     return Product(apply=_jvp(gradient), operand=points, kind="jvp", **how)

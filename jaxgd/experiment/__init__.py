@@ -11,12 +11,12 @@ output, progress on standard error.
         sys.exit(experiment.main(measure, description=__doc__))
 """
 
-from jaxgd.experiment.claims import RELATIONS, Claim, Statistic
+from jaxgd.experiment.claims import RELATIONS, Claim, Statistic, stated
 from jaxgd.experiment.command import Options, main, start_jax
 from jaxgd.experiment.figures import panels
 from jaxgd.experiment.printing import environment, note, num_cores, plain, table
 from jaxgd.experiment.races import Benchmark, Missing, Outcome, Race, Ratio, Row, System, Timed, race
-from jaxgd.experiment.rows import CONFIDENCE, exactly, mean, median, share, slope
+from jaxgd.experiment.rows import CONFIDENCE, exactly, mean, median, share, share_of, slope
 
 __all__ = [  # noqa: RUF022 (grouped)
     # the command line
@@ -27,9 +27,11 @@ __all__ = [  # noqa: RUF022 (grouped)
     "Claim",
     "Statistic",
     "RELATIONS",
+    "stated",
     # its rows
     "CONFIDENCE",
     "share",
+    "share_of",
     "mean",
     "median",
     "slope",

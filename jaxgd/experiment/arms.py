@@ -77,7 +77,8 @@ def tuned(
     if num_tuning < 1 or num_starts < 1:
         raise InputValueError(f"`num_starts` and `num_tuning` must be at least 1, got {num_starts} and {num_tuning}.")
     cost = cost or (lambda ends: values_at(landscape, ends.params))
-    found = sweep(landscape, builder, num_tuning + num_starts, key=key, stop=stop, **{name: rates}, **how)
+    asked: dict[str, Any] = {name: rates} | how
+    found = sweep(landscape, builder, num_tuning + num_starts, key=key, stop=stop, **asked)
     with np.errstate(over="ignore", invalid="ignore"):  # an arm may overflow: that is a cost of inf
         means = [float(np.mean(np.asarray(cost(ends[:num_tuning]), float))) for ends in found.ends]
     costs = np.where(np.isfinite(means), means, np.inf)

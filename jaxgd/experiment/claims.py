@@ -165,4 +165,25 @@ class Claim:
         return f"{self.claim}\n\n{table(rows)}\n\n{self.verdict}{condition}, {self.seconds:.1f} s."
 
 
+def stated(docstring: str | None, rows: Sequence[Statistic], **fields: Any) -> Claim:
+    """Returns the claim that a module's docstring states in its first paragraph, as "NAME: sentence.".
+
+    Args:
+      docstring: of the experiment's module.
+      rows: the measured numbers.
+      **fields: further fields of `Claim`.
+
+    Raises:
+      InputValueError: the docstring does not begin with a name and a sentence.
+
+    Example:
+      >>> stated("T0.0: Descent goes down.\n\nMeasured so and so.", []).claim
+      'Descent goes down.'
+    """
+    name, colon, sentence = " ".join((docstring or "").strip().partition("\n\n")[0].split()).partition(": ")
+    if not colon or " " in name:
+        raise InputValueError(f"`docstring` must begin with a name, a colon and a sentence, got {docstring!r}.")
+    return Claim(name=name, claim=sentence, rows=rows, **fields)
+
+
 _SIGNS = {"equal": "", "at_least": ">= ", "at_most": "<= "}

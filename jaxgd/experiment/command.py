@@ -15,6 +15,7 @@ import jax
 
 from jaxgd.base import InputTypeError, InputValueError
 from jaxgd.experiment.claims import Claim
+from jaxgd.experiment.figures import add_legends
 from jaxgd.experiment.printing import note, num_cores
 from jaxgd.experiment.races import Benchmark
 
@@ -87,6 +88,7 @@ def _write(out: Path, result: Result, text: str, figure: Callable[[Any], Any] | 
         note("no figure: it needs `pip install 'jaxgd[plot]'`.")
         return
     if drawn is not None:
+        add_legends(drawn)
         drawn.savefig(out / f"{result.name}.png", dpi=150)
 
 

@@ -33,3 +33,10 @@ def panels(title: str, num: int = 2, *, width: float = 4.6, height: float = 3.6)
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.25, linewidth=0.6)
     return figure, axes
+
+
+def add_legends(figure: Any) -> None:
+    """Gives every panel that names its curves a legend, where it has none."""
+    for axis in figure.axes:
+        if axis.get_legend() is None and axis.get_legend_handles_labels()[0]:
+            axis.legend(fontsize=8)

@@ -1,8 +1,10 @@
 """Rows of a claim from raw numbers, each with its interval: a share, a mean, a median, a difference, an exact number.
 
-All intervals have one confidence, high enough that the ten or so rows of a claim hold together.
+All intervals have one confidence, high enough that the ten or so rows of a claim hold together. What is claimed of a
+row is `expected=x` for equality, or `at_least=x` or `at_most=x`; further arguments are fields of `Statistic`.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ def share(statistic: str, flags: Any, **judged: Any) -> Statistic:
     Args:
       statistic: what was measured, in words.
       flags: (n,) bool, n >= 1.
-      **judged: further fields of `Statistic`, such as `expected` and `relation`.
+      **judged: further fields of `Statistic`, such as `expected`, or `at_least` or `at_most`.
 
     Example:
       >>> row = share("went left", [True] * 60 + [False] * 40, expected=0.5)
@@ -33,13 +35,31 @@ def share(statistic: str, flags: Any, **judged: Any) -> Statistic:
     return _row(statistic, flags.mean(), low, high, flags.size, judged)
 
 
+def share_of(statistic: str, counts: Mapping[str, int], which: Sequence[str], **judged: Any) -> Statistic:
+    """Returns the share of some kinds among counts such as `Points.verdict_counts()`, as `share` does.
+
+    Args:
+      statistic: what was measured, in words.
+      counts: how many there are of each kind, at least one in all.
+      which: the kinds that count.
+      **judged: as in `share`.
+
+    Example:
+      >>> row = share_of("minima", {"minimum": 60, "saddle": 40}, ["minimum"], at_least=0.4)
+      >>> row.measured, row.holds
+      (0.6, True)
+    """
+    hits, total = sum(counts.get(kind, 0) for kind in which), sum(counts.values())
+    return share(statistic, np.arange(total) < hits, **judged)
+
+
 def mean(statistic: str, values: Any, **judged: Any) -> Statistic:
     """Returns the mean, with Student's interval; for paired arms give the differences.
 
     Args:
       statistic: what was measured, in words.
       values: (n,) numbers, n >= 1; one that is not finite makes the row undecided.
-      **judged: further fields of `Statistic`.
+      **judged: as in `share`.
     """
     values = _numbers(statistic, values)
     if values.size < 2 or not np.isfinite(values).all():
@@ -57,7 +77,7 @@ def median(statistic: str, values: Any, **judged: Any) -> Statistic:
       statistic: what was measured, in words.
       values: (n,) numbers, n >= 1; inf counts as larger than all, NaN makes the row undecided. With too few values
         for the confidence the interval is unbounded.
-      **judged: further fields of `Statistic`.
+      **judged: as in `share`.
 
     Example:
       >>> row = median("ticks", range(101))
@@ -85,7 +105,7 @@ def slope(statistic: str, x: Any, y: Any, **judged: Any) -> Statistic:
       statistic: what was measured, in words.
       x: (n,) positive, n >= 3.
       y: (n,) positive.
-      **judged: further fields of `Statistic`.
+      **judged: as in `share`.
     """
     x, y = np.log(_numbers(statistic, x)), np.log(_numbers(statistic, y))
     fit = scipy.stats.linregress(x, y)
@@ -102,4 +122,7 @@ def _numbers(statistic: str, values: Any) -> np.ndarray:
 
 def _row(statistic: str, measured: Any, low: Any, high: Any, num_descents: int, judged: dict[str, Any]) -> Statistic:
     fields = {"num_descents": num_descents} | judged
+    for relation in ("at_least", "at_most"):
+        if relation in fields:
+            fields |= {"expected": fields.pop(relation), "relation": relation}
     return Statistic(statistic=statistic, measured=float(measured), low=float(low), high=float(high), **fields)

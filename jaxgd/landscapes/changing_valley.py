@@ -16,8 +16,9 @@ def changing_valley(
         value(x) = sum_i (sqrt(1 + x_i^2) - 1 + steepness wall(|x_i|)),
         wall(s) = softplus(s - floor) - softplus(-floor) - s sigmoid(-floor).
 
-    The last term takes away the walls' slope at the origin, where it would be a kink. Along the way in from a wall the slope falls from `steepness` + 1 to 1 within a few units of
-    |x_i| = floor, stays there for the rest of the way, and vanishes at the only critical point, the origin.
+    The last term takes away the walls' slope at the origin, where it would be a kink. Along the way in from a
+    wall the slope falls from `steepness` + 1 to 1 within a few units of |x_i| = floor, stays there for the rest
+    of the way, and vanishes at the only critical point, the origin.
 
     Starts are uniform on [-half_width, half_width]^dim.
 

@@ -42,8 +42,8 @@ def digits_network(
     "bias_2"}, ..., "output": {...}}, weights of shape (inputs, outputs); normalised blocks (and the output) hold
     "scale_..." and "shift_..." too. A depth of k means 2 k + 2 layers of weights.
 
-    Starts: weights N(0, weight_scale^2 gain / inputs), gain 2 for "relu" and "gelu", else 1; biases 0, scales 1. They do
-    not depend on `connections`. With "relu" and no penalty, multiplying W and b of a block by a > 0 and dividing V
+    Starts: weights N(0, weight_scale^2 gain / inputs), gain 2 for "relu" and "gelu", else 1; biases 0, scales 1. They
+    do not depend on `connections`. With "relu" and no penalty, multiplying W and b of a block by a > 0 and dividing V
     by a changes nothing.
 
     Args:

@@ -108,9 +108,9 @@ def rugged_bowl(dim: int = 2, *, ruggedness: float = 10.0, half_width: float = 5
 
         value(x) = sum_i (x_i^2 / 2 + ruggedness / (2 pi)^2 (1 - cos(2 pi x_i))).
 
-    The curvature lies between 1 - ruggedness and 1 + ruggedness: up to ruggedness 1 the origin, value 0, is the
-    only critical point; beyond, minima appear in pairs out to |x_i| = ruggedness / (2 pi). Starts are uniform
-    on [-half_width, half_width]^dim.
+    The curvature lies between 1 - ruggedness and 1 + ruggedness. The origin, value 0, is the only critical point
+    up to ruggedness 4.603 = sqrt(1 + t^2), t = tan t = 4.493; beyond, minima appear in pairs out to |x_i| =
+    ruggedness / (2 pi). Starts are uniform on [-half_width, half_width]^dim.
 
     Args:
       dim: number of coordinates, at least 1.

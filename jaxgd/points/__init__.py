@@ -1,7 +1,8 @@
 """What an end is, which points are the same, and what was not seen."""
 
 from jaxgd.points.catalogue import Catalogue, catalogue
-from jaxgd.points.classify import classify
+from jaxgd.points.certificate import Certificate, certify
+from jaxgd.points.grouping import classify
 from jaxgd.points.polish import Polished, polish
 
-__all__ = ["Catalogue", "Polished", "catalogue", "classify", "polish"]
+__all__ = ["Catalogue", "Certificate", "Polished", "catalogue", "certify", "classify", "polish"]

@@ -6,9 +6,10 @@ descents, those that ended at no critical point included, and belong to landscap
 together. The unseen mass is the probability that one more descent ends at a critical point not in the catalogue.
 """
 
+import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -117,18 +118,24 @@ def catalogue(
       distance_tolerance: invariants that differ by no more than this in every entry may be the same point; by
         default the cube root of the rounding unit times the size of the invariants.
     """
-    invariants = _invariants(landscape, points)
-    eps = np.finfo(np.asarray(points.value).dtype).eps
-    size = float(np.median(np.max(np.abs(invariants), axis=1))) if len(invariants) else 0.0
-    entry, leaders = group(
-        np.stack([np.asarray(points.verdict), np.asarray(points.index)], axis=1),
-        np.asarray(points.value),
+    members = np.flatnonzero(points.is_critical())  # others may hold NaN
+    first, repeats = _distinct_rows(points, members)
+    of_first = lambda field: np.asarray(field)[first]
+    invariants = invariants_of(landscape, jax.tree.map(of_first, points.params))
+    if value_tolerance is None:
+        value_tolerance = float(np.sqrt(np.finfo(np.asarray(points.value).dtype).eps))
+    if distance_tolerance is None:
+        distance_tolerance, _ = tolerances(invariants)
+    entry_of_first, leaders = group(
+        np.stack([of_first(points.verdict), of_first(points.index)], axis=1),
+        of_first(points.value),
         invariants,
-        np.flatnonzero(points.is_critical()),
-        value_tolerance if value_tolerance is not None else float(np.sqrt(eps)),
-        distance_tolerance if distance_tolerance is not None else float(np.cbrt(eps)) * max(size, np.sqrt(eps)),
-        np.asarray(points.gradient_norm),
+        value_tolerance,
+        distance_tolerance,
+        of_first(points.gradient_norm),
     )
+    entry = np.full(len(points), -1, np.int64)
+    entry[members], leaders = entry_of_first[repeats], first[leaders]
     pick = lambda field: np.asarray(field)[leaders]
     hits = np.bincount(entry[entry >= 0], minlength=len(leaders)).astype(np.int64)
     low, high = proportion_interval(hits, np.full_like(hits, len(points)), confidence)
@@ -156,18 +163,17 @@ def group(
     kind: np.ndarray,
     value: np.ndarray,
     invariants: np.ndarray,
-    members: np.ndarray,
     value_tolerance: float,
     distance_tolerance: float,
     gradient_norm: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (entry of every point, -1 for non-members; representative of every entry), lowest value first.
+    """Returns (entry of every point; representative of every entry), lowest value first.
 
-    The member of lowest value that has no entry yet opens one and takes in all others of its kind within both
+    The point of lowest value that has no entry yet opens one and takes in all others of its kind within both
     tolerances of it.
     """
     entry = np.full(len(value), -1, np.int64)
-    order = members[np.argsort(value[members], kind="stable")]
+    order = np.argsort(value, kind="stable")
     sorted_value = value[order]
     leaders: list[int] = []
     for place, point in enumerate(order):
@@ -182,11 +188,44 @@ def group(
     return entry, np.asarray(leaders, np.int64)
 
 
-def _invariants(landscape: Landscape, points: Points) -> np.ndarray:
+def tolerances(invariants: np.ndarray) -> tuple[float, float]:
+    """Returns (by how much invariants of the same point may differ, the size of invariants)."""
+    eps = np.finfo(invariants.dtype).eps
+    size = float(np.median(np.max(np.abs(invariants), axis=1, initial=0))) if len(invariants) else 0.0
+    size = max(size, float(np.sqrt(eps)))
+    return float(np.cbrt(eps)) * size, size
+
+
+def invariants_of(landscape: Landscape, params: Params) -> np.ndarray:
     """Returns (n, k) what is compared of each point: the symmetry's invariants, or the coordinates themselves."""
-    if landscape.symmetry is None:
-        return np.concatenate([np.asarray(leaf).reshape(len(points), -1) for leaf in jax.tree.leaves(points.params)], 1)
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
+    num_points = len(leaves[0])
+    if landscape.symmetry is None or num_points == 0:
+        return np.concatenate([leaf.reshape(num_points, -1) for leaf in leaves], axis=1)
+    num_together = min(_INVARIANTS_TOGETHER, 2 ** math.ceil(math.log2(num_points)))  # few sizes, few programs
+    parts = []
+    for begin in range(0, num_points, num_together):
+        rows = np.minimum(np.arange(begin, begin + num_together), num_points - 1)
+        found = _invariants(landscape)(
+            jax.tree.map(lambda leaf, rows=rows: jnp.asarray(np.asarray(leaf)[rows]), params)
+        )
+        parts.append(np.asarray(found)[: num_points - begin])
+    return np.concatenate(parts)
+
+
+@functools.lru_cache(maxsize=32)
+def _invariants(landscape: Landscape) -> Callable[[Params], jax.Array]:
     of_one = lambda params: jnp.ravel(ravel_pytree(landscape.symmetry.invariants(params))[0])  # type: ignore[union-attr]
-    of_many = jax.jit(lambda batch: jax.lax.map(of_one, batch, batch_size=_INVARIANTS_TOGETHER))
-    found: Any = of_many(jax.tree.map(jnp.asarray, points.params))
-    return np.asarray(found)
+    return jax.jit(jax.vmap(of_one))
+
+
+def _distinct_rows(points: Points, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (the first member of every distinct row, which of these each member equals), bit by bit."""
+    columns = (points.verdict, points.index, points.value, *jax.tree.leaves(points.params))
+    rows = [np.ascontiguousarray(np.asarray(column)[members].reshape(len(members), -1)) for column in columns]
+    words = np.concatenate([row.view(np.uint8).reshape(len(members), -1) for row in rows], axis=1)
+    words = np.pad(words, ((0, 0), (0, -words.shape[1] % 8)))
+    factors = np.random.default_rng(0).integers(2**63, size=words.shape[1] // 8, dtype=np.uint64) * 2 + 1
+    names = words.view(np.uint64) @ factors  # equal names of unequal rows: one chance in 2^64 for a pair
+    _, first, inverse = np.unique(names, return_index=True, return_inverse=True)
+    return members[first], inverse.ravel()

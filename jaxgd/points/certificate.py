@@ -8,8 +8,8 @@ With b = |H(x)^-1|, s = |H(x)^-1 g(x)| the length of the Newton step, and L a Li
 of x, and no other within (1 + sqrt(1 - 2h)) / (b L). Everything is measured in the directions that no symmetry makes
 flat: the theorem then speaks of the slice through x across the symmetry's motions, which meets every orbit near x.
 
-b comes from the spectrum with its error bounds, s holds an estimate of the gradient's own rounding. L is the weak point:
-given by the caller it makes the certificate a proof (up to that rounding); else it is estimated by differences
+b comes from the spectrum with its error bounds, s holds an estimate of the gradient's own rounding. L is the weak
+point: given by the caller it makes the certificate a proof (up to that rounding); else it is estimated by differences
 of the Hessian at random points of the ball in question, times a safety factor, and the certificate says so.
 
 References:
@@ -18,6 +18,7 @@ References:
 """
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -87,11 +88,12 @@ def certify(
     if not leaves or any(np.ndim(leaf) == 0 for leaf in leaves) or len({len(leaf) for leaf in leaves}) != 1:
         raise InputValueError("`points` must be params with one leading axis of points in every leaf.")
     num_points = len(leaves[0])
-    rows = np.concatenate([np.asarray(leaf).reshape(num_points, -1) for leaf in leaves], axis=1)
-    if num_points == 0 or not 1 <= rows.shape[1] <= _MAX_DIM:
+    dim = sum(math.prod(np.shape(leaf)[1:]) for leaf in leaves)
+    if num_points == 0 or not 1 <= dim <= _MAX_DIM:
         raise InputValueError(
-            f"`points` must be at least one point of 1 to {_MAX_DIM} parameters, got shape {rows.shape}."
+            f"`points` must be at least one point of 1 to {_MAX_DIM} parameters, got {num_points} of {dim}."
         )
+    rows = np.concatenate([np.asarray(leaf).reshape(num_points, -1) for leaf in leaves], axis=1)
     if third_derivative is not None:
         given = np.asarray(third_derivative, np.float64)
         if given.shape not in ((), (num_points,)) or not np.all(np.isfinite(given) & (given >= 0)):
@@ -118,7 +120,7 @@ def certify(
 
 @functools.lru_cache(maxsize=32)
 def _measure(landscape: Landscape, treedef: Any, leaf_types: tuple[Any, ...]) -> Callable[..., Any]:
-    """Returns the compiled measurement of flat points: (length of the Newton step, |H^-1|, sampled Lipschitz constant)."""
+    """Returns what is measured at flat points: (length of the Newton step, |H^-1|, sampled Lipschitz constant)."""
     example = jax.tree.unflatten(treedef, [jnp.zeros(shape, dtype) for shape, dtype in leaf_types])
     unravel = ravel_pytree(example)[1]
     flatten = lambda tree: ravel_pytree(tree)[0]

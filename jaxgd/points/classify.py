@@ -36,31 +36,10 @@ _TELLING_ASYMMETRY = 1e3  # rounding units of the norm, times the dimension
 _NUM_LENGTH_STARTS = 16
 
 
-def classify(
+def judge_in_full(
     landscape: Landscape, ends: Ends | Params, *, progress: Callable[[int, int], None] | None = None
 ) -> Points:
-    """Returns what each end is, judged by curvature.
-
-    Args:
-      landscape: what was descended.
-      ends: ends of `descend`, or any batch of params with one leading axis.
-      progress: called as progress(points judged, points in all) now and then.
-
-    Returns:
-      `Points`, in the order of the ends. Above `MAX_DENSE_DIM` parameters the index is a lower bound, and a minimum
-      is one but for what `missed_probability` and `missed_curvature` say.
-
-    Raises:
-      InputValueError: the ends kept no params, or the batch does not fit the landscape.
-      InputTypeError: the batch is not of floating-point arrays.
-
-    Example:
-      >>> import jax, jax.numpy as jnp, jaxgd
-      >>> saddle = jaxgd.Landscape(value=lambda x: x[0] ** 2 - x[1] ** 2, sample=lambda k: jax.random.normal(k, (2,)))
-      >>> points = jaxgd.classify(saddle, jnp.array([[0.1, 0.2]]))
-      >>> points.verdict_counts(), int(points.index[0])
-      ({'saddle': 1}, 1)
-    """
+    """Returns what each end is, every one judged by itself; see `jaxgd.classify`."""
     batch, status = _batch_and_status(landscape, ends)
     one = jax.tree.map(lambda leaf: leaf[0], batch)
     flat, unravel = ravel_pytree(one)
@@ -326,8 +305,8 @@ def _notes(found: _Found, verdict: np.ndarray, is_diverged: np.ndarray) -> tuple
     if np.any(is_asymmetric):
         notes.append(
             f"the Hessian is asymmetric by up to {found.asymmetry[is_asymmetric].max():.2g} of its norm at"
-            f" {is_asymmetric.sum()} of {num_points} points: a custom derivative contradicts itself, and all error bounds"
-            " are wider by as much."
+            f" {is_asymmetric.sum()} of {num_points} points: a custom derivative contradicts itself, and all error"
+            " bounds are wider by as much."
         )
     if np.any(is_hidden):
         notes.append(f"the Hessian is not finite at {is_hidden.sum()} of {num_points} points where the gradient is.")

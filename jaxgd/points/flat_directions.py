@@ -1,4 +1,4 @@
-"""Does the value fall along a flat direction? Judged by third and fourth derivatives, for one degenerate point at a time.
+"""Does the value fall along a flat direction? Third and fourth derivatives say, for one degenerate point at a time.
 
 Where the Hessian vanishes along v, the value's course along a curve x + t v + t^2 w decides. With w = 0 the third
 derivative does: if D3f[v, v, v] is not zero, one of the two signs of t descends (x^3, the monkey saddle, x + sin x at
@@ -7,8 +7,8 @@ derivative along it decides (Lyapunov-Schmidt reduction). All derivatives are of
 the curve, by nested forward differentiation.
 
 The point is not the degenerate point itself but one beside it, so that its lower derivatives are not quite zero. They
-are taken as barriers: descent is claimed only where the falling term outweighs |f'| t, the bound E on the curvature that
-was called zero times t^2 / 2, and the largest term of the next order met up to t:
+are taken as barriers: descent is claimed only where the falling term outweighs |f'| t, the bound E on the curvature
+that was called zero times t^2 / 2, and the largest term of the next order met at distances up to t:
 
     |f'| t + E t^2 / 2 - |f'''| t^3 / 6 + max |f''''| t^4 / 24 < 0   for some t.
 
@@ -82,6 +82,7 @@ class _Course(NamedTuple):
     """Derivatives of a function of one number."""
 
     first: jax.Array  # () absolute, at 0
+    second: jax.Array  # () absolute, at 0
     third: jax.Array  # () absolute, at 0
     distances: jax.Array  # (k,) ascending
     fourth: jax.Array  # (2, k + 1) at 0 and at the distances, on either side
@@ -90,15 +91,18 @@ class _Course(NamedTuple):
 
 def _course(fn: Callable[[jax.Array], jax.Array], length: jax.Array) -> _Course:
     first = _derivative(fn)
-    third = _derivative(_derivative(first))
+    second = _derivative(first)
+    third = _derivative(second)
     fourth = _derivative(third)
     distances = length * 0.5 ** jnp.arange(_NUM_DISTANCES + 1, 1, -1, dtype=length.dtype)  # ascending
     both_sides = jnp.concatenate([jnp.zeros(1, length.dtype), -distances, distances])
-    values, slope, cubic, quartic = jax.vmap(lambda t: (fn(t), first(t), third(t), fourth(t)))(both_sides)
+    every = jax.vmap(lambda t: (fn(t), first(t), second(t), third(t), fourth(t)))
+    values, slope, bow, cubic, quartic = every(both_sides)
     sides = quartic[1:].reshape(2, -1)
     size = jnp.maximum(jnp.max(jnp.abs(values[1:].reshape(2, -1)), axis=0), jnp.abs(values[0]))
     return _Course(
         first=jnp.abs(slope[0]),
+        second=jnp.abs(bow[0]),
         third=jnp.abs(cubic[0]),
         distances=distances,
         fourth=jnp.concatenate([jnp.full((2, 1), quartic[0]), sides], axis=1),
@@ -109,26 +113,29 @@ def _course(fn: Callable[[jax.Array], jax.Array], length: jax.Array) -> _Course:
 def _falls_by_third(course: _Course, barrier: jax.Array) -> jax.Array:
     t = course.distances
     largest = jax.lax.cummax(jnp.max(jnp.abs(course.fourth), axis=0))[1:]
-    bound = course.first * t + barrier * t**2 / 2 - course.third * t**3 / 6 + largest * t**4 / 24
-    return jnp.any(bound < -course.noise)
+    return jnp.any(_lower(course, barrier) - course.third * t**3 / 6 + largest * t**4 / 24 < -course.noise)
 
 
 def _falls_by_fourth(course: _Course, barrier: jax.Array) -> jax.Array:
     t = course.distances
-    largest = jax.lax.cummax(course.fourth, axis=1)[:, 1:]
-    lower = course.first * t + barrier * t**2 / 2 + course.third * t**3 / 6
-    return jnp.any(lower[None] + largest * (t**4)[None] / 24 < -course.noise[None])
+    largest = jnp.min(jax.lax.cummax(course.fourth, axis=1)[:, 1:], axis=0)  # of the better side
+    return jnp.any(_lower(course, barrier) + course.third * t**3 / 6 + largest * t**4 / 24 < -course.noise)
 
 
 def _rises_by_fourth(course: _Course, barrier: jax.Array, length: jax.Array) -> jax.Array:
     """Returns whether the value rises on both sides, from what a wrong placement explains to ten times as far."""
     t = course.distances
     smallest = jnp.min(jax.lax.cummin(course.fourth, axis=1)[:, 1:], axis=0)
-    lower = course.first * t + barrier * t**2 / 2 + course.third * t**3 / 6
-    rises = smallest * t**4 / 24 - lower > course.noise
+    rises = smallest * t**4 / 24 - course.third * t**3 / 6 - _lower(course, barrier) > course.noise
     placed = 30 * jnp.cbrt(jnp.finfo(t.dtype).eps) * length
     is_asked = (t >= placed) & (t <= 16 * placed)
-    return jnp.all(rises | ~is_asked)
+    return jnp.all(rises | ~is_asked) & jnp.any(is_asked)
+
+
+def _lower(course: _Course, barrier: jax.Array) -> jax.Array:
+    """Returns (k,) the most that the first two derivatives can change the value at each distance."""
+    t = course.distances
+    return course.first * t + jnp.maximum(barrier, course.second) * t**2 / 2
 
 
 def _derivative(fn: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:

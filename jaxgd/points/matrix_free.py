@@ -2,8 +2,8 @@
 
 The rules are those of the dense polish (`jaxgd.points.polish`): a Newton step is taken only if the gradient norm falls,
 the whole way stays within a few times the first step, and what breaks a rule stays where it was. The step comes from
-MINRES, which solves what can be solved of an indefinite or singular system. An end counts as polished when the step that
-is left is as short as numbers can tell and solves for most of the gradient that is left.
+MINRES, which solves what can be solved of an indefinite or singular system. An end counts as polished when the step
+that is left is as short as numbers can tell and solves for most of the gradient that is left.
 
 What the point is then follows from the ends of its spectrum. One Ritz value below zero by more than its error proves a
 direction of descent: `saddle`, and the count of them is a lower bound on the index. The other side can only hold with a
@@ -29,6 +29,9 @@ MISSED_PROBABILITY = 1e-3
 
 RESOLUTION = 0.01
 """Products are made until this share of the spread of the spectrum is resolved at that level, at least."""
+
+SHARPNESS = 0.02
+"""Products are made until the lowest eigenvalue's interval is this share of it, unless they run out."""
 
 MAX_PRODUCTS = 384
 """Products of one Lanczos process at most."""
@@ -170,11 +173,13 @@ def judge(gradient: Callable[[jax.Array], jax.Array], walked: Walked, length: fl
     def is_told(found: Ritz) -> bool:
         if found.num_products < least:
             return False
-        lowest, highest = found.values[:, 0], np.nanmax(np.where(np.isnan(found.norm[:, None]), 0, found.values), axis=1)
-        is_saddle = (found.high[:, 0] < 0) & (found.residuals[:, 0] <= 0.01 * np.abs(lowest)) & (highest > found.error)
+        lowest, highest = found.values[:, 0], _last(found.values)
+        is_sharp = found.residuals[:, 0] <= SHARPNESS * np.abs(lowest)
+        is_saddle = (found.high[:, 0] < 0) & is_sharp & (highest > found.error)
         is_zero = found.residuals[:, 0] + np.abs(lowest) <= found.error
-        is_minimum = (found.low[:, 0] > 0) & (found.residuals[:, 0] <= 0.5 * lowest)
-        return bool(np.all(is_saddle | is_zero | is_minimum | np.isnan(found.norm) | ~is_critical))
+        is_minimum = (found.low[:, 0] > 0) & is_sharp
+        is_maximum = (_last(found.high) < 0) & is_sharp
+        return bool(np.all(is_saddle | is_zero | is_minimum | is_maximum | np.isnan(found.norm) | ~is_critical))
 
     found = lanczos(
         product, jax.random.key(0), num_products=max(least, MAX_PRODUCTS), zero_modes=walked.zero_modes, until=is_told
@@ -183,21 +188,25 @@ def judge(gradient: Callable[[jax.Array], jax.Array], walked: Walked, length: fl
     values, residuals = found.values, found.residuals
     is_negative, is_positive = values < -error[:, None], values > error[:, None]
     is_zero = np.abs(values) + residuals <= error[:, None]
-    last = np.sum(np.isfinite(values), axis=1, keepdims=True) - 1
-    highest = lambda entries: np.take_along_axis(entries, np.maximum(last, 0), axis=1)[:, 0]
     return Judged(
         num_negative=is_negative.sum(axis=1),
         num_positive=is_positive.sum(axis=1),
         num_zero=is_zero.sum(axis=1),
         num_symmetry_modes=product.dim - found.dim,
         is_above=values[:, 0] - residuals[:, 0] > error,
-        is_below=highest(values) + highest(residuals) < -error,
+        is_below=_last(values + residuals) < -error,
         lowest_eigenvalue=values[:, 0],
         eigenvalue_error=residuals[:, 0] + error,
-        missed_curvature=np.maximum(-found.least_curvature(MISSED_PROBABILITY), 0),
+        missed_curvature=np.maximum(-found.least_curvature(MISSED_PROBABILITY), 0.0),
         asymmetry=found.asymmetry / np.where(found.norm > 0, found.norm, 1),
         is_finite=np.isfinite(found.norm),
     )
+
+
+def _last(entries: np.ndarray) -> np.ndarray:
+    """Returns (lanes,) the last entry of each row that is a number; NaN where none is."""
+    last = np.sum(np.isfinite(entries), axis=1, keepdims=True) - 1
+    return np.take_along_axis(entries, np.maximum(last, 0), axis=1)[:, 0]
 
 
 def _curvature_change(
@@ -205,7 +214,7 @@ def _curvature_change(
 ) -> np.ndarray:
     """Returns (lanes,) how much curvature along telling Ritz vectors changes when x moves as far as it may be wrong.
 
-    Telling are the lowest, the highest, and those next to zero on either side: the largest change over them counts for all.
+    Telling are the lowest, the highest, and those next to zero on either side: the largest change counts for all.
     """
     values = np.where(np.isnan(found.values), np.inf, found.values)
     places = np.stack(

@@ -1,5 +1,6 @@
 """A run from its question to its result: begun or found, worked at, and put together by the process that is last."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -7,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jaxgd.base import InputValueError
-from jaxgd.runs.claims import claim
+from jaxgd.runs.catalogues import catalogue_name
+from jaxgd.runs.claims import claim, tidy
 from jaxgd.runs.files import write_atomically
 from jaxgd.runs.manifest import MANIFEST, Manifest, add_starts, read_manifest, write_manifest
 from jaxgd.runs.pilot import new_arm
 from jaxgd.runs.question import Question, arm_differences, differences, setting
-from jaxgd.runs.result import is_fresh, merge, set_aside, write_result
+from jaxgd.runs.result import merge, result_name, result_stamp, set_aside, write_result
 from jaxgd.runs.work import Signals, find_missing, work
 from jaxgd.survey import Survey
 
@@ -55,14 +57,16 @@ def begin(directory: Path, question: Question, num_starts: int, how: How) -> tup
             if write_manifest(directory, manifest):
                 return manifest, 0
         finally:
-            if is_new and not any(directory.iterdir()):
-                directory.rmdir()
+            if is_new:
+                with contextlib.suppress(OSError):  # it is not empty
+                    directory.rmdir()
     manifest = read_manifest(directory)
     check_same(directory, question, manifest)
     unlike = [arm_differences(question, arm) for arm in manifest.arms]
     if [] not in unlike:
+        nearest = "; ".join(sorted(unlike, key=len)[0])
         raise InputValueError(
-            f"`{directory}` holds a run that asks something else ({'; '.join(unlike[0])});"
+            f"`{directory}` holds a run that asks something else ({nearest});"
             f" name another directory, or add an optimizer with `jaxgd extend`."
         )
     number = unlike.index([])
@@ -101,6 +105,7 @@ def carry_on(
       InputValueError: the directory cannot be read or written.
     """
     was_there = not find_missing(directory, read_manifest(directory), questions)[0]
+    before = {arm: result_stamp(directory, arm) for arm in questions}
     while True:
         is_whole = work(
             directory, questions, told, num_devices=num_devices,
@@ -117,7 +122,7 @@ def carry_on(
         if held is None:
             return None
         with held:
-            if not was_there and all(is_fresh(directory, manifest, arm) for arm in questions):
+            if not was_there and all(result_stamp(directory, arm) != before[arm] for arm in questions):
                 return None
             surveys, runs = merge(directory, manifest, questions)
             problems = [problem for run in runs for problem in run.problems]
@@ -126,6 +131,9 @@ def carry_on(
             if not problems:
                 for run in runs:
                     write_result(run, surveys[run.arm])
+                    tidy(directory, result_name(run.arm))
+                    tidy(directory, catalogue_name(run.arm))
+                tidy(directory, "results")
                 return surveys
             set_aside(runs)
 

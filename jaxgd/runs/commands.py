@@ -4,6 +4,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,8 @@ def survey_into(directory: Path, question: Any, num_starts: int, how: Any, as_js
     from jaxgd.runs.work import signals
 
     with signals() as told:
-        _, arm = begin(directory, question, num_starts, how)
+        with ThreadPoolExecutor(1) as pool:  # beside the main thread, whose signals stay ours
+            _, arm = pool.submit(begin, directory, question, num_starts, how).result()
         _carry_on(directory, {arm: question}, told, how.num_devices, as_json)
 
 
@@ -210,7 +212,7 @@ def resume(directory: Path, devices: int | None, trust: bool, distributed: bool,
 @click.command()
 @with_options(
     _DIRECTORY,
-    click.option("--starts", type=click.IntRange(1, 2**31 - 2), help="Starts of every arm from now on."),
+    click.option("--starts", type=click.IntRange(1, 2**31 - 2), help="Starts of every arm, or of the new one."),
     click.option("--optimizer", help="Add this optimizer as a new arm on the same starts."),
     *_STOP, _DEVICES, _TRUST, _JSON,
 )  # fmt: skip
@@ -219,7 +221,7 @@ def extend(
 ) -> None:
     """Give the run in DIRECTORY more starts or another optimizer, and do what is missing then."""
     from jaxgd.base import InputValueError
-    from jaxgd.runs.manifest import add_arm, add_starts
+    from jaxgd.runs.manifest import add_arm, add_starts, find_arm
     from jaxgd.runs.pilot import new_arm
     from jaxgd.runs.work import signals
 
@@ -228,18 +230,18 @@ def extend(
     how, most = how_of(options), max(arm.num_starts[-1] for arm in manifest.arms)
     if starts is None and optimizer is None:
         raise InputValueError("say what to add: `--starts` or `--optimizer`.")
-    if starts is not None and starts < most:
+    if starts is not None and optimizer is None and starts < most:
         raise InputValueError(f"`{directory}` holds a run of {most:,} starts; it cannot shrink to {starts:,}.")
     with signals() as told:
         if optimizer is not None:
             question = questions[0].with_optimizer(optimizer, _stop(questions[0].landscape.default_stop, options))
-            if any((question.optimizer_name, question.stop) == (arm.optimizer, arm.stop) for arm in manifest.arms):
-                raise InputValueError(f"`{directory}` has an arm `{optimizer}` already.")
-            arm = new_arm(question, starts or most, num_devices=how.num_devices)
-            manifest = add_arm(directory, arm)
-            questions[len(manifest.arms) - 1] = question
+            with ThreadPoolExecutor(1) as pool:
+                arm = pool.submit(new_arm, question, starts or most, num_devices=how.num_devices).result()
+            number = find_arm(add_arm(directory, arm), arm)
+            assert number is not None
+            questions.setdefault(number, question)
         elif starts is not None:
-            manifest = add_starts(directory, None, starts)
+            add_starts(directory, None, starts)
         _carry_on(directory, questions, told, how.num_devices, as_json)
 
 

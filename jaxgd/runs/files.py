@@ -121,7 +121,7 @@ def _link(temporary: Path, path: Path) -> bool:
     try:
         os.link(temporary, path)
     except FileExistsError:
-        return False
+        return temporary.stat().st_nlink > 1  # a network file system may have done it and lost the answer
     except OSError:  # a file system without hard links
         if path.exists():
             return False

@@ -12,6 +12,7 @@ of files follow from the manifest's numbers and are never read from it.
 
 import json
 import secrets
+import time
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +27,8 @@ MANIFEST = "manifest.json"
 MAX_ARMS = 1000
 MAX_UNITS = 10**6
 MAX_STARTS = 2**31 - 2
+
+_TRIES, _WAIT_SECONDS = 300, 0.1  # for a manifest that another process is changing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,13 +143,27 @@ def add_starts(directory: Path, arm: int | None, num_starts: int) -> Manifest:
 
 
 def add_arm(directory: Path, arm: Arm) -> Manifest:
-    """Returns the manifest after an arm was added to it."""
-    return _change(directory, lambda manifest: replace(manifest, arms=(*manifest.arms, arm)))
+    """Returns the manifest after an arm was added to it, unless it has one of this optimizer and stop rule."""
+
+    def with_arm(manifest: Manifest) -> Manifest:
+        return manifest if find_arm(manifest, arm) is not None else replace(manifest, arms=(*manifest.arms, arm))
+
+    return _change(directory, with_arm)
+
+
+def find_arm(manifest: Manifest, arm: Arm) -> int | None:
+    """Returns the number of the arm with the same optimizer and stop rule."""
+    kinds = [(known.optimizer, known.stop) for known in manifest.arms]
+    return kinds.index((arm.optimizer, arm.stop)) if (arm.optimizer, arm.stop) in kinds else None
 
 
 def _change(directory: Path, change: Any) -> Manifest:
-    held = claim(directory, MANIFEST)
-    if held is None:
+    for _ in range(_TRIES):
+        held = claim(directory, MANIFEST)
+        if held is not None:
+            break
+        time.sleep(_WAIT_SECONDS)
+    else:
         raise InputValueError(f"another process is changing `{directory / MANIFEST}` just now; try again.")
     with held:
         manifest = change(read_manifest(directory))

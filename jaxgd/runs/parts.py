@@ -82,7 +82,7 @@ def read_part(
     unit: range,
     *,
     leave_out: Collection[str] = (),
-    unflatten: Unflatten | None = None,
+    unflatten: Unflatten = dict,
 ) -> Part:
     """Returns the part of a unit.
 
@@ -92,7 +92,7 @@ def read_part(
       arm: number of the arm.
       unit: its starts.
       leave_out: "ends.params" or "points.params", where they are not needed.
-      unflatten: builds params from leaves by path; nested by path if None, see `nested`.
+      unflatten: builds params from their leaves by path.
 
     Raises:
       InputValueError: it is damaged, of another run, or no such part.
@@ -115,7 +115,7 @@ def read_part(
 
     def params(name: str) -> Params | None:
         found = {key.removeprefix(name): leaf for key, leaf in arrays.items() if key.startswith(name)}
-        return None if name in leave_out else (unflatten or nested)(found)
+        return None if name in leave_out else unflatten(found)
 
     return Part(
         ends=Ends(
@@ -130,11 +130,6 @@ def read_part(
             **{name: arrays[f"points.{name}"] for name in _POINTS}, params=params("points.params"), notes=notes
         ),
     )
-
-
-def nested(leaves: dict[str, np.ndarray]) -> Params:
-    """Returns the leaves by path as they lie in the file; a single array where params are one."""
-    return leaves[""] if list(leaves) == [""] else leaves
 
 
 def leaves_by_path(params: Params) -> dict[str, Any]:

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxgd.base import InputValueError
-from jaxgd.points import catalogue
 from jaxgd.runs.catalogues import write_catalogue
-from jaxgd.runs.files import read_json, write_atomically
+from jaxgd.runs.files import write_atomically
 from jaxgd.runs.manifest import SCHEMA, Manifest
 from jaxgd.runs.question import Question
 from jaxgd.runs.stored import StoredRun
@@ -21,27 +20,18 @@ def merge(
 ) -> tuple[dict[int, Survey], list[StoredRun]]:
     """Returns the surveys of some arms by number, where anything is there, and what they were read from.
 
-    The iterates of the ends are not read (`ends.params` is None); `open_run` does that.
+    Ends and points are counted and not kept; `open_run` reads them.
 
     Raises:
       InputValueError: nothing is there at all.
     """
     surveys, runs = {}, []
     for arm, question in questions.items():
-        run = StoredRun(
-            path=directory, manifest=manifest, arm=arm, landscape=question.landscape, leave_out=("ends.params",)
-        )
+        run = StoredRun(path=directory, manifest=manifest, arm=arm, given_landscape=question.landscape)
+        found = run.survey()
         runs.append(run)
-        if not run._read[0]:
-            continue
-        surveys[arm] = Survey(
-            landscape=question.landscape.name,
-            optimizer=question.optimizer_name,
-            stop=question.stop,
-            ends=run.ends,
-            points=run.points,
-            catalogue=catalogue(question.landscape, run.points),
-        )
+        if found is not None:
+            surveys[arm] = found
     if not surveys and not any(run.problems for run in runs):
         raise InputValueError(f"`{directory}` has no parts yet.")
     return surveys, runs
@@ -70,14 +60,13 @@ def arm_json(manifest: Manifest, survey: Survey) -> dict[str, Any]:
     return {"seed": manifest.seed, **survey.to_json()}
 
 
-def is_fresh(directory: Path, manifest: Manifest, arm: int) -> bool:
-    """Returns whether the result of an arm is there and speaks of all descents asked for."""
+def result_stamp(directory: Path, arm: int) -> tuple[int, int] | None:
+    """Returns what changes whenever the result of an arm is written; None while there is none."""
     try:
-        result = read_json(directory / result_name(arm))
-        is_ours = result["run"] == manifest.run and result["state"] == "finished"
-        return bool(is_ours and result["result"]["num_descents"] == manifest.arms[arm].num_starts[-1])
-    except (InputValueError, KeyError, TypeError):
-        return False
+        found = (directory / result_name(arm)).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def set_aside(runs: list[StoredRun]) -> None:

@@ -7,7 +7,7 @@ cannot be used are left out, each with a sentence in `problems`.
 import contextlib
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,12 +17,14 @@ import jax
 import numpy as np
 
 from jaxgd import names
-from jaxgd.base import Cost, Ends, InputValueError, Landscape, Params, Points
+from jaxgd.base import Ends, InputValueError, Landscape, Params, Points
 from jaxgd.descend import concatenate
-from jaxgd.points import Catalogue, catalogue
+from jaxgd.points import Catalogue
 from jaxgd.runs.catalogues import read_catalogue
 from jaxgd.runs.manifest import Arm, Manifest, part_name, read_manifest
-from jaxgd.runs.parts import Part, Unflatten, leaves_by_path, nested, read_part
+from jaxgd.runs.parts import Part, leaves_by_path, read_part
+from jaxgd.runs.tally import join_points, tally, total_cost
+from jaxgd.survey import Survey
 
 
 def open_run(directory: str | Path, *, arm: int | str = 0, landscape: Landscape | None = None) -> "StoredRun":
@@ -46,11 +48,7 @@ def open_run(directory: str | Path, *, arm: int | str = 0, landscape: Landscape 
         arm = optimizers.index(arm)
     if not 0 <= arm < len(manifest.arms):
         raise InputValueError(f"`{path}` has no arm {arm}; it has {len(manifest.arms)}.")
-    if landscape is None and ":" not in names._split(manifest.landscape)[0]:
-        landscape = names.find_landscape(
-            manifest.landscape, {name: names.parse_value(text) for name, text in manifest.params.items()}
-        )
-    return StoredRun(path=path, manifest=manifest, arm=arm, landscape=landscape)
+    return StoredRun(path=path, manifest=manifest, arm=arm, given_landscape=landscape)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,15 +59,23 @@ class StoredRun:
       path: where it is.
       manifest: what was asked.
       arm: which arm this is.
-      landscape: what was descended; None where it is not known.
-      leave_out: "ends.params" or "points.params", where these are not wanted.
+      given_landscape: what was descended, where the reader knows it.
     """
 
     path: Path
     manifest: Manifest
     arm: int
-    landscape: Landscape | None = None
-    leave_out: Collection[str] = ()
+    given_landscape: Landscape | None = None
+
+    @cached_property
+    def landscape(self) -> Landscape | None:
+        """What was descended: as given, else one of jaxgd's own; None where it is neither."""
+        if self.given_landscape is not None or ":" in names._split(self.manifest.landscape)[0]:
+            return self.given_landscape
+        params = {name: names.parse_value(text) for name, text in self.manifest.params.items()}
+        with contextlib.suppress(InputValueError):  # what it needs may not be installed here
+            return names.find_landscape(self.manifest.landscape, params)
+        return None
 
     @property
     def arms(self) -> list[str]:
@@ -81,19 +87,51 @@ class StoredRun:
         """What was asked of this arm."""
         return self.manifest.arms[self.arm]
 
+    def parts(self, leave_out: Collection[str] = ()) -> Iterator[Part]:
+        """Yields the parts that are there and can be used, in order of start number.
+
+        Args:
+          leave_out: "ends.params" or "points.params", where these are not wanted.
+        """
+        problems = {}
+        for unit in self._there:
+            try:
+                yield read_part(
+                    self.path, self.manifest, self.arm, unit, leave_out=leave_out, unflatten=self._unflatten
+                )
+            except InputValueError as error:
+                problems[self.path / part_name(self.arm, unit)] = str(error)
+        self.__dict__["damaged"] = problems  # as if it had been asked for
+
+    @cached_property
+    def damaged(self) -> dict[Path, str]:
+        """The parts that are there but cannot be used, each with a sentence."""
+        for _ in self.parts():
+            pass
+        return self.__dict__["damaged"]
+
+    @property
+    def problems(self) -> list[str]:
+        """A sentence for every part that is there but cannot be used."""
+        return list(self.damaged.values())
+
     @cached_property
     def ends(self) -> Ends:
         """Where descents ended, in order of start number; `num_starts` is what was asked for."""
+        found = [part.ends for part in self.parts(leave_out=("points.params",))]
+        self._check_any(found)
         return replace(
-            concatenate([part.ends for part in self._parts]),
+            concatenate(found),
             num_starts=self.asked.num_starts[-1],
-            cost=total_cost([part.ends.cost for part in self._parts]),
+            cost=total_cost([ends.cost for ends in found]),
         )
 
     @cached_property
     def points(self) -> Points:
         """What the ends are, in the same order."""
-        return join_points([part.points for part in self._parts])
+        found = [part.points for part in self.parts(leave_out=("ends.params",))]
+        self._check_any(found)
+        return join_points(found)
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -109,22 +147,26 @@ class StoredRun:
             )
         if self.manifest.dtype == "float64" and jax.numpy.zeros(()).dtype != np.float64:
             raise InputValueError('this run is in float64; call jax.config.update("jax_enable_x64", True) first.')
-        return catalogue(self.landscape, self.points)
+        survey = self.survey()
+        self._check_any([] if survey is None else [survey])
+        return survey.catalogue  # type: ignore[union-attr]
+
+    def survey(self) -> Survey | None:
+        """Returns the survey of what is there, read part by part: its ends and points are only counted, not kept.
+
+        Returns None where nothing is there.
+        """
+        if self.landscape is None:
+            raise InputValueError(f"hand in the `landscape` of `{self.path}` to count its points.")
+        return tally(
+            self.landscape, self.asked.optimizer, self.asked.stop, self.asked.num_starts[-1],
+            self.parts(leave_out=("ends.params",)),
+        )  # fmt: skip
 
     @cached_property
     def is_finished(self) -> bool:
         """Whether the part of every unit is there."""
         return len(self._there) == len(self.asked.units)
-
-    @property
-    def problems(self) -> list[str]:
-        """A sentence for every part that is there but cannot be used."""
-        return list(self._read[1].values())
-
-    @property
-    def damaged(self) -> list[Path]:
-        """The parts that cannot be used."""
-        return list(self._read[1])
 
     def to_xarray(self) -> Any:
         """Returns ends and points as an `xarray.Dataset` with the dimension `descent`, the manifest in its attributes.
@@ -181,58 +223,19 @@ class StoredRun:
     def _there(self) -> list[range]:
         return [unit for unit in self.asked.units if os.path.lexists(self.path / part_name(self.arm, unit))]
 
-    @cached_property
-    def _read(self) -> tuple[list[Part], dict[Path, str]]:
-        parts, problems = [], {}
-        for unit in self._there:
-            try:
-                parts.append(
-                    read_part(
-                        self.path, self.manifest, self.arm, unit, leave_out=self.leave_out, unflatten=self._unflatten
-                    )
-                )
-            except InputValueError as error:
-                problems[self.path / part_name(self.arm, unit)] = str(error)
-        return parts, problems
-
-    @property
-    def _parts(self) -> list[Part]:
-        parts, problems = self._read
-        if not parts:
-            why = f": {next(iter(problems.values()))}" if problems else "."
+    def _check_any(self, found: list[Any]) -> None:
+        if not found:
+            why = f": {self.problems[0]}" if self.problems else "."
             raise InputValueError(f"`{self.path}` has no ends of `{self.asked.optimizer}` yet{why}")
-        return parts
 
-    @cached_property
-    def _unflatten(self) -> Unflatten:
-        """Builds params: the landscape's pytree where that is known."""
+    def _unflatten(self, leaves: dict[str, np.ndarray]) -> Params:
+        """Returns params as the landscape has them where that is known, else as they lie in the file."""
+        if self.given_landscape is None and list(leaves) == [""]:
+            return leaves[""]  # a single array needs no landscape
         if self.landscape is None:
-            return nested
+            return leaves
         start = jax.eval_shape(self.landscape.sample, jax.eval_shape(lambda: jax.random.key(0)))
         like = leaves_by_path(start)
-
-        def unflatten(leaves: dict[str, np.ndarray]) -> Params:
-            if list(leaves) != list(like) or any(leaves[path].shape[1:] != like[path].shape for path in like):
-                raise InputValueError("its params are not those of the landscape.")
-            return jax.tree.unflatten(jax.tree.structure(start), list(leaves.values()))
-
-        return unflatten
-
-
-def total_cost(costs: list[Cost]) -> Cost:
-    """Returns what several units cost together; seconds are summed over processes."""
-    sums = {
-        name: sum(getattr(cost, name) for cost in costs)
-        for name in ("ticks", "lane_ticks", "seconds_compile", "seconds_run")
-    }
-    return replace(costs[0], **sums, num_devices=max(cost.num_devices for cost in costs))
-
-
-def join_points(parts: list[Points]) -> Points:
-    """Returns the points of several parts as one, in their order, each note once."""
-    joined = {
-        item.name: jax.tree.map(lambda *leaves: np.concatenate(leaves), *(getattr(part, item.name) for part in parts))
-        for item in fields(Points)
-        if item.name != "notes"
-    }
-    return Points(**joined, notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)))
+        if list(leaves) != list(like) or any(leaves[path].shape[1:] != like[path].shape for path in like):
+            raise InputValueError("its params are not those of the landscape.")
+        return jax.tree.unflatten(jax.tree.structure(start), list(leaves.values()))

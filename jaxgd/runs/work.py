@@ -7,7 +7,6 @@ units. A first SIGINT or SIGTERM lets the unit under way be finished; a second o
 import os
 import random
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -49,7 +48,7 @@ class Signals:
         """Handles a signal."""
         self.count, self.number = self.count + 1, number
         if self.count == 1:
-            print("\njaxgd: finishing the unit under way; once more drops it.", file=sys.stderr, flush=True)
+            os.write(2, b"\njaxgd: finishing the unit under way; once more drops it.\n")
 
 
 @contextmanager

@@ -34,6 +34,11 @@ from jaxgd.statistics.scaling import (
     log_grid,
     paired_design,
 )
+from jaxgd.statistics.spells import (
+    Spells,
+    index_spells,
+    time_by_index,
+)
 from jaxgd.statistics.survival import (
     Hazard,
     LogRank,
@@ -68,6 +73,7 @@ __all__ = [
     "Profile",
     "RestrictedMean",
     "Scaling",
+    "Spells",
     "SurvivalCurve",
     "Unseen",
     "UnseenNumber",
@@ -79,6 +85,7 @@ __all__ = [
     "fit_escape",
     "growth_factor",
     "hazard_rate",
+    "index_spells",
     "log_grid",
     "log_rank",
     "mcnemar",
@@ -91,6 +98,7 @@ __all__ = [
     "signed_rank",
     "simultaneous_intervals",
     "survival_curve",
+    "time_by_index",
     "unseen_mass",
     "unseen_number",
     "weighted_shares",

@@ -72,7 +72,7 @@ def test_groups_are_those_of_the_points_that_were_scattered(seed):
     value = np.round(np.linalg.norm(centres, axis=1), 1)[label] + 1e-10 * rng.normal(size=500)
     found, leaders = group(
         np.zeros((500, 1)), value, centres[label] + 1e-8 * rng.normal(size=(500, 3)),
-        np.arange(500), 1e-8, 1e-5, np.ones(500),
+        1e-8, 1e-5, np.ones(500),
     )  # fmt: skip
     assert len(leaders) == len(np.unique(label))
     assert len(set(zip(found, label, strict=True))) == len(leaders)

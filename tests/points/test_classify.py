@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import scipy.optimize
 
 import jaxgd
 from jaxgd import Landscape, Stop, Verdict, landscapes
@@ -78,7 +79,12 @@ DEGENERATE = {
 }
 
 
-@pytest.mark.parametrize("name", DEGENERATE)
+QUICK = ("x + sin x at -pi", "deep linear")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in DEGENERATE]
+)
 def test_a_zero_mode_that_no_symmetry_explains_is_degenerate(name):
     value, at = DEGENERATE[name]
     at = jnp.asarray(at, jnp.float64)
@@ -143,10 +149,70 @@ def test_float32_judges_what_float32_can_tell():
     np.testing.assert_array_equal(points.verdict, [Verdict.MINIMUM, Verdict.SADDLE])
 
 
-def test_more_parameters_than_a_dense_hessian_takes_stay_undecided():
-    big = Landscape(value=lambda x: jnp.sum(x**2), sample=lambda key: jax.random.normal(key, (2000,)))
-    points = jaxgd.classify(big, jnp.zeros((2, 2000)))
-    assert points.verdict_counts() == {"undecided": 2}
+@pytest.mark.parametrize("name", ["rastrigin", pytest.param("factorisation", marks=pytest.mark.slow)])
+def test_every_known_critical_point_is_judged_rightly_from_nearby(name):
+    if name == "rastrigin":
+        landscape, exact, index = rastrigin_points()
+    else:
+        landscape = landscapes.rank_one_factorisation((4.0, 3.0, 2.0, 1.0))
+        exact = np.stack([point.params for point in landscape.facts.points])
+        index = np.array([point.index for point in landscape.facts.points])
+    points = jaxgd.classify(landscape, near(exact))
+    np.testing.assert_array_equal(points.index, index)
+    np.testing.assert_array_equal(points.index_high, index)
+    np.testing.assert_allclose(points.params, exact, atol=1e-8)
+
+
+def rastrigin_points():
+    """All 21^2 points in two dimensions, by roots of the derivative of one coordinate."""
+    slope = lambda x: 2 * x + 20 * np.pi * np.sin(2 * np.pi * x)
+    places = np.linspace(-5.12, 5.12, 4000)  # none of them a root
+    signs = np.flatnonzero(np.diff(np.sign(slope(places))))
+    roots = np.array([scipy.optimize.brentq(slope, places[i], places[i + 1], xtol=1e-14) for i in signs])
+    assert len(roots) == 21
+    bends = 2 + 40 * np.pi**2 * np.cos(2 * np.pi * roots) < 0
+    exact = np.stack(np.meshgrid(roots, roots, indexing="ij"), axis=-1).reshape(-1, 2)
+    return landscapes.rastrigin(dim=2), exact, (bends[:, None].astype(int) + bends[None]).ravel()
+
+
+@pytest.mark.slow
+def test_all_points_of_the_p2_spherical_spin_are_judged_rightly_from_nearby():
+    landscape = landscapes.spherical_p_spin(dim=8, p=2)
+    known = landscape.facts.points
+    points = jaxgd.classify(landscape, near([point.params for point in known]))
+    np.testing.assert_array_equal(points.index, [point.index for point in known])
+    np.testing.assert_array_equal(np.bincount(points.index), [2] * 8)
+
+
+def test_a_contradictory_derivative_is_measured_and_reported():
+    matrix = jnp.asarray([[2.0, 0.5], [-0.5, -2.0]])
+    twisted = Landscape(
+        value=lambda x: x[0] ** 2 - x[1] ** 2,
+        sample=lambda key: jax.random.normal(key, (2,)),
+        value_and_grad=lambda x: (x[0] ** 2 - x[1] ** 2, matrix @ x),
+    )
+    points = jaxgd.classify(twisted, jnp.asarray([[1e-3, 1e-3]]))
+    assert len(points.notes) == 1
+    assert "asymmetric by up to 0.35 of its norm at 1 of 1 points" in points.notes[0]
+    assert points.eigenvalue_error[0] >= np.sqrt(0.5)
+    assert (points.index[0], points.index_high[0]) == (1, 1)
+
+
+@pytest.mark.slow
+def test_a_hessian_that_is_not_finite_where_the_gradient_is_stays_undecided_and_is_reported():
+    kink = Landscape(value=lambda x: jnp.sum(jnp.abs(x) ** 1.5), sample=lambda key: jax.random.normal(key, (2,)))
+    points = jaxgd.classify(kink, jnp.asarray([[0.0, 1.0]]))
+    assert points.verdict_counts() == {"undecided": 1}
+    assert "not finite at 1 of 1 points" in points.notes[0]
+
+
+@pytest.mark.slow
+def test_float32_says_when_float64_may_tell():
+    shallow = Landscape(value=lambda x: x[0] ** 2 + 1e-9 * x[1] ** 2, sample=lambda key: jax.random.normal(key, (2,)))
+    points = jaxgd.classify(shallow, jnp.asarray([[1e-3, 1e-3]], jnp.float32))
+    assert points.verdict_counts().keys() <= {"degenerate", "undecided"}
+    assert "1 of 1 points could not be told in float32" in points.notes[0]
+    assert jaxgd.classify(shallow, jnp.asarray([[1e-3, 1e-3]])).verdict_counts() == {"minimum": 1}
 
 
 @pytest.mark.parametrize(

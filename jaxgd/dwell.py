@@ -1,0 +1,131 @@
+"""How long descents dwell at points of each index: curvature probed along the way, on a schedule.
+
+A trajectory is never exactly at a saddle, but the index of the Hessian where it is says by how many directions it
+could fall away, and for how long it did not. The probe looks every so many steps and changes nothing: the descents
+are those of `descend` with the same key. `statistics.index_spells` cuts what was seen into spells, which
+`survival_curve` and `log_rank` take.
+"""
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.flatten_util import ravel_pytree
+
+from jaxgd.base import InputValueError, Key, Landscape, Params
+from jaxgd.curvature import hessian
+from jaxgd.points.classify import MAX_DENSE_DIM
+from jaxgd.statistics import Spells, index_spells, time_by_index
+from jaxgd.trajectory import Observe, trajectories
+
+
+@dataclass(frozen=True, kw_only=True)
+class DwellByIndex:
+    """What the curvature was along descents.
+
+    Attributes:
+      steps: (k,) int32, when it was probed.
+      index: (n, k) int32, eigenvalues below zero by more than rounding; -1 where the Hessian was not finite.
+      lowest_eigenvalue: (n, k), NaN where not finite.
+      value: (n, k) the landscape's value there, without noise.
+      gradient_norm: (n, k) Euclidean norm of its gradient.
+      spells: the same cut into spells of equal index.
+    """
+
+    steps: np.ndarray
+    index: np.ndarray
+    lowest_eigenvalue: np.ndarray
+    value: np.ndarray
+    gradient_norm: np.ndarray
+    spells: Spells
+
+    def __str__(self) -> str:
+        lines = [f"{'index':>5} {'mean ticks':>11} {'95% interval':>20} {'spells':>8} {'ended':>8}"]
+        for index, time in time_by_index(self.spells).items():
+            ticks, escaped = self.spells.of(index)
+            name = index if index >= 0 else "?"
+            limits = f"{time.low:,.1f} to {time.high:,.1f}"
+            lines.append(f"{name:>5} {time.value:>11,.1f} {limits:>20} {ticks.size:>8,} {escaped.sum():>8,}")
+        watched = int(self.steps[-1])
+        return "\n".join([*lines, f"{self.spells.num_lanes:,} descents, each watched for {watched:,} ticks."])
+
+
+def dwell_by_index(
+    landscape: Landscape,
+    optimizer: optax.GradientTransformation,
+    num_starts: int | None = None,
+    *,
+    key: Key,
+    num_steps: int,
+    every: int = 10,
+    starts: Params | None = None,
+    is_noisy: bool = False,
+) -> DwellByIndex:
+    """Returns the index of the Hessian along descents, probed every `every` steps.
+
+    An eigenvalue counts as negative below -sqrt(eps) times the largest. Away from critical points the zero modes of
+    a symmetry are not zero: a turning cluster may show up to three more negative ones.
+
+    Args:
+      landscape: what to descend; the Hessian is that of `value`, also where descents are noisy.
+      optimizer: any optax transformation, as in `descend`.
+      num_starts: how many starts to draw (>= 1); left out where `starts` is given. All descend together: memory
+        holds as many Hessians.
+      key: a key such as `jax.random.key(0)`; start i and its noise are those of `descend`.
+      num_steps: ticks to watch (>= 1).
+      every: ticks from one probe to the next (>= 1); a probe costs as many gradients as there are parameters.
+      starts: explicit starts instead, params with one leading axis.
+      is_noisy: descend random draws of the landscape's `noisy_value`.
+
+    Raises:
+      InputValueError, InputTypeError: the question cannot be run, or has more than `MAX_DENSE_DIM` parameters.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jaxgd
+      >>> well = jaxgd.landscapes.double_well_1d()  # index 1 where 3 x^2 < 1
+      >>> seen = dwell_by_index(
+      ...     well, optax.sgd(0.1), key=jax.random.key(0), num_steps=60, every=1, starts=jnp.array([0.01, -0.3]))
+      >>> print(seen.spells.of(1))
+      (array([45.,  9.]), array([ True,  True]))
+    """
+    one = jax.eval_shape(landscape.sample, jax.eval_shape(lambda: jax.random.key(0)))
+    dim = sum(leaf.size for leaf in jax.tree.leaves(one))
+    if dim > MAX_DENSE_DIM:
+        raise InputValueError(
+            f"the index is read from whole Hessians, of at most {MAX_DENSE_DIM} parameters; this landscape has {dim}."
+        )
+    steps, seen = trajectories(
+        landscape, optimizer, num_starts, key=key, num_steps=num_steps, every=every, starts=starts,
+        observe=_probe(landscape), is_noisy=is_noisy,
+    )  # fmt: skip
+    steps = np.asarray(steps)
+    index, lowest, value, gradient_norm = (np.asarray(leaf) for leaf in seen)
+    return DwellByIndex(
+        steps=steps,
+        index=index,
+        lowest_eigenvalue=lowest,
+        value=value,
+        gradient_norm=gradient_norm,
+        spells=index_spells(steps, index),
+    )
+
+
+@functools.lru_cache(maxsize=32)
+def _probe(landscape: Landscape) -> Observe:
+    """Returns what is written down of an iterate: index, lowest eigenvalue, value, gradient norm."""
+
+    def look(params: Params, state: Any) -> Any:
+        del state
+        x, unravel = ravel_pytree(params)
+        value, grad = landscape.evaluate(params)
+        matrix = hessian(lambda x: ravel_pytree(landscape.gradient(unravel(x)))[0], x)
+        eigenvalues = jnp.linalg.eigvalsh((matrix + matrix.T) / 2)
+        zero = jnp.sqrt(jnp.finfo(x.dtype).eps) * jnp.max(jnp.abs(eigenvalues))
+        index = jnp.where(jnp.all(jnp.isfinite(eigenvalues)), jnp.sum(eigenvalues < -zero), -1)
+        return index.astype(jnp.int32), eigenvalues[0], value, optax.tree.norm(grad)
+
+    return look

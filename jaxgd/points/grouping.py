@@ -1,0 +1,184 @@
+"""Verdicts for many ends by judging one of each group in full, and testing that the others belong to it.
+
+Ends that converged are put into small cells by a few fixed projections of their invariants. The one of each cell with
+the smallest gradient is judged in full. Where it is a minimum with smallest curvature m > 0 outside the symmetry's zero
+modes, another end of the cell, with gradient g, is taken for the same minimum if everything about it is explained by
+its not having quite arrived:
+
+    distance of the invariants <= 4 |g| / m,   0 <= difference in value <= 2 |g|^2 / m,   |g| / m small,
+
+each up to the tolerance of sameness. (In the quadratic around the minimum the distance is at most |g| / m and the
+difference |g|^2 / 2m; another point would have to lie within that distance with the same value and invariants.)
+Whatever fails, every end that did not converge, and all ends of a cell that holds anything but such a minimum are
+judged in full, and so is a random sample of those that passed: how many of them turn out otherwise is reported.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import fields, replace
+
+import jax
+import numpy as np
+
+from jaxgd.base import Ends, Landscape, Params, Points, Status, Verdict
+from jaxgd.points.catalogue import invariants_of, tolerances
+from jaxgd.points.classify import judge_in_full
+
+NUM_AUDITED = 32
+"""Ends that passed and are judged in full all the same."""
+
+_FEW = 256  # ends that are all judged in full
+_NUM_PROJECTIONS = 3
+_CELL = 1e-3  # edge of a cell, in units of the size of the invariants
+_NEAR = 1e-2  # |g| / m up to which an end is beside its minimum, in the same units
+
+
+def classify(
+    landscape: Landscape,
+    ends: Ends | Params,
+    *,
+    in_full: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Points:
+    """Returns what each end is, judged by curvature.
+
+    Args:
+      landscape: what was descended.
+      ends: ends of `descend`, or any batch of params with one leading axis.
+      in_full: judge every end by itself. Otherwise ends of `descend` (more than a few hundred) that have converged to a
+        minimum are judged in groups: one of each in full, the others by whether gradient, value and invariants show
+        them to be beside the same minimum; a sample of these is audited, and `notes` says with what result.
+      progress: called as progress(points judged, points in all) now and then.
+
+    Returns:
+      `Points`, in the order of the ends; those of one group share one point. Above 1,024 parameters the index is a
+      lower bound, and a minimum is one but for what `missed_probability` and `missed_curvature` say.
+
+    Raises:
+      InputValueError: the ends kept no params, or the batch does not fit the landscape.
+      InputTypeError: the batch is not of floating-point arrays.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jaxgd
+      >>> saddle = jaxgd.Landscape(value=lambda x: x[0] ** 2 - x[1] ** 2, sample=lambda k: jax.random.normal(k, (2,)))
+      >>> points = jaxgd.classify(saddle, jnp.array([[0.1, 0.2]]))
+      >>> points.verdict_counts(), int(points.index[0])
+      ({'saddle': 1}, 1)
+    """
+    if in_full or not isinstance(ends, Ends) or ends.params is None or len(ends) <= _FEW:
+        return judge_in_full(landscape, ends, progress=progress)
+    invariants = invariants_of(landscape, ends.params)
+    is_converged = np.asarray(ends.status) == int(Status.CONVERGED)
+    leader = _leaders(invariants, np.asarray(ends.gradient_norm), is_converged)
+    itself = np.arange(len(ends))
+    judging = _Judging(landscape, ends, progress)
+    judging.judge(np.flatnonzero(leader == itself))
+    passed = np.flatnonzero(leader != itself)
+    minima = judging.points_of(leader[passed])
+    distance = np.max(np.abs(invariants[passed] - judging.invariants_of(leader[passed])), axis=1, initial=0)
+    passed = passed[_belongs(ends[passed], minima, distance, *tolerances(invariants))]
+    judging.take_over(passed, leader[passed])
+    rest = np.flatnonzero(judging.row < 0)
+    audited = np.random.default_rng(0).permutation(passed)[:NUM_AUDITED]
+    taken = judging.points_of(audited)
+    judging.judge(np.concatenate([rest, audited]))
+    num_wrong = _num_different(taken, judging.points_of(audited))
+    points = judging.points_of(itself)
+    if not len(passed):
+        return points
+    note = (
+        f"{len(passed) - len(audited):,} of {len(ends):,} ends were taken for the minimum of a judged neighbour;"
+        f" of {len(audited)} more, judged in full to see, {num_wrong} turned out otherwise."
+    )
+    return replace(points, notes=(*points.notes, note))
+
+
+class _Judging:
+    """Ends judged so far: the points that came of it, and the one that stands for each end (`row`, -1 for none)."""
+
+    def __init__(self, landscape: Landscape, ends: Ends, progress: Callable[[int, int], None] | None) -> None:
+        self.landscape, self.ends, self.progress = landscape, ends, progress
+        self.row = np.full(len(ends), -1, np.int64)
+        self.points: Points | None = None
+        self.batch = 0
+
+    def judge(self, which: np.ndarray) -> None:
+        """Judges ends in full, in batches of one size, since every size is compiled."""
+        self.batch = self.batch or min(_FEW, 2 ** math.ceil(math.log2(len(which))))
+        for begin in range(0, len(which), self.batch):
+            batch = which[begin : begin + self.batch]
+            found = judge_in_full(self.landscape, self.ends[np.resize(batch, self.batch)])
+            self.row[batch] = np.arange(len(batch)) + (len(self.points) if self.points is not None else 0)
+            found = pick(found, np.arange(len(batch)))
+            self.points = found if self.points is None else join_points([self.points, found])
+            if self.progress is not None:
+                self.progress(int(np.sum(self.row >= 0)), len(self.row))
+
+    def invariants_of(self, which: np.ndarray) -> np.ndarray:
+        """Returns what is compared of these points."""
+        assert self.points is not None
+        return invariants_of(self.landscape, self.points.params)[self.row[which]]
+
+    def take_over(self, which: np.ndarray, leader: np.ndarray) -> None:
+        """Lets ends have the points of their leaders."""
+        self.row[which] = self.row[leader]
+
+    def points_of(self, which: np.ndarray) -> Points:
+        """Returns the points that stand for these ends."""
+        assert self.points is not None
+        return pick(self.points, self.row[which])
+
+
+def _leaders(invariants: np.ndarray, gradient_norm: np.ndarray, is_converged: np.ndarray) -> np.ndarray:
+    """Returns for every end the one of smallest gradient in its cell; itself where it did not converge."""
+    leader = np.arange(len(invariants))
+    which = np.flatnonzero(is_converged & np.all(np.isfinite(invariants), axis=1))
+    if not len(which):
+        return leader
+    which = which[np.argsort(gradient_norm[which], kind="stable")]
+    directions = np.random.default_rng(0).standard_normal((invariants.shape[1], _NUM_PROJECTIONS))
+    directions /= np.linalg.norm(directions, axis=0)
+    _, size = tolerances(invariants[which])
+    cells = np.floor(invariants[which].astype(float) @ directions / (_CELL * size) + 0.5)
+    _, first, inverse = np.unique(cells, axis=0, return_index=True, return_inverse=True)
+    leader[which] = which[first[inverse.ravel()]]
+    return leader
+
+
+def _belongs(ends: Ends, minima: Points, distance: np.ndarray, tolerance: float, size: float) -> np.ndarray:
+    """Returns whether each end is beside the minimum that is named for it, whose invariants lie at this distance."""
+    curvature = np.asarray(minima.lowest_eigenvalue - minima.eigenvalue_error, float)
+    is_plain = (minima.verdict == int(Verdict.MINIMUM)) & (minima.num_zero_modes == minima.num_symmetry_modes)
+    is_plain &= (minima.missed_probability == 0) & (curvature > 0)
+    gradient, value = np.asarray(ends.gradient_norm, float), np.asarray(minima.value, float)
+    away = gradient / np.where(is_plain, curvature, 1)
+    rounding = np.sqrt(np.finfo(np.asarray(ends.value).dtype).eps) * np.maximum(1, np.abs(value))
+    is_level = np.abs(np.asarray(ends.value, float) - value) <= 2 * gradient * away + rounding
+    return is_plain & is_level & (away <= _NEAR * size) & (distance <= 4 * away + tolerance)
+
+
+def _num_different(taken: Points, judged: Points) -> int:
+    """Returns how many points are not what they were taken for."""
+    tolerance = np.sqrt(np.finfo(np.asarray(taken.value).dtype).eps) * np.maximum(1, np.abs(taken.value))
+    is_same = (taken.verdict == judged.verdict) & (taken.index == judged.index)
+    return int(np.sum(~(is_same & (np.abs(taken.value - judged.value) <= tolerance))))
+
+
+def pick(points: Points, which: np.ndarray) -> Points:
+    """Returns some of the points, in the order asked for."""
+    arrays = {
+        item.name: jax.tree.map(lambda leaf: np.asarray(leaf)[which], getattr(points, item.name))
+        for item in fields(Points)
+        if item.name != "notes"
+    }
+    return Points(**arrays, notes=points.notes)
+
+
+def join_points(parts: list[Points]) -> Points:
+    """Returns the points of several parts as one, in their order, each note once."""
+    joined = {
+        item.name: jax.tree.map(lambda *leaves: np.concatenate(leaves), *(getattr(part, item.name) for part in parts))
+        for item in fields(Points)
+        if item.name != "notes"
+    }
+    return Points(**joined, notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)))
