@@ -237,6 +237,11 @@ class Cost:
         """Share of the ticks paid for that belonged to a descent."""
         return self.ticks / self.lane_ticks if self.lane_ticks else 0.0
 
+    def __add__(self, other: "Cost") -> "Cost":
+        """Returns what two runs cost one after the other."""
+        names = ("ticks", "lane_ticks", "seconds_compile", "seconds_run")
+        return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in names})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ends:

@@ -10,11 +10,12 @@ from jaxgd.surface import filter_normalised, roughness, surface, whole_normalise
 def test_filters_get_the_length_of_their_own_and_biases_stay(key):
     draw = lambda *shape: jax.random.normal(key, shape)
     params = {"dense": draw(4, 3), "conv": draw(2, 2, 3, 5), "bias": jnp.ones(3)}
-    found = filter_normalised(jax.tree.map(lambda leaf: jnp.cos(leaf) + 2.0, params), params)
+    normalised = jax.jit(filter_normalised)
+    found = normalised(jax.tree.map(lambda leaf: jnp.cos(leaf) + 2.0, params), params)
     for name, axes in (("dense", 0), ("conv", (0, 1, 2))):
         np.testing.assert_allclose((found[name] ** 2).sum(axes), (params[name] ** 2).sum(axes), rtol=1e-13)
     assert not found["bias"].any()
-    none = filter_normalised(jax.tree.map(jnp.zeros_like, params), params)
+    none = normalised(jax.tree.map(jnp.zeros_like, params), params)
     assert all((leaf == 0).all() for leaf in jax.tree.leaves(none))
 
 
@@ -36,9 +37,9 @@ def test_picture_does_not_see_the_rescaling_of_a_rectified_layer(key):
     inputs = jax.random.normal(key, (10, 3))
     value = lambda p: jnp.mean((jax.nn.relu(inputs @ p["first"] + p["bias"][None]) @ p["second"]) ** 2)
     moved = {"first": 7 * params["first"], "bias": 7 * params["bias"], "second": params["second"] / 7}
-    look = lambda at: surface(value, at, key=key, num=5)
+    look = jax.jit(lambda at: surface(value, at, key=key, num=5))
     np.testing.assert_allclose(look(moved), look(params), rtol=1e-12)
-    plainly = lambda at: surface(value, at, key=key, num=5, normalise=whole_normalised)
+    plainly = jax.jit(lambda at: surface(value, at, key=key, num=5, normalise=whole_normalised))
     assert np.max(np.abs(plainly(moved) - plainly(params))) > 0.1
 
 

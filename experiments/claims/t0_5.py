@@ -24,7 +24,7 @@ from jaxgd.experiment.charts import forest
 NETWORK = landscapes.digits_mlp(widths=(4,), num_images=400, batch_size=32)
 HALF = landscapes.digits_mlp(widths=(4,), num_images=200, batch_size=32)
 BOWL = landscapes.rugged_bowl(dim=10, ruggedness=10.0)
-SHORT, LONG, REPEATS = 30, 2_000, 4
+SHORT, LONG, REPEATS = 30, 1_000, 4
 KEY = jax.random.key(0)
 
 

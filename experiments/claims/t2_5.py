@@ -82,20 +82,19 @@ def judge(paths: dict[str, np.ndarray], ticks: dict[int, dict[str, np.ndarray]])
 def figure(claim: experiment.Claim) -> Any:
     """Draws the article's case, and the share that gets there by dimension and arm."""
     paths, ticks = claim.data["paths"], claim.data["ticks"]
-    shares = {arm: [np.mean(arms[arm] <= TICKS) for arms in ticks.values()] for arm in next(iter(ticks.values()))}
+    middle = {arm: [np.median(arms[arm]) for arms in ticks.values()] for arm in next(iter(ticks.values()))}
     drawn, (left, right) = experiment.panels(
-        f"The known-minimum step leaves the local minimum in one dimension; in {max(ticks)} it gets there in "
-        f"{shares['known minimum'][-1]:.0%} of descents, noise in {shares['noise'][-1]:.0%}"
+        f"The known-minimum step leaves the local minimum; in {max(ticks)} dimensions it takes "
+        f"{middle['known minimum'][-1]:,.0f} ticks to the global one, noise {middle['noise'][-1]:,.0f} (medians)"
     )
     for name in ("known minimum", "gradient descent", "M = 1"):
         left.plot(paths[name], linewidth=0.9, label=name)
     left.axhline(HOME, color="black", linestyle=":", label="global minimum")
     left.set(xlabel="ticks", ylabel="x", xlim=(0, 2500), ylim=(-3, 5))
-    for arm, share in shares.items():
-        style = "o-" if arm in ARMS else ":"
-        right.plot(list(ticks), share, style, label=arm)
-    right.set(xlabel="dimension", ylabel=f"share that gets there in {TICKS:,} ticks", xscale="log", ylim=(-0.02, 1.02))
-    right.set_xticks(list(ticks), [str(dim) for dim in ticks])
+    for arm, steps in middle.items():
+        right.plot(range(len(ticks)), np.add(steps, 1), "o-" if arm in ARMS else ":", label=arm)
+    right.set_xticks(range(len(ticks)), [str(dim) for dim in ticks])
+    right.set(xlabel="dimension", ylabel=f"median ticks + 1, rates tuned (at {TICKS + 1:,}: never)", yscale="log")
     return drawn
 
 

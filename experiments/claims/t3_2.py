@@ -1,11 +1,11 @@
 """T3.2: RMSProp's alpha lets the rate follow a surface whose steepness changes along the way.
 
 Ticks until both coordinates are within half a unit of the bottom of `changing_valley`: walls of slope `steepness`,
-then a floor of slope 1. Root-mean AdaGrad remembers the walls for ever, RMSProp for about 1 / (1 - alpha) steps
-(with the correction of its start, so that its first step is as long as any). Each
-arm (root-mean AdaGrad; RMSProp with alpha 0.5, 0.9, 0.99, 0.999) has the best of 12 rates over three decades, chosen
-on 16 starts of their own; same starts for all. The claim is judged by the ratio of their ticks, start by start, where
-the slope changes by a factor of 100, and outside its condition where it does not change.
+then a floor of slope 1. Root-mean AdaGrad remembers the walls for ever, RMSProp for about 1 / (1 - alpha) steps (with
+the correction of its start, so that its first step is as long as any). Each arm (root-mean AdaGrad; RMSProp with alpha
+0.5, 0.9, 0.99, 0.999) has the best of 12 rates over three decades, chosen on 16 starts of their own; same starts for
+all. The claim is judged by the ratio of their ticks, start by start, where the slope changes by a factor of 100, and
+outside its condition where it does not change.
 """
 
 import sys

@@ -22,7 +22,7 @@ from jaxgd.experiment.arms import tuned, values_at
 from jaxgd.experiment.charts import with_intervals
 from jaxgd.trajectory import trajectories
 
-COMMON = dict(depth=3, width=4, num_images=128, l2=0.0, activation="tanh")
+COMMON = dict(depth=3, width=4, num_images=64, l2=0.0, activation="tanh")
 NETWORKS = {
     "plain": dict(connections="plain"),
     "skip connections": dict(connections="residual"),
@@ -34,7 +34,7 @@ NUM_STEPS, EVERY = 300, 100
 
 def measure(options: experiment.Options) -> experiment.Claim:
     """Returns eigenvalues along the way, and final losses."""
-    num_spectra, num_starts = (12, 48) if options.quick else (64, 256)
+    num_spectra, num_starts = (12, 24) if options.quick else (64, 256)
     spectra, losses = {}, {}
     stop, key = Stop(gradient_norm=1e-300, max_steps=NUM_STEPS), jax.random.key(0)
     for name, how in NETWORKS.items():

@@ -177,7 +177,7 @@ def stated(docstring: str | None, rows: Sequence[Statistic], **fields: Any) -> C
       InputValueError: the docstring does not begin with a name and a sentence.
 
     Example:
-      >>> stated("T0.0: Descent goes down.\n\nMeasured so and so.", []).claim
+      >>> stated("T0.0: Descent goes down.", []).claim
       'Descent goes down.'
     """
     name, colon, sentence = " ".join((docstring or "").strip().partition("\n\n")[0].split()).partition(": ")

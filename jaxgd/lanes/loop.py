@@ -22,7 +22,6 @@ from jaxgd.lanes.lane import IDLE, RESTARTING, RUNNING, Descent, Lane
 from jaxgd.lanes.layout import LANE_AXIS, map_lanes
 from jaxgd.lanes.traced import kind_of
 
-
 _MIN_DRAWN, _SHARE_DRAWN = 8, 8  # starts are drawn for an eighth of the lanes at a time, but for 8 at least
 
 

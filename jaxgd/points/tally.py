@@ -1,0 +1,153 @@
+"""One catalogue of many batches, so that memory grows with what is distinct and not with what was descended.
+
+Each batch of judged points is reduced to its catalogue; catalogues are joined by grouping their rows once more as if
+they were points of one batch.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+
+import jax
+import numpy as np
+
+from jaxgd.base import Cost, Ends, Landscape, Points, Status, Verdict
+from jaxgd.points.catalogue import Catalogue, catalogue
+from jaxgd.statistics import proportion_interval, unseen_mass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """Ends or points that were counted and not kept: as much of `jaxgd.Ends` and `jaxgd.Points` as a survey prints.
+
+    Attributes:
+      counts: how many there are of each status or verdict, by name.
+      num_starts: descents asked for.
+      cost: what the descents cost.
+      value: (0,) of the dtype of the values.
+      notes: sentences for a person.
+    """
+
+    counts: Mapping[str, int]
+    num_starts: int
+    cost: Cost
+    value: np.ndarray
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return sum(self.counts.values())
+
+    def status_counts(self) -> dict[str, int]:
+        """Returns how many descents stopped for each reason."""
+        return dict(self.counts)
+
+    def verdict_counts(self) -> dict[str, int]:
+        """Returns how many points got each verdict."""
+        return dict(self.counts)
+
+
+@dataclass(kw_only=True)
+class Tally:
+    """What batches of ends and their points come to.
+
+    Attributes:
+      landscape: whose symmetry says which points are the same.
+      confidence: level of all intervals, in (0, 1).
+    """
+
+    landscape: Landscape
+    confidence: float = 0.95
+
+    _distinct: Catalogue | None = field(default=None, init=False)
+    _marked: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64), init=False)
+    _numbers: list[np.ndarray] = field(default_factory=list, init=False)  # start numbers of every batch
+    _entries: list[np.ndarray] = field(default_factory=list, init=False)  # row of every descent of it, -1 for none
+    _statuses: Counter[int] = field(default_factory=Counter, init=False)
+    _verdicts: Counter[int] = field(default_factory=Counter, init=False)
+    _notes: dict[str, None] = field(default_factory=dict, init=False)
+
+    def add(self, ends: Ends, points: Points) -> None:
+        """Counts the ends of a batch and what they are."""
+        self._statuses.update(np.asarray(ends.status).tolist())
+        self._verdicts.update(np.asarray(points.verdict).tolist())
+        self._notes.update(dict.fromkeys(points.notes))
+        found = catalogue(self.landscape, points, confidence=self.confidence)
+        known = self.hits
+        both = [found] if self._distinct is None else [self._distinct, found]
+        self._distinct, row = join_catalogues(self.landscape, both)
+        of_old, of_new = row[: len(known)], row[len(known) :]
+        self._entries = [_renumbered(entry, of_old) for entry in self._entries]
+        self._entries.append(_renumbered(found.entry, of_new))
+        self._numbers.append(np.asarray(ends.start_number))
+        self._marked = np.bincount(of_old, weights=self._marked, minlength=len(self._distinct)).astype(np.int64)
+
+    def mark(self) -> None:
+        """Remembers the hits so far as `marked`."""
+        self._marked = self.hits
+
+    @property
+    def hits(self) -> np.ndarray:
+        """(number of distinct points,) int64, descents that ended at each so far."""
+        return self._distinct.hits if self._distinct is not None else np.zeros(0, np.int64)
+
+    @property
+    def marked(self) -> np.ndarray:
+        """(number of distinct points,) int64, hits that each of them had at the last `mark`."""
+        return self._marked
+
+    def catalogue(self) -> Catalogue:
+        """Returns the catalogue of all batches, as one batch of them would have; `entry` is by start number."""
+        assert self._distinct is not None
+        order = np.argsort(np.concatenate(self._numbers), kind="stable")
+        entry = np.concatenate(self._entries)[order]
+        hits = self.hits
+        low, high = proportion_interval(hits, np.full_like(hits, len(entry)), self.confidence)
+        return replace(
+            self._distinct,
+            weight=hits / len(entry),
+            weight_low=low,
+            weight_high=high,
+            num_descents=len(entry),
+            verdicts=_named(Verdict, self._verdicts),
+            unseen=unseen_mass(hits, self.confidence) if len(hits) else None,
+            entry=entry,
+        )
+
+    def counted(self, num_starts: int, cost: Cost, dtype: np.dtype) -> tuple[Counted, Counted]:
+        """Returns the ends and the points, counted."""
+        ends = Counted(
+            counts=_named(Status, self._statuses), num_starts=num_starts, cost=cost, value=np.zeros(0, dtype)
+        )
+        return ends, replace(ends, counts=_named(Verdict, self._verdicts), notes=tuple(self._notes))
+
+
+def join_catalogues(landscape: Landscape, parts: list[Catalogue]) -> tuple[Catalogue, np.ndarray]:
+    """Returns the distinct points of several catalogues with all their hits, and the row that each row became.
+
+    What depends on the number of descents is that of the first part.
+    """
+    total = sum(len(part) for part in parts)
+    if len(parts) == 1 or not total:
+        return parts[0], np.arange(total)
+    join = lambda name: jax.tree.map(lambda *leaves: np.concatenate(leaves), *(getattr(part, name) for part in parts))
+    known = {
+        name: join(name)
+        for name in (
+            "params", "value", "verdict", "index", "num_zero_modes", "num_symmetry_modes", "lowest_eigenvalue",
+        )
+    }  # fmt: skip
+    zeros = np.zeros(total, known["value"].dtype)
+    others = {item.name: zeros for item in fields(Points) if item.name not in (*known, "notes")}
+    points = Points(**known, **others)  # type: ignore[arg-type]
+    joined = catalogue(landscape, points, confidence=parts[0].confidence)
+    hits = np.bincount(joined.entry, weights=join("hits"), minlength=len(joined)).astype(np.int64)
+    return replace(joined, hits=hits), joined.entry
+
+
+def _renumbered(entry: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """Returns the new row of every descent, -1 staying -1."""
+    return np.append(row, -1)[entry].astype(np.int32)
+
+
+def _named(kinds: type[Status] | type[Verdict], counts: Counter[int]) -> dict[str, int]:
+    return {kind.name.lower(): counts[kind] for kind in kinds if counts[kind]}

@@ -1,0 +1,52 @@
+"""A survey that only counts finds what one that keeps everything finds; `until` stops on fresh descents."""
+
+import importlib
+
+import jax
+import numpy as np
+import pytest
+
+import jaxgd
+from jaxgd import InputValueError, survey
+
+WELLS = jaxgd.landscapes.styblinski_tang(dim=2)
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return survey(WELLS, "sgd:learning_rate=0.005", 1500, key=jax.random.key(0))
+
+
+def test_counting_gives_the_catalogue_that_keeping_gives(whole, monkeypatch):
+    module = importlib.import_module("jaxgd.survey")
+    monkeypatch.setattr(module, "_JUDGED_TOGETHER", 400)
+    counted = survey(WELLS, "sgd:learning_rate=0.005", 1500, key=jax.random.key(0), keep="catalogue")
+    for name in ("value", "hits", "weight_low", "weight_high", "entry", "index"):
+        np.testing.assert_allclose(getattr(counted.catalogue, name), getattr(whole.catalogue, name), rtol=1e-12)
+    assert counted.catalogue.unseen == whole.catalogue.unseen
+    assert counted.to_json()["status"] == whole.to_json()["status"] == {"converged": 1500}
+    assert counted.to_json()["verdicts"] == {"minimum": 1500}
+    assert len(counted.ends) == len(counted.points) == 1500
+    assert "4 distinct critical points from 1,500 descents" in str(counted)
+
+
+def test_until_stops_at_the_first_block_whose_fresh_descents_show_little_unseen(whole):
+    found = survey(WELLS, "sgd:learning_rate=0.005", 100_000, key=jax.random.key(0), until=0.02)
+    assert len(found.ends) == found.ends.num_starts == 2048  # every point of the first block was new
+    np.testing.assert_array_equal(found.ends.num_steps[:1500], whole.ends.num_steps)
+    assert found.cost.ticks == found.ends.num_steps.sum() + 2048
+    np.testing.assert_allclose(found.points.value, found.catalogue.value[found.catalogue.entry], rtol=1e-12)
+
+
+def test_until_that_is_out_of_reach_ends_with_all_starts():
+    found = survey(WELLS, "sgd:learning_rate=0.005", 1100, key=jax.random.key(0), until=1e-6, keep="catalogue")
+    assert found.catalogue.num_descents == 1100
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [({"keep": "all"}, '`keep` must be "ends" or "catalogue"'), ({"until": 1.0}, "`until` must lie strictly between")],
+)
+def test_what_cannot_be_meant_is_refused(wrong, sentence):
+    with pytest.raises(InputValueError, match=sentence):
+        survey(WELLS, num_starts=10, key=jax.random.key(0), **wrong)
