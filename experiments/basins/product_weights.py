@@ -111,7 +111,7 @@ def figure(result: Claim) -> Any:
     drawn, (left, right) = experiment.panels(
         "Basin weights are products of 0.5157 and 0.4843 while steps are small; larger steps change them"
     )
-    for dim, (share, expected, low, high) in result.data["table"].items():
+    for dim, (share, expected, low, high) in reversed(result.data["table"].items()):
         order = np.argsort(expected)
         half = np.abs(np.array([share - low, high - share]))[:, order] / expected[order]
         middle = share[order] / expected[order]
@@ -127,7 +127,7 @@ def figure(result: Claim) -> Any:
     right.axhline(LEFT, color="black", lw=0.8, label="the flow's share, 0.5157")
     right.axvline(MAX_RATE, color="black", lw=0.8, ls=":", label="first start thrown over the maximum")
     right.set(xlabel="step (length^2 / value)", ylabel="share going left, d = 1")
-    right.legend(fontsize=8)
+    right.legend(fontsize=7, loc="lower right")
     return drawn
 
 

@@ -38,11 +38,10 @@ def to_the_flow(landscape: Landscape, count: int) -> tuple[np.ndarray, np.ndarra
     slope = lambda t, x: -np.asarray(gradient(x.reshape(starts.shape))).ravel()
     flow = solve_ivp(slope, (0, 32 * coarsest), starts.ravel(), method="DOP853", rtol=1e-12, atol=1e-12).y[:, -1]
     rates, found = coarsest / 2.0 ** np.arange(5), []
-    for halvings, rate in enumerate(rates):
-        steps = 32 * 2**halvings
+    for rate, steps in zip(rates, 32 * 2 ** np.arange(5), strict=True):
         ends = trajectories(
-            landscape, optax.sgd(float(rate)), key=jax.random.key(1), starts=jnp.asarray(starts), num_steps=steps,
-            every=steps, observe=lambda x, state: x,
+            landscape, optax.sgd(float(rate)), key=jax.random.key(1), starts=jnp.asarray(starts), num_steps=int(steps),
+            every=int(steps), observe=lambda x, state: x,
         )[1]  # fmt: skip
         found.append(np.linalg.norm(np.asarray(ends)[:, -1] - flow.reshape(starts.shape), axis=1))
     return rates, np.stack(found, axis=1)

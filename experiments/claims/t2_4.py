@@ -1,9 +1,8 @@
 """T2.4: AdaGrad stops too early, RMSProp never stops, epsilon only eases it; so both end behind well-tuned SGD.
 
-Gradient descent, AdaGrad (sum) and RMSProp, the rate of each tuned over 10 values on 16 starts, on the same
-further starts for 1,000 ticks: excess over the minimum on bowls without and with gradient noise, in Rosenbrock's valley
-and on a double well in ten coordinates, as the median of log10 ratios to gradient descent. Then what is exact:
-RMSProp's two-cycle on x^2/2 against epsilon, and the way that AdaGrad goes on an even slope, where it may stop.
+Gradient descent, AdaGrad (sum) and RMSProp, each rate tuned over 10 values on 16 starts, on the same further starts for
+1,000 ticks: excess over the minimum on bowls without and with gradient noise, in Rosenbrock's valley and on a double
+well, as the median of log10 ratios. Then RMSProp's two-cycle on x^2/2 by epsilon, and AdaGrad's way on an even slope.
 """
 
 import sys
@@ -18,8 +17,7 @@ from jaxgd import Landscape, Stop, experiment, landscapes
 from jaxgd.experiment.arms import tuned, values_at
 from jaxgd.trajectory import trajectories
 
-RATES = np.geomspace(1e-4, 10, 10)
-TICKS, RATE = 1000, 0.1
+RATES, TICKS, RATE = np.geomspace(1e-4, 10, 10), 1000, 0.1
 BOWL = Landscape(value=lambda x: x**2 / 2, sample=lambda key: jax.random.uniform(key, (), minval=0.5, maxval=1.5))
 SLOPE = Landscape(value=lambda x: -x, sample=lambda key: jnp.zeros(()))
 adagrad = lambda learning_rate: optax.adagrad(learning_rate, initial_accumulator_value=0.0)

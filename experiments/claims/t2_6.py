@@ -1,10 +1,9 @@
 """T2.6: Gradient noise makes ending at a saddle less likely and, with enough steps, reaches the global optimum.
 
-Descents that begin on the exact way into a saddle, without noise and with noise that is annealed to none, judged by
-curvature. Langevin descents (rate .01) of a double well from its left minimum to its right one: their mean first
-passage against the exact integral, with the goal moved out by .5826 sqrt(2 T rate), as steps are seen only at discrete
-times. Then the law that noise settles in, exp(-f / T), on two unequal wells, and the share that has been in the lower
-one against ticks. Nothing is tuned: noise and rate are what the claim is about.
+Descents that begin on the exact way into a saddle, without noise and with noise annealed to none, judged by curvature.
+Langevin descents (rate .01) of a double well from its left minimum to its right one: mean first passage against the
+exact integral, the goal moved out by .5826 sqrt(2 T rate), as steps are seen only at discrete times. On two unequal
+wells, the share in the lower one against exp(-f / T), and the share that has been there. Nothing is tuned.
 """
 
 import sys

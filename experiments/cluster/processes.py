@@ -11,7 +11,7 @@ from jaxgd import experiment
 
 def measure(options: experiment.Options) -> experiment.Claim:
     """Runs one survey by 1, 2, 4 and 8 processes of 1 and 2 devices."""
-    num_starts, block = (16_384, 1_024) if options.quick else (400_000, 4_096)
+    num_starts, block = (16_384, 1_024) if options.quick else (200_000, 4_096)
     settings = [(1, 1), (2, 1)] if options.quick else [(1, 1), (2, 1), (4, 1), (8, 1), (1, 2), (2, 2), (4, 2)]
     words = [*SURVEY, "--starts", num_starts, "--block", block]
     rows, seconds = [], {}

@@ -129,13 +129,13 @@ def figure(result: Claim) -> Any:
         for panel in (left, right):
             panel.plot(number[reached], middle[reached], "o-", ms=4, label=name)
     for steepness, learning_rate, num_saddles in DESCENTS.values():
-        first = np.median(next(t for k, t in result.data["times"].items() if f"L={steepness:g}" in k)[:, 1])
+        last = np.median(next(t for k, t in result.data["times"].items() if f"L={steepness:g}" in k)[:, -1])
         number = np.arange(2, num_saddles + 1)
-        left.plot(number, first * kappa(steepness, learning_rate) ** (number - 2), ":", color="black", lw=1)
+        left.plot(number, last * kappa(steepness, learning_rate) ** (number - num_saddles), ":", color="black", lw=1)
     left.plot([], [], ":", color="black", label="the law's factor")
     left.set(yscale="log", xlabel="saddle", ylabel="median steps until it is left", title="logarithmic scale")
     right.set(xlabel="saddle", ylabel="median steps until it is left", title="the same, linear scale", ylim=(0, 400))
-    left.legend(fontsize=7)
+    left.legend(fontsize=7, loc="upper right")
     return drawn
 
 
