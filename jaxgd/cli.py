@@ -35,8 +35,16 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="jaxgd")
-def main() -> None:
+@click.option(
+    "--compilation-cache", type=click.Path(path_type=Path), help="Keep compiled programs here for later commands."
+)
+def main(compilation_cache: Path | None) -> None:
     """Where does gradient descent end, what kind of point is that, and what have we not seen?"""
+    if compilation_cache is not None:
+        import jax
+
+        jax.config.update("jax_compilation_cache_dir", str(compilation_cache))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 @main.command()

@@ -16,7 +16,7 @@ import optax
 
 from jaxgd.base import Ends, InputTypeError, InputValueError, Key, Landscape, Params, Restart, Stop
 from jaxgd.lanes.checks import check_count, check_descent, check_key, check_starts
-from jaxgd.lanes.lane import Descent, Event
+from jaxgd.lanes.lane import Descent, Event, as_asked
 from jaxgd.lanes.layout import LANE_AXIS
 from jaxgd.lanes.loop import Loop
 from jaxgd.lanes.run import Progress, Run
@@ -207,7 +207,7 @@ def _descent(
     keeps_best: bool,
 ) -> Descent:
     """Returns the descent; the same object for the same question, so that its compiled programs are found again."""
-    with_extras = optax.with_extra_args_support(optimizer)
+    with_extras = as_asked(optimizer)
     return Descent(
         landscape=landscape,
         optimizer_of=lambda number: with_extras,

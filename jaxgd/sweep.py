@@ -16,7 +16,7 @@ import optax
 
 from jaxgd.base import Ends, InputTypeError, InputValueError, Key, Landscape, Params, Stop
 from jaxgd.descend import concatenate, count_starts, launch
-from jaxgd.lanes.lane import Descent, Event
+from jaxgd.lanes.lane import Descent, Event, as_asked
 from jaxgd.lanes.run import Progress
 
 
@@ -94,7 +94,7 @@ def sweep(
 
     def optimizer_of(number: jax.Array) -> optax.GradientTransformationExtraArgs:
         mine = {name: column[number // jnp.asarray(num_starts, number.dtype)] for name, column in columns.items()}
-        return optax.with_extra_args_support(builder(**mine, **fixed))
+        return as_asked(builder(**mine, **fixed))
 
     for setting in settings:
         builder(**setting, **fixed)  # what it refuses, it refuses here, before any tracing

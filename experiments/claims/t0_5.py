@@ -3,9 +3,9 @@
 How much of the variance of the final exact loss does the start explain? Several descents from each start, which differ
 in their minibatches or noise alone: the share of the variance between starts (intraclass correlation, exact F
 interval), after few steps and after many. On a small network of the digits (minibatches of 32) and on the bumpy bowl
-with noisy gradients. And is a warm start worth it? Ends of training on the first half of the images against random
-starts, on all images, at equal budgets, short and long, the ticks of the warm start's own training not counted.
-Gradient descent at stated rates, the same for both: the starts are the arms.
+with weak and with strong noise on the gradient. And is a warm start worth it? Ends of training on the first half of
+the images against random starts, on all images, at equal budgets, short and long, the ticks of the warm start's own
+training not counted. Gradient descent at stated rates, the same for both: the starts are the arms.
 """
 
 import sys
@@ -25,7 +25,7 @@ NETWORK = landscapes.digits_mlp(widths=(4,), num_images=400, batch_size=32)
 HALF = landscapes.digits_mlp(widths=(4,), num_images=200, batch_size=32)
 BOWL = landscapes.rugged_bowl(dim=10, ruggedness=10.0)
 SHORT, LONG, REPEATS = 30, 1_000, 4
-KEY = jax.random.key(0)
+KEY, STRONG = jax.random.key(0), "bumpy bowl, noise 3"
 
 
 def explained(statistic: str, losses: np.ndarray, **judged: Any) -> experiment.Statistic:
@@ -43,12 +43,11 @@ def explained(statistic: str, losses: np.ndarray, **judged: Any) -> experiment.S
 
 def measure(options: experiment.Options) -> experiment.Claim:
     """Returns final losses by start and repeat, and of warm and random starts."""
-    num = 24 if options.quick else 256
-    noisy_bowl = optax.chain(transforms.add_gradient_noise(3.0), optax.sgd(0.04))
+    num = 48 if options.quick else 256
+    bowl = lambda noise: (BOWL, optax.chain(transforms.add_gradient_noise(noise), optax.sgd(0.04)), False)
+    cases = {"network": (NETWORK, optax.sgd(0.3), True), "bumpy bowl, noise 0.3": bowl(0.3), STRONG: bowl(3.0)}
     losses = {}
-    for name, landscape, optimizer, is_noisy in (
-        ("network", NETWORK, optax.sgd(0.3), True), ("bumpy bowl", BOWL, noisy_bowl, False),
-    ):  # fmt: skip
+    for name, (landscape, optimizer, is_noisy) in cases.items():
         starts = jax.vmap(landscape.sample)(jax.random.split(KEY, num))
         every = jax.tree.map(lambda leaf: jnp.repeat(leaf, REPEATS, axis=0), starts)
         for length in (SHORT, LONG):
@@ -69,7 +68,7 @@ def judge(losses: dict[tuple[str, int], np.ndarray], gains: dict[int, np.ndarray
     """Returns the claim from losses (starts, repeats) by case and length, and gains (starts,) of warm starts."""
     rows = [
         explained(f"{name}, {length} steps: variance explained by the start", values, expected=0.5, relation="at_least",
-                  is_outside=name == "network" and length == LONG)
+                  is_outside=name == STRONG or (name == "network" and length == LONG))
         for (name, length), values in losses.items()
     ]  # fmt: skip
     rows += [
@@ -79,7 +78,7 @@ def judge(losses: dict[tuple[str, int], np.ndarray], gains: dict[int, np.ndarray
     ]  # fmt: skip
     return experiment.Claim(
         name="T0.5", rows=rows, data={"losses": losses}, claim="The start decides where a descent ends.",
-        condition="training is short, or basins hold what falls into them; a network trained long forgets it",
+        condition="the noise is too weak to cross barriers and, for the network, training is short",
     )  # fmt: skip
 
 

@@ -1,9 +1,8 @@
 """T1.4: A subsample's gradient estimates the full one; too small is noisy, too large wasteful, one-class ones mislead.
 
-A network of 16 hidden units on 500 digits, built with equinox. First the error of the gradient of random batches, of
-batches with equally many of every class, and of batches of one class, at many networks, relative to the full gradient.
-Then the loss that SGD reaches with a fixed number of images, by batch size: the rate of each size is tuned over 8
-values on 8 starts, and all sizes descend from the same further starts. Ratios of losses are paired by start.
+A network of equinox on 500 digits. First the error of the gradient of random batches, of stratified ones and of ones of
+a single class, at many networks, relative to the full gradient. Then the loss that SGD reaches with a fixed number of
+images, by batch size: each rate is tuned over 8 values on 8 starts, and all descend from the same further starts.
 """
 
 import sys
@@ -19,8 +18,7 @@ from experiments.claims.equinox_network import digits_of_equinox
 from jaxgd import Stop, experiment
 from jaxgd.experiment.arms import tuned, values_at
 
-NUM_IMAGES = 500
-SIZES, SMALL, GOOD, LARGE = (1, 4, 16, 64, 500), 1, 16, 500
+NUM_IMAGES, SIZES, SMALL, GOOD, LARGE = 500, (1, 4, 16, 64, 500), 1, 16, 500
 
 
 def measure(options: experiment.Options) -> experiment.Claim:

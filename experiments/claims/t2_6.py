@@ -59,8 +59,7 @@ def measure(options: experiment.Options) -> experiment.Claim:
 def judge(ends: dict[str, Any], times: dict[float, Any], rest: np.ndarray, lower: np.ndarray) -> experiment.Claim:
     """Returns the claim from verdicts, passage times by temperature, places of rest, steps to the lower well or -1."""
     rows = []
-    for name, counts in ends.items():
-        bound = {"at_least": 0.9} if name == "without noise" else {"at_most": 0.1}
+    for (name, counts), bound in zip(ends.items(), ({"at_least": 0.9}, {"at_most": 0.1}), strict=True):
         rows.append(experiment.share_of(f"{name}: share that ends at the saddle", counts, ["saddle"],
                                         source="the claim", **bound))  # fmt: skip
     for temperature, time in times.items():

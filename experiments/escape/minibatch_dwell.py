@@ -31,7 +31,7 @@ from jaxgd.statistics import log_rank, restricted_mean, survival_curve
 
 NUM_UNITS, NUM_IMAGES, LEARNING_RATE = 2, 300, 0.2
 DISTANCE, MAX_STEPS = 0.25, 3_000
-BESIDE, FAR = 1e-4, 0.1  # width of the starts around a saddle, in each parameter
+BESIDE, FAR = 1e-4, 0.03  # width of the starts around a saddle, in each parameter: both well within DISTANCE
 BATCHES = {"all 300 images": None, "batches of 64": 64, "batches of 16": 16, "batches of 4": 4}
 NUM_DESCENTS, NUM_PROBED, NUM_WATCHED, EVERY = 400, 24, 400, 20
 NEVER = 1e-300
@@ -113,7 +113,7 @@ def dwell(saddle: Saddle, batch_size: int | None, num: int, width: float, seed: 
 
 def shortening(name: str, whole: Arm, part: Arm, num: int, **judged: Any) -> Statistic:
     """Returns by how many ticks the second arm's mean dwell is shorter, both cut at the same time."""
-    horizon = min(whole[0].max(), part[0].max())
+    horizon = max(min(whole[0].max(), part[0].max()), 1)
     means = [restricted_mean(*arm, horizon=float(horizon), confidence=CONFIDENCE) for arm in (whole, part)]
     error = float(np.hypot(*(mean.standard_error or 0.0 for mean in means)))
     row = estimate_row(name, means[0].mean.value - means[1].mean.value, error, num, 0.0, "")

@@ -40,6 +40,7 @@ _BLOCK = 16  # rows that are allocated and multiplied together
 _MIN_ROWS = 48
 _LOOK_EVERY = 8
 _KEPT_HIGHEST = 0.25  # of the Ritz vectors kept at a restart
+_NEARLY_DONE = 1e-3  # share of a product that is left over by the rows
 _HIGHEST = jax.lax.Precision.HIGHEST
 
 
@@ -203,7 +204,8 @@ class _Process:
         # The last two rows take away nearly everything; what all rows take from the rest is rounding: one pass does.
         vector, near, before = _strip(self.last_two, _without(product, self.zero_modes))
         vector, column, length = self.strip(vector)
-        if np.any(length < 0.9 * np.asarray(before)):  # but for a step after a restart: twice is enough
+        # Not after a restart, nor near the end of an invariant subspace, where only rounding is left: twice is enough.
+        if np.any((length < 0.9 * np.asarray(before)) | (length < _NEARLY_DONE * np.asarray(size))):
             vector, more, length = self.strip(_without(vector, self.zero_modes))
             column += more
         column[:, max(self.num_rows - 1, 0) : self.num_rows + 1] += np.asarray(near)[:, -min(2, self.num_rows + 1) :]

@@ -10,6 +10,7 @@ being evaluated until its place is refilled; only its iterate and its record are
 (selecting old or new for every leaf of the state costs two to three times the tick).
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -155,6 +156,7 @@ class Descent:
             value=value,
             grad=grad,
             value_fn=value_fn,
+            obj_fn=value_fn,  # as `optax.contrib.sophia` calls it
             key=key_update,
             hvp=hvp,
             tick=tick,
@@ -180,7 +182,9 @@ class Descent:
             return landscape.evaluate_noisy(params, key_noise) if noisy_value else landscape.evaluate(params)
 
         # optax's line searches hand every extra argument on to `value_fn`, which must therefore name them
-        def value_fn(params: Params, *, key: Any = None, hvp: Any = None, tick: Any = None) -> jax.Array:
+        def value_fn(
+            params: Params, *, key: Any = None, hvp: Any = None, tick: Any = None, obj_fn: Any = None
+        ) -> jax.Array:
             params = unmask(params, here)
             return noisy_value(params, key_noise) if noisy_value else landscape.value(params)
 
@@ -247,17 +251,36 @@ class Descent:
 _KEY_START, _KEY_STEP, _KEY_STATE = 0, 1, 2
 
 
-def rekey_noise(state: Any, key: Key) -> Any:
-    """Returns an optimizer state whose `rng_key` leaves are this lane's own, each by its place in the state.
+def as_asked(optimizer: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
+    """Returns the optimizer with an `update` that takes any extra argument and is given those that it names.
 
-    `optax.add_noise` and `optax.noisy_sgd` close over one key: mapped over lanes, every lane would draw the same.
+    Some of optax's say that they take extra arguments, and then know only their own (`optax.contrib.sam`).
+    """
+    optimizer = optax.with_extra_args_support(optimizer)
+    parameters = inspect.signature(optimizer.update).parameters.values()
+    if any(parameter.kind == inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return optimizer
+    names = {parameter.name for parameter in parameters}
+
+    def update(updates: Any, state: Any, params: Params | None = None, **extra: Any) -> Any:
+        return optimizer.update(updates, state, params, **{name: extra[name] for name in extra if name in names})
+
+    return optax.GradientTransformationExtraArgs(optimizer.init, update)
+
+
+def rekey_noise(state: Any, key: Key) -> Any:
+    """Returns an optimizer state whose keys are this lane's own, each by its place in the state.
+
+    `optax.add_noise`, `optax.noisy_sgd` and `optax.contrib.sophia` close over one key: mapped over lanes, every lane
+    would draw the same.
     """
     leaves, treedef = jax.tree_util.tree_flatten_with_path(state)
     fresh = []
     for position, (path, leaf) in enumerate(leaves):
-        if path and getattr(path[-1], "name", None) == "rng_key":
+        dtype = jnp.asarray(leaf).dtype
+        is_typed = jnp.issubdtype(dtype, jax.dtypes.prng_key)
+        if (is_typed or dtype == jnp.uint32) and path and getattr(path[-1], "name", None) in ("rng_key", "key"):
             own = jax.random.fold_in(key, position)
-            is_typed = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
             leaf = own if is_typed else jax.random.key_data(own).astype(leaf.dtype).reshape(leaf.shape)
         fresh.append(leaf)
     return jax.tree.unflatten(treedef, fresh)

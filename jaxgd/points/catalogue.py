@@ -201,7 +201,7 @@ def invariants_of(landscape: Landscape, params: Params) -> np.ndarray:
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
     num_points = len(leaves[0])
     if landscape.symmetry is None or num_points == 0:
-        return np.concatenate([leaf.reshape(num_points, -1) for leaf in leaves], axis=1)
+        return np.concatenate([leaf.reshape(num_points, math.prod(leaf.shape[1:])) for leaf in leaves], axis=1)
     num_together = min(_INVARIANTS_TOGETHER, 2 ** math.ceil(math.log2(num_points)))  # few sizes, few programs
     parts = []
     for begin in range(0, num_points, num_together):
@@ -222,8 +222,9 @@ def _invariants(landscape: Landscape) -> Callable[[Params], jax.Array]:
 def _distinct_rows(points: Points, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns (the first member of every distinct row, which of these each member equals), bit by bit."""
     columns = (points.verdict, points.index, points.value, *jax.tree.leaves(points.params))
-    rows = [np.ascontiguousarray(np.asarray(column)[members].reshape(len(members), -1)) for column in columns]
-    words = np.concatenate([row.view(np.uint8).reshape(len(members), -1) for row in rows], axis=1)
+    picked = [np.asarray(column)[members] for column in columns]
+    rows = [np.ascontiguousarray(leaf.reshape(len(members), math.prod(leaf.shape[1:]))) for leaf in picked]
+    words = np.concatenate([row.view(np.uint8) for row in rows], axis=1)
     words = np.pad(words, ((0, 0), (0, -words.shape[1] % 8)))
     factors = np.random.default_rng(0).integers(2**63, size=words.shape[1] // 8, dtype=np.uint64) * 2 + 1
     names = words.view(np.uint64) @ factors  # equal names of unequal rows: one chance in 2^64 for a pair

@@ -105,6 +105,16 @@ def test_zero_modes_are_left_out(key):
     np.testing.assert_allclose(found.values[0, :2], [-1.0, diagonal[3]], atol=1e-12)
 
 
+def test_zero_modes_do_not_come_back_when_an_invariant_subspace_ends(key):
+    rng = np.random.default_rng(0)
+    basis, _ = np.linalg.qr(rng.normal(size=(90, 90)))
+    exact = np.repeat([0.0, 57.0, 114.0, 228.0], [6, 30, 30, 24])
+    matrix = jnp.asarray((basis * exact) @ basis.T)
+    modes = jnp.asarray(basis[:, :6].T)[None]
+    found = lanczos(many(MATRICES, matrix[None]), key, num_products=84, zero_modes=modes)
+    np.testing.assert_allclose(found.values[0], exact[6:], atol=1e-9)
+
+
 def test_an_asymmetric_operator_is_measured_and_widens_the_bounds(key):
     product = product_of(lambda v: jnp.asarray([[1.0, 0.5], [0.0, 1.0]]) @ v, 2)
     found = lanczos(product, key, num_products=2)

@@ -51,7 +51,7 @@ def t0_5(good):
     by_start = np.tile(RNG.standard_normal((50, 1)), (1, 4)) * (1.0 if good else 1e-6)
     losses = {
         (name, length): by_start + 0.1 * RNG.standard_normal((50, 4))
-        for name in ("network", "bumpy bowl")
+        for name in ("network", "bumpy bowl, noise 0.3", "bumpy bowl, noise 3")
         for length in (claim("t0_5").SHORT, claim("t0_5").LONG)
     }
     return losses, {claim("t0_5").SHORT: around(1.0), claim("t0_5").LONG: around(0.0)}

@@ -1,5 +1,6 @@
 """Every optimizer of optax takes the same steps with the lane axis last as under `vmap`."""
 
+import functools
 import inspect
 
 import jax
@@ -9,6 +10,7 @@ import optax
 import optax.contrib
 import pytest
 
+import jaxgd
 from jaxgd.lanes.layout import lanes_last
 
 NUM_LANES = 3
@@ -124,6 +126,29 @@ def test_optimizers_take_the_steps_that_they_take_under_vmap(name, dtype):
             a, b = jax.random.key_data(a), jax.random.key_data(b)
         tolerance = 1e-9 if dtype == jnp.float64 else 2e-3
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+ALONE = [pytest.param(name, marks=() if name in {"sgd", "lion"} else pytest.mark.slow) for name in OPTIMIZERS]
+BOWL = jaxgd.Landscape(
+    value=value_fn,
+    sample=lambda key: {"weight": jax.random.normal(key, (2, 3)), "bias": jax.random.normal(key, (3,))},
+)
+
+
+@pytest.mark.parametrize("layout", ["lanes_last", pytest.param("lanes_first", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ALONE)
+def test_a_descent_among_others_is_the_descent_alone(name, layout, key):
+    """Five descents share two lanes and are refilled; each is done once more in a lane of its own."""
+    optimizer, stop = OPTIMIZERS[name](), jaxgd.Stop(gradient_norm=0.3, max_steps=12)
+    ask = functools.partial(jaxgd.descend, BOWL, optimizer, key=key, stop=stop, layout=layout)
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        among = ask(5, num_lanes=2)
+        alone = [ask(1, first_start=number, num_lanes=1) for number in range(5)]
+    np.testing.assert_array_equal(among.num_steps, [ends.num_steps[0] for ends in alone])
+    np.testing.assert_array_equal(among.status, [ends.status[0] for ends in alone])
+    for number, ends in enumerate(alone):
+        for a, b in zip(jax.tree.leaves(among.params), jax.tree.leaves(ends.params), strict=True):
+            np.testing.assert_allclose(a[number], b[0], rtol=1e-9, atol=1e-12)
 
 
 def test_no_optimizer_of_optax_is_missing():

@@ -30,7 +30,10 @@ def test_units_hold_the_bits_of_one_run_of_all(whole, runs):
         np.testing.assert_array_equal(getattr(run.ends, name), getattr(ends, name))
     points = jaxgd.classify(runs.question.landscape, ends)
     np.testing.assert_array_equal(run.points.verdict, points.verdict)
-    assert len(run.catalogue) == 2
+    at_once = jaxgd.catalogue(runs.question.landscape, points)
+    for name in ("value", "hits", "weight_low", "weight_high", "entry"):
+        np.testing.assert_array_equal(getattr(run.catalogue, name), getattr(at_once, name))
+    assert (len(at_once), run.catalogue.unseen) == (2, at_once.unseen)
     assert run.catalogue.hits.sum() == 120
     assert run.ends.cost.ticks == ends.cost.ticks
     assert (run.is_finished, run.problems) == (True, [])
