@@ -1,8 +1,8 @@
 """What a descent costs as starts, dimensions and lanes grow, and how much memory it takes.
 
 Gradient descent on the Styblinski-Tang function. Each number of starts runs in a process of its own, so that
-its peak of memory is its own: `counted` keeps only how often each value was met, `catalogue` keeps the ends,
-judges all of them by curvature and catalogues them. Dimensions share out a fixed number of coordinates.
+its peak of memory is its own: `counted` keeps only how often each value was met, `catalogue` judges the ends
+by curvature and keeps their catalogue alone. Dimensions share out a fixed number of coordinates.
 Lanes are those that step together on a core.
 """
 
@@ -117,7 +117,7 @@ def child(kind: str, num_starts: int) -> None:
             cost = part.cost
         converged, num_found = status["converged"], len(values)
     else:
-        found = jaxgd.survey(landscape, OPTIMIZER, num_starts, **_how())
+        found = jaxgd.survey(landscape, OPTIMIZER, num_starts, keep="catalogue", **_how())
         converged, num_found = found.ends.status_counts()["converged"], len(found.catalogue)
         cost = found.cost
     seconds = time.perf_counter() - began - cost.seconds_compile
