@@ -1,4 +1,10 @@
-"""Strict numerics for every test: float64 on, no silent change of dtype, no silent broadcast of rank."""
+"""Strict numerics for every test: float64 on, no silent change of dtype, no silent broadcast of rank.
+
+Nearly all the time of the fast tests is compilation. They compile without optimisation, which saves a quarter of it;
+with the slow ones, or where XLA_FLAGS is set, everything is compiled as users have it.
+"""
+
+import os
 
 import jax
 import pytest
@@ -6,6 +12,12 @@ import pytest
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Sets the compiler's options before anything is compiled, here and in the processes that tests begin."""
+    if config.option.markexpr == "not slow":
+        os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 
 @pytest.fixture

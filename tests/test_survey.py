@@ -41,6 +41,7 @@ def test_until_stops_at_the_first_block_whose_fresh_descents_show_little_unseen(
     np.testing.assert_allclose(found.points.value, found.catalogue.value[found.catalogue.entry], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_until_that_is_out_of_reach_ends_with_all_starts():
     found = survey(WELLS, "sgd:learning_rate=0.005", 1100, key=jax.random.key(0), until=1e-6, keep="catalogue")
     assert found.catalogue.num_descents == 1100

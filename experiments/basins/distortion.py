@@ -105,7 +105,7 @@ def pele_ends(landscape: jaxgd.Landscape, starts: np.ndarray, like: jaxgd.Ends) 
         "pele's L-BFGS": lambda x: LBFGS_CPP(x, potential, tol=rms, M=4, maxstep=0.1, H0=0.1),
         "pele's FIRE": lambda x: ModifiedFireCPP(x, potential, 0.1, 1.0, 0.1, tol=rms, stepback=True),
     }
-    run_one = lambda quench, start: np.array(quench(start.ravel().copy()).run(200_000).coords).reshape(start.shape)
+    run_one = lambda quench, start: np.array(quench(start.ravel().copy()).run(20_000).coords).reshape(start.shape)
     found = {name: np.stack([run_one(quench, start) for start in starts]) for name, quench in quenches.items()}
     at_rest = np.full(len(starts), int(jaxgd.Status.CONVERGED), np.int8)
     return {name: replace(like, params=params, status=at_rest) for name, params in found.items()}

@@ -85,7 +85,7 @@ def figure(claim: experiment.Claim) -> Any:
     drawn, (panel,) = experiment.panels(
         "Noise wins from random starts, a pull to the start where the start is good", 1, width=9
     )
-    forest(panel, claim.rows, xlabel="final value, pull minus noise, in standard deviations (right: noise wins)")
+    forest(panel, claim.rows, xlabel="standard deviations (right: noise wins)")
     panel.axvline(0, color="black", lw=1)
     return drawn
 

@@ -86,7 +86,7 @@ def figure(claim: experiment.Claim) -> Any:
     energies = claim.data["energies"]
     spread.boxplot(list(energies.values()), tick_labels=[str(size) for size in energies], showfliers=False)
     spread.set(xlabel="spins N", ylabel="final energy per spin")
-    forest(effects, claim.rows, xlabel="exponent, difference or share", scale="symlog")
+    forest(effects, claim.rows, xlabel="exponent, difference or share")
     return drawn
 
 

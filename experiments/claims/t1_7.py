@@ -36,7 +36,7 @@ def measure(options: experiment.Options) -> experiment.Claim:
             )  # fmt: skip
             look = functools.partial(surface, network.value, num=NUM)
             pairs = jax.random.split(jax.random.key(1), num_pairs)
-            of_pairs = jax.jit(lambda at, look=look, pairs=pairs: jax.vmap(lambda key: look(at, key=key))(pairs))
+            of_pairs = jax.jit(lambda at, look=look, pairs=pairs: jax.lax.map(lambda key: look(at, key=key), pairs))
             ends = [jax.tree.map(lambda leaf, place=place: leaf[place], arm.ends.params) for place in range(count)]
             seen[depth, kind] = np.stack([of_pairs(end) for end in ends])
             losses[depth, kind] = values_at(network, arm.ends.params)

@@ -41,7 +41,7 @@ def log_rate(params: Any, state: Any) -> jax.Array:
 
 def measure(options: experiment.Options) -> experiment.Claim:
     """Returns adaptive rates of a network that stands still, and final losses at every rate."""
-    num_starts, num_repeats = (24, 64) if options.quick else (256, 512)
+    num_starts, num_repeats = (40, 64) if options.quick else (256, 512)
     start = NETWORK.sample(jax.random.key(5))
     same = jax.tree.map(lambda leaf: jnp.repeat(leaf[None], num_repeats, axis=0), start)
     still = optax.chain(optax.scale_by_adam(), optax.scale(0.0))

@@ -91,8 +91,7 @@ def figure(claim: experiment.Claim) -> Any:
     axes[0].legend()
     for panel, (name, (_, values, index)) in zip(axes[1:], claim.data["found"].items(), strict=True):
         panel.plot(values, index, "o", ms=4, alpha=0.5)
-        panel.axhline(0.5, color="black", ls="--", lw=1)
-        panel.set(xlabel="value", ylabel="negative directions, share", title=name, ylim=(-0.03, 1.03))
+        panel.set(xlabel="value", ylabel="negative directions, share", title=name)
     return drawn
 
 

@@ -136,7 +136,7 @@ def measure(options: experiment.Options) -> Claim:
 def figure(result: Claim) -> Any:
     """Returns mean passages over temperature against exact law and Kramers, and their ratio to the exact one."""
     drawn, (left, right) = experiment.panels(
-        "Simulated first passages of a double well agree with the exact law; Kramers' formula is 10 to 20 % short"
+        "First passages of a double well agree with the exact law; Kramers' formula is 10 to 20 % short"
     )
     temperatures = sorted(PUBLISHED)
     grid = np.linspace(0.05, 0.26, 60)
@@ -158,7 +158,7 @@ def figure(result: Claim) -> Any:
     right.errorbar(inverse, middle / at_found, half / at_found, fmt="o", color="black", ms=4, capsize=3,
                    label="descents, 99.9 % interval")  # fmt: skip
     right.set(xlabel="1 / temperature (1 / value)", ylabel="mean time / exact mean time", ylim=(0.7, 1.15))
-    right.legend(fontsize=8)
+    right.legend(fontsize=7, loc="lower right")
     return drawn
 
 

@@ -83,6 +83,7 @@ def test_restarts_find_the_same_ends_in_little_memory(key):
     assert found.error[0] < 1e-12
 
 
+@pytest.mark.slow
 def test_rows_stay_orthonormal_long_after_ritz_values_have_converged(key):
     diagonal = jnp.linspace(0.5, 20.0, 700).at[0].set(-1.0).at[1].set(-0.3)
     found = lanczos(many(DIAGONALS, diagonal[None]), key, num_products=300)
@@ -122,6 +123,7 @@ def test_an_asymmetric_operator_is_measured_and_widens_the_bounds(key):
     assert found.error[0] > 0.5
 
 
+@pytest.mark.slow
 def test_what_is_not_finite_is_not_known_and_leaves_the_others_alone(key):
     operand = jnp.stack([jnp.full(90, jnp.nan), -jnp.ones(90), jnp.zeros(90)])
     found = lanczos(many(DIAGONALS, operand), key, num_products=3)

@@ -15,7 +15,7 @@ def value(x, rows=DATA):
     return jnp.mean(jax.nn.relu(rows @ x) * jnp.sin(rows @ x)) + jnp.sum(x**4)
 
 
-@pytest.mark.parametrize("max_bytes", [2**30, 0], ids=["linearised", "jvp"])
+@pytest.mark.parametrize("max_bytes", [2**30, pytest.param(0, marks=pytest.mark.slow)], ids=["linearised", "jvp"])
 def test_products_are_those_of_the_hessian(max_bytes):
     points = jnp.asarray(np.random.default_rng(1).normal(size=(2, 3)))
     vectors = jnp.asarray(np.random.default_rng(2).normal(size=(2, 3)))

@@ -103,6 +103,7 @@ def test_natural_energy_is_the_landscapes(key):
     np.testing.assert_allclose(lennard_jones.natural_energy(x), lennard_jones.LANDSCAPE.value(x), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_noise_beside_the_saddle_is_unbiased(key):
     x = saddle_escape.sample(key)
     draws = jax.vmap(lambda k: jax.grad(saddle_escape.noisy_value)(x, k))(jax.random.split(key, 4000))

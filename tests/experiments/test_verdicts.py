@@ -59,7 +59,7 @@ def t0_5(good):
 
 def t0_6(good):
     sizes = (5, 10, 20, 40, 80)
-    energies = {n: -1 + (n**-1.0 if good else 1.0) * RNG.standard_normal(2000) / 10 for n in sizes}
+    energies = {n: -1 + (n**-1.0 if good else n**0.5 / 10) * RNG.standard_normal(2000) / 10 for n in sizes}
     arrived = {"none": flags(0.2), "restarts, same step": flags(0.5), "restarts, half the step": flags(0.9)}
     return energies, {1: around(1.0), 3: around(1.0)}, arrived
 

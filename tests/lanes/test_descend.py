@@ -39,7 +39,7 @@ def by_hand(landscape, optimizer, params, stop):
     return params, value, stop.max_steps, Status.STEP_LIMIT
 
 
-@pytest.mark.parametrize("layout", ["lanes_first", "lanes_last"])
+@pytest.mark.parametrize("layout", [pytest.param("lanes_first", marks=pytest.mark.slow), "lanes_last"])
 def test_every_descent_is_the_one_done_by_hand(key, layout):
     stop = Stop(gradient_norm=1e-6, max_steps=60)
     optimizer = optax.sgd(0.02, momentum=0.5)
@@ -229,6 +229,7 @@ def test_a_restart_begins_anew_with_a_changed_step(key):
     assert bad.cost.ticks == bad.num_steps.sum() + 20 * 3
 
 
+@pytest.mark.slow
 def test_a_long_run_measures_and_changes_its_layout_without_losing_a_descent(key, monkeypatch):
     module = importlib.import_module("jaxgd.lanes.run")
     other = Choice("lanes_first", 8)

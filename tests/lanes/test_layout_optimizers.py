@@ -128,7 +128,7 @@ def test_optimizers_take_the_steps_that_they_take_under_vmap(name, dtype):
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
 
 
-ALONE = [pytest.param(name, marks=() if name in {"sgd", "lion"} else pytest.mark.slow) for name in OPTIMIZERS]
+ALONE = [pytest.param(name, marks=() if name == "sgd" else pytest.mark.slow) for name in OPTIMIZERS]
 BOWL = jaxgd.Landscape(
     value=value_fn,
     sample=lambda key: {"weight": jax.random.normal(key, (2, 3)), "bias": jax.random.normal(key, (3,))},

@@ -11,6 +11,7 @@ from jaxgd import Landscape, Verdict, landscapes
 from jaxgd.points.catalogue import group
 
 
+@pytest.mark.slow
 def test_basin_weights_of_styblinski_tang_are_products(key):
     landscape = landscapes.styblinski_tang(dim=3)
     found = jaxgd.survey(landscape, "sgd:learning_rate=0.005", 4000, key=key, confidence=0.999).catalogue
@@ -44,6 +45,7 @@ def test_a_found_subset_says_that_more_is_there(key):
     assert "Not seen" in str(found)
 
 
+@pytest.mark.slow
 def test_descents_that_found_nothing_still_count(key):
     half = Landscape(value=lambda x: jnp.where(x > 0, (x - 1) ** 2, -(x**4)), sample=lambda k: jax.random.normal(k, ()))
     found = jaxgd.survey(half, optax.sgd(0.1), 400, key=key)

@@ -12,7 +12,9 @@ from jaxgd.points.certificate import certify
 WELL = Landscape(value=lambda x: jnp.sum((x**2 - 1) ** 2) / 4, sample=lambda key: jax.random.normal(key, (3,)))
 
 
-@pytest.mark.parametrize("third_derivative", [9.0, None], ids=["given", "estimated"])
+@pytest.mark.parametrize(
+    "third_derivative", [9.0, pytest.param(None, marks=pytest.mark.slow)], ids=["given", "estimated"]
+)
 def test_true_points_lie_within_the_radius_and_alone(third_derivative):
     offsets = np.random.default_rng(0).normal(size=(40, 3)) * np.geomspace(1e-9, 0.3, 40)[:, None]
     exact = np.where(np.arange(120).reshape(40, 3) % 5 < 4, 1.0, 0.0)

@@ -63,6 +63,7 @@ def test_the_audit_reports_members_that_were_taken_wrongly(ends, monkeypatch):
     assert wrong > grouping.NUM_AUDITED / 4
 
 
+@pytest.mark.slow
 def test_what_does_not_converge_or_is_no_minimum_is_judged_in_full(judged):
     cubic = Landscape(value=lambda x: x**3, sample=lambda key: jax.random.uniform(key, (), minval=0.5, maxval=1.0))
     ends = jaxgd.descend(cubic, optax.sgd(0.1), 300, key=jax.random.key(0), stop=Stop(gradient_norm=1e-4))
@@ -75,6 +76,7 @@ def test_what_does_not_converge_or_is_no_minimum_is_judged_in_full(judged):
     assert sum(judged) >= 300
 
 
+@pytest.mark.slow
 def test_nothing_but_diverged_ends_is_no_error():
     cliff = Landscape(value=lambda x: -jnp.sum(x**4), sample=lambda key: 1 + jax.random.uniform(key, (2,)))
     ends = jaxgd.descend(cliff, optax.sgd(1.0), 300, key=jax.random.key(0))

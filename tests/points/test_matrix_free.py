@@ -25,6 +25,7 @@ def beside(points, distance=1e-4):
     return points + distance * jax.random.normal(jax.random.key(3), points.shape, points.dtype)
 
 
+@pytest.mark.slow
 def test_each_kind_of_point_gets_its_verdict_with_its_lowest_eigenvalue():
     turn = np.pi / 2
     exact = jnp.stack(

@@ -19,6 +19,7 @@ def test_what_does_not_converge_is_left_out(key):
     assert newton_search(WELL, 50, key=key, num_steps=1).shape == (0, 2)
 
 
+@pytest.mark.slow
 def test_params_keep_their_structure(key):
     pair = Landscape(
         value=lambda p: WELL.value(p["x"]) + p["y"] ** 2,
