@@ -25,7 +25,7 @@ FACTORS = {"weights_1": 10.0, "bias_1": 10.0, "weights_2": 0.1, "bias_2": 1.0}  
 
 def measure(options: experiment.Options) -> experiment.Claim:
     """Trains both kinds at both depths and looks around the trained networks."""
-    count, num_pairs, ticks = (12, 6, 300) if options.quick else (40, 40, 1500)
+    count, num_pairs, ticks = (32, 4, 300) if options.quick else (40, 40, 1500)
     seen, losses = {}, {}
     for depth in (DEEP, SHALLOW):
         for kind in KINDS:

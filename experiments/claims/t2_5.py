@@ -71,7 +71,7 @@ def judge(paths: dict[str, np.ndarray], ticks: dict[int, dict[str, np.ndarray]])
         known, noise = arms["known minimum"], arms["noise"]
         rows += [experiment.share(f"d = {dim}, {arm}: share that gets there", arms[arm] <= TICKS) for arm in ARMS]
         rows.append(experiment.median(f"d = {dim}: log2 ticks of the known minimum over noise",
-                                      np.log2((known + 1) / (noise + 1)), at_least=0.0, source="the claim",
+                                      np.log2((known + 1) / (noise + 1)), at_least=0.1, source="the claim",
                                       is_outside=dim < 4))  # fmt: skip
     return experiment.stated(__doc__, rows, condition="in several dimensions", data={"paths": paths, "ticks": ticks})
 
@@ -91,7 +91,7 @@ def figure(claim: experiment.Claim) -> Any:
     for arm, steps in middle.items():
         right.plot(range(len(ticks)), np.add(steps, 1), "o-" if arm in ARMS else ":", label=arm)
     right.set_xticks(range(len(ticks)), [str(dim) for dim in ticks])
-    right.set(xlabel="dimension", ylabel=f"median ticks + 1, rates tuned (at {TICKS + 1:,}: never)", yscale="log")
+    right.set(xlabel="dimension", ylabel="median ticks + 1, rates tuned", yscale="log")
     return drawn
 
 

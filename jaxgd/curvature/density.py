@@ -119,7 +119,7 @@ def density(product: Product, key: Key, *, num_vectors: int = 16, num_steps: int
       >>> import jax, jax.numpy as jnp
       >>> from jaxgd.curvature import product_of
       >>> diagonal = jnp.concatenate([-jnp.ones(25), jnp.full(75, 2.0)])
-      >>> found = density(product_of(lambda v: diagonal * v, 100), jax.random.key(0), num_steps=8)
+      >>> found = density(product_of(lambda v: diagonal * v, 100), jax.random.key(0), num_steps=2)
       >>> print([f"{x:.3f}" for x in (*found.trace(), *found.share_negative())])
       ['125.000', '0.000', '0.250', '0.000']
     """

@@ -51,8 +51,8 @@ def known_minimum(
       ...     move, _ = optimizer.update(grad, optimizer.init(x), x, value=value)
       ...     return x + move, None
       >>> x, _ = jax.lax.scan(step, jnp.array(4.0), length=2500)
-      >>> print(f"{x:.5f}")
-      0.40693
+      >>> print(f"{x:.3f}")
+      0.407
 
     References:
       `optax.polyak_sgd` caps the rate (f - f_*) / |g|^2 instead, which near a critical point gives a step

@@ -175,7 +175,8 @@ def t4_7(good):
         "value": around(2.3),
     }
     share = {0.1: 1.0 if good else 0.0, 1.0: 0.1}
-    found = {(name, scale): arm(share[scale]) for name in claim("t4_7").ACTIVATIONS for scale in (0.1, 1.0)}
+    of = lambda name, scale: share[0.1 if name == "sigmoid" else scale]
+    found = {(name, scale): arm(of(name, scale)) for name in claim("t4_7").ACTIVATIONS for scale in (0.1, 1.0)}
     return found, np.full(20, claim("t4_7").REST)
 
 
