@@ -87,8 +87,8 @@ def classify(
     if not len(passed):
         return points
     note = (
-        f"{len(passed) - len(audited):,} of {len(ends):,} ends were taken for the minimum of a judged neighbour;"
-        f" of {len(audited)} more, judged in full to see, {num_wrong} turned out otherwise."
+        "most ends were taken for the minimum of a judged neighbour;"
+        f" of {len(audited)} such ends judged in full to see, {num_wrong} turned out otherwise."
     )
     return replace(points, notes=(*points.notes, note))
 

@@ -15,6 +15,8 @@ from jaxgd.base import Cost, Ends, Landscape, Points, Status, Verdict
 from jaxgd.points.catalogue import Catalogue, catalogue
 from jaxgd.statistics import proportion_interval, unseen_mass
 
+_AT_ONCE = 2**16  # rows of several catalogues that are kept before they are joined
+
 
 @dataclass(frozen=True, kw_only=True)
 class Counted:
@@ -58,10 +60,10 @@ class Tally:
     landscape: Landscape
     confidence: float = 0.95
 
-    _distinct: Catalogue | None = field(default=None, init=False)
+    _catalogues: list[Catalogue] = field(default_factory=list, init=False)
+    _entries: list[np.ndarray] = field(default_factory=list, init=False)  # row in these of every descent, -1 for none
+    _numbers: list[np.ndarray] = field(default_factory=list, init=False)  # its start number
     _marked: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64), init=False)
-    _numbers: list[np.ndarray] = field(default_factory=list, init=False)  # start numbers of every batch
-    _entries: list[np.ndarray] = field(default_factory=list, init=False)  # row of every descent of it, -1 for none
     _statuses: Counter[int] = field(default_factory=Counter, init=False)
     _verdicts: Counter[int] = field(default_factory=Counter, init=False)
     _notes: dict[str, None] = field(default_factory=dict, init=False)
@@ -72,44 +74,55 @@ class Tally:
         self._verdicts.update(np.asarray(points.verdict).tolist())
         self._notes.update(dict.fromkeys(points.notes))
         found = catalogue(self.landscape, points, confidence=self.confidence)
-        known = self.hits
-        both = [found] if self._distinct is None else [self._distinct, found]
-        self._distinct, row = join_catalogues(self.landscape, both)
-        of_old, of_new = row[: len(known)], row[len(known) :]
-        self._entries = [_renumbered(entry, of_old) for entry in self._entries]
-        self._entries.append(_renumbered(found.entry, of_new))
+        num_rows = sum(len(some) for some in self._catalogues)
+        self._entries.append(np.where(found.entry < 0, -1, found.entry + num_rows).astype(np.int32))
         self._numbers.append(np.asarray(ends.start_number))
-        self._marked = np.bincount(of_old, weights=self._marked, minlength=len(self._distinct)).astype(np.int64)
+        self._catalogues.append(found)
+        if num_rows > _AT_ONCE:
+            self._joined()
+
+    def __len__(self) -> int:
+        return sum(len(numbers) for numbers in self._numbers)
+
+    def _joined(self) -> Catalogue:
+        """Joins the catalogues, and returns the one."""
+        if len(self._catalogues) > 1:
+            marked = np.pad(self._marked, (0, sum(len(some) for some in self._catalogues) - len(self._marked)))
+            joined, row = join_catalogues(self.landscape, self._catalogues)
+            self._entries = [np.append(row, -1)[np.concatenate(self._entries)].astype(np.int32)]
+            self._numbers = [np.concatenate(self._numbers)]
+            self._marked = np.bincount(row, weights=marked, minlength=len(joined)).astype(np.int64)
+            self._catalogues = [joined]
+        return self._catalogues[0]
+
+    @property
+    def hits(self) -> np.ndarray:
+        """(number of distinct points,) int64, descents that ended at each so far."""
+        return self._joined().hits if self._catalogues else np.zeros(0, np.int64)
 
     def mark(self) -> None:
         """Remembers the hits so far as `marked`."""
         self._marked = self.hits
 
     @property
-    def hits(self) -> np.ndarray:
-        """(number of distinct points,) int64, descents that ended at each so far."""
-        return self._distinct.hits if self._distinct is not None else np.zeros(0, np.int64)
-
-    @property
     def marked(self) -> np.ndarray:
         """(number of distinct points,) int64, hits that each of them had at the last `mark`."""
-        return self._marked
+        return np.pad(self._marked, (0, len(self.hits) - len(self._marked)))
 
     def catalogue(self) -> Catalogue:
         """Returns the catalogue of all batches, as one batch of them would have; `entry` is by start number."""
-        assert self._distinct is not None
+        joined = self._joined()
         order = np.argsort(np.concatenate(self._numbers), kind="stable")
         entry = np.concatenate(self._entries)[order]
-        hits = self.hits
-        low, high = proportion_interval(hits, np.full_like(hits, len(entry)), self.confidence)
+        low, high = proportion_interval(joined.hits, np.full_like(joined.hits, len(entry)), self.confidence)
         return replace(
-            self._distinct,
-            weight=hits / len(entry),
+            joined,
+            weight=joined.hits / len(entry),
             weight_low=low,
             weight_high=high,
             num_descents=len(entry),
             verdicts=_named(Verdict, self._verdicts),
-            unseen=unseen_mass(hits, self.confidence) if len(hits) else None,
+            unseen=unseen_mass(joined.hits, self.confidence) if len(joined) else None,
             entry=entry,
         )
 
@@ -142,11 +155,6 @@ def join_catalogues(landscape: Landscape, parts: list[Catalogue]) -> tuple[Catal
     joined = catalogue(landscape, points, confidence=parts[0].confidence)
     hits = np.bincount(joined.entry, weights=join("hits"), minlength=len(joined)).astype(np.int64)
     return replace(joined, hits=hits), joined.entry
-
-
-def _renumbered(entry: np.ndarray, row: np.ndarray) -> np.ndarray:
-    """Returns the new row of every descent, -1 staying -1."""
-    return np.append(row, -1)[entry].astype(np.int32)
 
 
 def _named(kinds: type[Status] | type[Verdict], counts: Counter[int]) -> dict[str, int]:

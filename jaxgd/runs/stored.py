@@ -5,7 +5,9 @@ cannot be used are left out, each with a sentence in `problems`.
 """
 
 import contextlib
+import functools
 import json
+import operator
 import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, fields, replace
@@ -17,13 +19,14 @@ import jax
 import numpy as np
 
 from jaxgd import names
-from jaxgd.base import Ends, InputValueError, Landscape, Params, Points
+from jaxgd.base import Cost, Ends, InputValueError, Landscape, Params, Points
 from jaxgd.descend import concatenate
 from jaxgd.points import Catalogue
+from jaxgd.points.grouping import join_points
+from jaxgd.points.tally import Tally
 from jaxgd.runs.catalogues import read_catalogue
 from jaxgd.runs.manifest import Arm, Manifest, part_name, read_manifest
 from jaxgd.runs.parts import Part, leaves_by_path, read_part
-from jaxgd.runs.tally import join_points, tally, total_cost
 from jaxgd.survey import Survey
 
 
@@ -123,7 +126,7 @@ class StoredRun:
         return replace(
             concatenate(found),
             num_starts=self.asked.num_starts[-1],
-            cost=total_cost([ends.cost for ends in found]),
+            cost=_total([ends.cost for ends in found]),
         )
 
     @cached_property
@@ -158,9 +161,16 @@ class StoredRun:
         """
         if self.landscape is None:
             raise InputValueError(f"hand in the `landscape` of `{self.path}` to count its points.")
-        return tally(
-            self.landscape, self.asked.optimizer, self.asked.stop, self.asked.num_starts[-1],
-            self.parts(leave_out=("ends.params",)),
+        tally, costs = Tally(landscape=self.landscape), []
+        for part in self.parts(leave_out=("ends.params",)):
+            tally.add(part.ends, part.points)
+            costs.append(part.ends.cost)
+        if not costs:
+            return None
+        ends, points = tally.counted(self.asked.num_starts[-1], _total(costs), part.ends.value.dtype)
+        return Survey(
+            landscape=self.landscape.name, optimizer=self.asked.optimizer, stop=self.asked.stop,
+            ends=ends, points=points, catalogue=tally.catalogue(),
         )  # fmt: skip
 
     @cached_property
@@ -239,3 +249,8 @@ class StoredRun:
         if list(leaves) != list(like) or any(leaves[path].shape[1:] != like[path].shape for path in like):
             raise InputValueError("its params are not those of the landscape.")
         return jax.tree.unflatten(jax.tree.structure(start), list(leaves.values()))
+
+
+def _total(costs: list[Cost]) -> Cost:
+    """Returns what several units cost together; seconds are summed over processes."""
+    return replace(functools.reduce(operator.add, costs), num_devices=max(cost.num_devices for cost in costs))
