@@ -18,8 +18,8 @@ from jaxgd.base import InputTypeError, InputValueError, Landscape
 BUILDERS = [getattr(landscapes, name) for name in landscapes.__all__]
 BAD_VALUES = {
     "activation": "sine", "ascent_curvature": 0.0, "axes": "tilted", "batch_size": 0, "connections": "dense",
-    "depth": 0, "descent_curvature": -1.0, "dim": 0, "eigenvalues": (2.0, 2.0), "gamma": 0.0, "half_width": 0.0, "index": -1,
-    "k": 0, "l2": -1.0, "m": -0.6, "n": 0, "normalisation": "layer",
+    "depth": 0, "descent_curvature": -1.0, "dim": 0, "eigenvalues": (2.0, 2.0), "gamma": 0.0, "half_width": 0.0,
+    "index": -1, "k": 0, "l2": -1.0, "m": -0.6, "n": 0, "normalisation": "layer",
     "num_atoms": 1, "num_features": 0, "num_images": 1798, "p": 1, "scale": float("nan"), "seed": -1,
     "spread": -0.5, "steepness": float("inf"), "tau": 0.0, "weight_scale": 0.0, "width": 0, "widths": (),
 }  # fmt: skip
