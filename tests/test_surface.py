@@ -30,6 +30,7 @@ def test_picture_is_what_the_definition_says(key):
     np.testing.assert_allclose(seen, expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_picture_does_not_see_the_rescaling_of_a_rectified_layer(key):
     params = {
         "first": jax.random.normal(key, (3, 4)), "bias": jnp.ones(4), "second": jax.random.normal(key, (4, 2)),

@@ -25,6 +25,7 @@ def test_products_are_those_of_the_hessian(max_bytes):
     np.testing.assert_allclose(product(vectors), exact, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_mean_over_batches_has_the_product_of_all_data():
     x = jnp.asarray([0.3, -0.2, 0.5])
     product = batched_hessian_product(jax.grad(value), x, DATA)

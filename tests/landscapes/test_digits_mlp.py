@@ -13,7 +13,10 @@ from jaxgd.landscapes import digits_mlp
 from jaxgd.landscapes.digits_mlp import _digits
 
 
-@pytest.mark.parametrize(("widths", "activation", "act"), [((4,), "tanh", jnp.tanh), ((5, 3), "relu", jax.nn.relu)])
+@pytest.mark.parametrize(
+    ("widths", "activation", "act"),
+    [((4,), "tanh", jnp.tanh), pytest.param((5, 3), "relu", jax.nn.relu, marks=pytest.mark.slow)],
+)
 def test_value_is_cross_entropy_plus_penalty(widths, activation, act, key):
     landscape = digits_mlp(widths=widths, activation=activation, l2=0.01, num_images=300)
     params = landscape.sample(key)
@@ -29,6 +32,7 @@ def test_value_is_cross_entropy_plus_penalty(widths, activation, act, key):
     np.testing.assert_allclose(jax.jit(landscape.value)(params), expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_value_and_invariants_do_not_see_order_and_signs_of_hidden_units(key):
     landscape = digits_mlp(widths=(4,))
     params = landscape.sample(key)

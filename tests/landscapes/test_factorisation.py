@@ -39,6 +39,7 @@ def test_deep_linear_origin_loses_its_curvature_from_depth_three(eigenvalues):
         np.testing.assert_allclose(eigenvalues(landscapes.deep_linear(depth=depth), jnp.zeros(depth)), 0)
 
 
+@pytest.mark.slow
 def test_deep_linear_rescalings_are_the_zero_modes_of_a_minimum(key):
     landscape = landscapes.deep_linear(depth=4)
     weights = jnp.array([2.0, -0.5, -1.0, 1.0])

@@ -58,6 +58,7 @@ def test_icosahedron_is_the_global_minimum_of_thirteen_with_six_zero_modes(desce
     assert spectrum[6] > 1
 
 
+@pytest.mark.slow
 def test_rigid_motions_are_null_vectors_at_a_critical_point_and_six(key):
     landscape = landscapes.lennard_jones(num_atoms=4)
     corners = 2 ** (1 / 6) / 8**0.5 * np.array([(1.0, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1)])
@@ -85,6 +86,7 @@ def test_invariants_move_no_faster_than_the_atoms(key):
         assert jnp.max(jnp.abs(invariants(x + nudge) - invariants(x))) <= 2 * size
 
 
+@pytest.mark.slow
 def test_seven_atoms_end_in_exactly_the_four_listed_minima(descend, key):
     landscape = landscapes.lennard_jones(num_atoms=7)
     starts = jax.jit(jax.vmap(landscape.sample))(jax.random.split(key, 100))

@@ -22,6 +22,7 @@ def test_value_is_the_sum_over_couplings_on_the_sphere(p, key):
     np.testing.assert_allclose(gradient @ x, 0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_two_spins_have_their_eigenvectors_as_critical_points(spectra):
     landscape = landscapes.spherical_p_spin(dim=6, p=2, seed=1)
     facts = landscape.facts

@@ -36,6 +36,7 @@ def test_value_is_the_expected_squared_error_over_gaussian_inputs(key):
     assert float(landscape.value(weights)) == pytest.approx(losses.mean(), abs=4 * standard_error)
 
 
+@pytest.mark.slow
 def test_hessian_stays_finite_and_continuous_near_parallel_neurons(key, spectra):
     landscape = landscapes.two_layer_relu(k=5, n=4)
     twins = jnp.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 2, 0, 0], [0, -1, 0, 0], [0.6, 0.8, 0, 0]])
@@ -52,6 +53,7 @@ def test_gradient_is_finite_at_a_zero_neuron():
     assert np.isfinite(grad).all()
 
 
+@pytest.mark.slow
 def test_value_and_invariants_do_not_see_the_order_of_neurons_and_inputs(key):
     landscape = landscapes.two_layer_relu(k=5, n=4)
     weights = landscape.sample(key)

@@ -77,7 +77,7 @@ OPTIMIZERS = {
     "multi_steps": lambda: optax.MultiSteps(optax.adam(RATE), 2).gradient_transformation(),
     "reduce_on_plateau": lambda: optax.chain(optax.adam(RATE), optax.contrib.reduce_on_plateau(patience=0)),
 }
-FAST = {"adam", "adafactor", "lion", "novograd", "sgd", "apply_if_finite", "clip_by_global_norm"}
+FAST = {"adam", "lion", "sgd", "clip_by_global_norm"}
 NOT_STEPPED = {
     "dpsgd",
     "schedule_free",

@@ -50,11 +50,13 @@ def test_ends_that_lie_too_far_off_are_judged_by_themselves(ends, judged):
     np.testing.assert_allclose(points.params, jaxgd.classify(WELLS, ends).params, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_value_that_the_gradient_does_not_explain_keeps_an_end_out_of_the_group(ends, judged):
     jaxgd.classify(WELLS, replace(ends, value=ends.value + 1e-3 * (np.arange(600) % 2)))
     assert sum(judged) >= 300
 
 
+@pytest.mark.slow
 def test_the_audit_reports_members_that_were_taken_wrongly(ends, monkeypatch):
     monkeypatch.setattr(grouping, "_belongs", lambda ends, *others: np.ones(len(ends), bool))
 

@@ -67,6 +67,7 @@ def test_an_extended_run_is_a_longer_run(whole, tmp_path, runs):
     runs.same(jaxgd.open_run(tmp_path), jaxgd.open_run(whole))
 
 
+@pytest.mark.slow
 def test_a_new_arm_begins_at_the_same_starts(copy, runs):
     from jaxgd.runs.manifest import add_arm
 

@@ -55,8 +55,8 @@ def test_exact_intervals_cover_at_every_share_and_wilson_on_average():
     ("name", "weights"),
     [
         ("few", np.array([0.7, 0.299, 0.001])),
-        ("equal", np.full(10, 0.1)),
-        ("geometric", 0.5 ** np.arange(1, 40)),
+        pytest.param("equal", np.full(10, 0.1), marks=pytest.mark.slow),
+        pytest.param("geometric", 0.5 ** np.arange(1, 40), marks=pytest.mark.slow),
         pytest.param("nearly all unseen", np.full(20_000, 1 / 20_000), marks=pytest.mark.slow),
     ],
 )

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import optax
 
 from jaxgd.transforms import (
@@ -60,6 +61,7 @@ def escape_ticks(optimizer, num_lanes, num_steps, key):
     return np.median(jax.jit(jax.vmap(lane))(jax.random.split(key, num_lanes)), axis=0)
 
 
+@pytest.mark.slow
 def test_perturbed_descent_leaves_the_octopus_linearly_where_plain_descent_is_geometric(key):
     kappa = 1 + np.log(1 / (1 - 2 * RATE * SMOOTH)) / np.log(1 + 2 * RATE * GAMMA)
     plain = escape_ticks(optax.with_extra_args_support(optax.sgd(RATE)), 100, 700, key)

@@ -113,6 +113,7 @@ def test_trust_region_newton_follows_negative_curvature_to_its_boundary():
     assert bool(state.is_at_boundary)
 
 
+@pytest.mark.slow
 def test_lanczos_with_all_vectors_has_the_whole_spectrum_and_an_early_end_does_no_harm():
     for eigenvalues, start in (
         (np.linspace(-1, 2, 7), np.ones(7)),
