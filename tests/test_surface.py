@@ -7,6 +7,7 @@ from jaxgd.base import InputValueError
 from jaxgd.surface import filter_normalised, roughness, surface, whole_normalised
 
 
+@pytest.mark.slow
 def test_filters_get_the_length_of_their_own_and_biases_stay(key):
     draw = lambda *shape: jax.random.normal(key, shape)
     params = {"dense": draw(4, 3), "conv": draw(2, 2, 3, 5), "bias": jnp.ones(3)}

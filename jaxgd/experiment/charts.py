@@ -29,6 +29,7 @@ def forest(panel: Any, rows: Sequence[Statistic], *, xlabel: str, scale: str = "
         if row.expected is not None:
             mark = {"equal": "|", "at_least": 5, "at_most": 4}[row.relation]  # carets point to where it should be
             panel.plot([row.expected], [line], marker=mark, color="black", ms=10)
+    panel.set_title("black: claimed; green holds, red does not, grey cannot tell", fontsize="small", color="0.4")
     panel.set_yticks(range(len(shown)), [row.statistic for row in shown])
     panel.set(xlabel=xlabel, xscale=scale, ylim=(len(shown) - 0.5, -0.5))
     panel.grid(axis="x", alpha=0.3)

@@ -98,6 +98,7 @@ def test_optimistix_stops_by_the_gradients_norm(key):
     assert jnp.all(norms <= 1e-6)
 
 
+@pytest.mark.slow
 def test_natural_energy_is_the_landscapes(key):
     x = lennard_jones.LANDSCAPE.sample(key)
     np.testing.assert_allclose(lennard_jones.natural_energy(x), lennard_jones.LANDSCAPE.value(x), rtol=1e-10)

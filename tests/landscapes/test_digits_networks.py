@@ -85,6 +85,7 @@ def test_noisy_value_has_the_value_as_its_mean(key):
     assert float(draws.mean()) == pytest.approx(float(landscape.value(params)), abs=4 * standard_error)
 
 
+@pytest.mark.slow
 def test_dtype_follows_the_params(key):
     landscape = digits_network(normalisation="batch", **SMALL)
     params = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), landscape.sample(key))

@@ -18,6 +18,7 @@ def test_all_stationary_points_of_a_line_are_listed(seed, spectra):
     assert [point.index for point in points] == [k % 2 for k in range(len(points))]
 
 
+@pytest.mark.slow
 def test_mean_number_of_stationary_points_is_that_of_kac_and_rice():
     facts = [landscapes.gaussian_field(dim=1, num_features=60, seed=seed).facts for seed in range(100)]
     for counts, expected in (

@@ -39,6 +39,7 @@ def test_two_spins_have_their_eigenvectors_as_critical_points(spectra):
     np.testing.assert_allclose(motion @ hessian, 0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_two_dimensional_glass_has_the_mean_number_of_critical_points():
     angles = np.linspace(0, 2 * np.pi, 721)
     circle = jnp.asarray(np.stack([np.cos(angles), np.sin(angles)], axis=1))

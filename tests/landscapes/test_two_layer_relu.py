@@ -26,6 +26,7 @@ def test_value_matches_the_closed_form(k, n, key):
     np.testing.assert_allclose(jax.jit(landscape.value)(weights), closed_form(np.asarray(weights)), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_value_is_the_expected_squared_error_over_gaussian_inputs(key):
     landscape = landscapes.two_layer_relu(k=3, n=2)
     weights = landscape.sample(key)

@@ -43,6 +43,7 @@ def test_groups_get_the_verdicts_that_every_end_gets_by_itself(ends, judged):
     assert "0 turned out otherwise" in grouped.notes[-1]
 
 
+@pytest.mark.slow
 def test_ends_that_lie_too_far_off_are_judged_by_themselves(ends, judged):
     astray = replace(ends, params=ends.params + 1e-3 * np.sign(ends.params) * (np.arange(600) % 2)[:, None])
     points = jaxgd.classify(WELLS, astray)

@@ -54,6 +54,7 @@ def transition(step, friction, curvature, key):
 
 
 @pytest.mark.parametrize("step", [0.1, 1.2])
+@pytest.mark.slow
 def test_baoab_samples_a_quadratic_without_discretisation_bias(step, key):
     curvature = 2.0
     matrix, noise = transition(step, 0.7, curvature, key)
