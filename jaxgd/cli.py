@@ -50,6 +50,7 @@ def main(compilation_cache: Path | None) -> None:
 @main.command()
 @commands.question_options
 @commands.run_options
+@click.option("--until", type=float, help="Stop when surely no more than this probability is left unseen.")
 def survey(
     name: str,
     params: dict[str, str],
@@ -58,6 +59,7 @@ def survey(
     out: Path | None,
     block: int | None,
     distributed: bool,
+    until: float | None,
     **options: Any,
 ) -> None:
     """Descend landscape NAME from random starts and say where that ends.
@@ -68,6 +70,8 @@ def survey(
     commands.start_jax(options["dtype"], is_distributed=distributed)
     question = commands.question_of(name, params, options)
     how = commands.how_of({**options, "block": block})
+    if out is not None and until is not None:
+        raise click.UsageError("--until does not go with --out; extend the run instead: jaxgd extend DIR --starts N.")
     if out is not None:
         commands.survey_into(out, question, starts, how, as_json)
         return
@@ -79,7 +83,7 @@ def survey(
         result = run_survey(
             question.landscape, question.optimizer_name, starts, key=jax.random.key(question.seed), stop=question.stop,
             num_devices=how.num_devices, num_lanes=how.num_lanes, layout=how.layout, is_noisy=question.is_noisy,
-            progress=show,
+            keep="catalogue", until=until, progress=show,
         )  # fmt: skip
     found = {"seed": question.seed, **result.to_json()}
     click.echo(json.dumps(found, indent=1, allow_nan=False) if as_json else str(result))

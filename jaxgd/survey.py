@@ -139,7 +139,7 @@ def survey(
       stop: when a lane stops; the landscape's default if None.
       confidence: level of all intervals, in (0, 1).
       keep: "ends" keeps every end and what it is; "catalogue" only counts them, so that memory grows with the number
-        of distinct points alone (and four bytes for each descent).
+        of distinct points alone (and eight bytes for each descent).
       until: an unseen mass in (0, 1). Descents go on in blocks that double until, with this confidence for all looks
         together, one more descent would end at a point not yet in the catalogue with no more than this probability.
       on_part: called with each part of the ends as it comes in, for example to write it down.

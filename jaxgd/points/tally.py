@@ -76,7 +76,7 @@ class Tally:
         found = catalogue(self.landscape, points, confidence=self.confidence)
         num_rows = sum(len(some) for some in self._catalogues)
         self._entries.append(np.where(found.entry < 0, -1, found.entry + num_rows).astype(np.int32))
-        self._numbers.append(np.asarray(ends.start_number))
+        self._numbers.append(np.asarray(ends.start_number, np.int32))
         self._catalogues.append(found)
         if num_rows > _AT_ONCE:
             self._joined()
