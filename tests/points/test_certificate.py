@@ -33,7 +33,7 @@ def test_true_points_lie_within_the_radius_and_alone(third_derivative):
 @pytest.mark.slow
 def test_across_a_symmetry_the_theorem_applies():
     landscape = jaxgd.landscapes.lennard_jones(num_atoms=4)
-    ends = jaxgd.descend(landscape, jaxgd.transforms.lbfgs(), 3, key=jax.random.key(0))
+    ends = jaxgd.descend(landscape, jaxgd.transforms.lbfgs(max_step=0.1), 3, key=jax.random.key(0))
     found = certify(landscape, jaxgd.classify(landscape, ends))
     assert found.holds().all()
     assert np.all(found.radius < 1e-9)
