@@ -11,13 +11,13 @@ this function.
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from jaxgd.base import Key, Params
 from jaxgd.lanes.lane import Descent
@@ -91,7 +91,7 @@ def work_of(fn: Callable[..., Any], *args: Any) -> Work:
     traced = jax.make_jaxpr(fn)(*args)
     products = elements = 0
     largest = max((math.prod(leaf.shape) for leaf in jax.tree.leaves(args)), default=1)
-    for equation in _equations(traced.jaxpr):
+    for equation in _equations(traced.jaxpr, [True] * len(traced.jaxpr.invars)):
         size = max((math.prod(out.aval.shape) for out in equation.outvars if hasattr(out.aval, "shape")), default=0)
         largest = max(largest, size)
         if equation.primitive.name == "dot_general":
@@ -171,13 +171,21 @@ def _power_of_two(count: float) -> int:
     return 2 ** int(np.clip(math.log2(max(count, 1)), math.log2(MIN_LANES), math.log2(MAX_LANES)))
 
 
-def _equations(jaxpr: Jaxpr) -> Iterator[Any]:
-    """Yields the equations of a program and of the programs within it."""
+def _equations(jaxpr: Jaxpr, is_lanes: Sequence[bool]) -> Iterator[Any]:
+    """Yields the equations of a program, and of the programs within it, that depend on some of its arguments.
+
+    What depends on none of them is there once for all lanes.
+    """
+    own = {var for var, is_lane in zip(jaxpr.invars, is_lanes, strict=True) if is_lane}
     for equation in jaxpr.eqns:
+        depends = [not isinstance(var, Literal) and var in own for var in equation.invars]
+        if not any(depends):
+            continue
+        own.update(equation.outvars)
         yield equation
         for value in equation.params.values():
             for inner in value if isinstance(value, (tuple, list)) else (value,):
-                if isinstance(inner, ClosedJaxpr):
-                    yield from _equations(inner.jaxpr)
-                elif isinstance(inner, Jaxpr):
-                    yield from _equations(inner)
+                inner = inner.jaxpr if isinstance(inner, ClosedJaxpr) else inner
+                if isinstance(inner, Jaxpr):
+                    fits = len(inner.invars) == len(depends)
+                    yield from _equations(inner, depends if fits else [True] * len(inner.invars))
