@@ -130,9 +130,10 @@ class Run:
                     is_done = worker.has_finished(self.end) or is_interrupted()
                     if not is_done and not wants_measure:
                         busy[pool.submit(worker.advance, self.end)] = worker
-                if wants_measure and not busy and not is_interrupted():
-                    yield from self._measure(pool)
-                    busy = self._advance(pool)
+                if not busy and not is_interrupted():
+                    if wants_measure:
+                        yield from self._measure(pool)
+                    busy = self._advance(pool)  # also those held back for a measurement that did not come about
 
     def _handed_over(self, ends: Ends) -> Iterator[Ends]:
         """Yields the ends; what their receiver does with them is not the run's time."""

@@ -1,9 +1,11 @@
 """Claims of the lanes engine, seen through `descend`."""
 
 import importlib
+import itertools
 import os
 import signal
 import threading
+import time
 
 import chex
 import jax
@@ -244,6 +246,23 @@ def test_a_long_run_measures_and_changes_its_layout_without_losing_a_descent(key
     plain = jaxgd.descend(WELL, optax.sgd(0.02), 300, key=key)
     np.testing.assert_array_equal(ends.num_steps, plain.num_steps)
     np.testing.assert_allclose(ends.params, plain.params, rtol=1e-9)
+
+
+def test_no_descent_is_lost_when_a_measurement_is_thought_better_of(key, monkeypatch):
+    """A worker that was held back for it goes on, although the other has long been sent on."""
+    module = importlib.import_module("jaxgd.lanes.run")
+    advance, answers = module.Worker.advance, itertools.chain([True], itertools.repeat(False))
+
+    def advance_one_slowly(worker, end):
+        time.sleep(0.02 * worker.first)
+        return advance(worker, end)
+
+    monkeypatch.setattr(module.Worker, "advance", advance_one_slowly)
+    monkeypatch.setattr(module, "_CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr(module.Run, "_is_worth_measuring", lambda run: next(answers))
+    monkeypatch.setattr(jax, "local_devices", lambda: 2 * jax.devices()[:1])
+    ends = jaxgd.descend(WELL, optax.sgd(0.02), 300, key=key, num_lanes=16, num_devices=2)
+    np.testing.assert_array_equal(ends.start_number, np.arange(300))
 
 
 @pytest.mark.slow
