@@ -7,15 +7,14 @@ number.
 import functools
 import itertools
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgd.base import Ends, InputTypeError, InputValueError, Key, Landscape, Params, Restart, Stop
-from jaxgd.lanes.checks import check_count, check_descent, check_key, check_starts
+from jaxgd.base import Ends, InputValueError, Key, Landscape, Params, Restart, Stop
+from jaxgd.lanes.checks import check_count, check_descent, check_key, check_optimizer, check_starts
 from jaxgd.lanes.lane import Descent, Event, as_asked
 from jaxgd.lanes.layout import LANE_AXIS
 from jaxgd.lanes.loop import Loop
@@ -114,7 +113,7 @@ def stream(
     num_starts = count_starts(num_starts, starts)
     descent = _descent(
         landscape,
-        _check_optimizer_kind(optimizer),
+        check_optimizer(optimizer),
         starts is not None,
         stop or landscape.default_stop,
         restart,
@@ -224,11 +223,3 @@ def _descent(
 @functools.lru_cache(maxsize=32)
 def _loop(descent: Descent, layout: str, num_lanes: int, keeps_params: bool) -> Loop:
     return Loop(descent=descent, layout=layout, num_lanes=num_lanes, keeps_params=keeps_params)
-
-
-def _check_optimizer_kind(optimizer: Any) -> optax.GradientTransformation:
-    if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
-        raise InputTypeError(
-            f"`optimizer` must be an optax.GradientTransformation such as optax.sgd(0.01), got {optimizer!r}."
-        )
-    return optimizer

@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgd.base import Array, InputTypeError, Key, Landscape, Params, Stop
+from jaxgd.base import Array, Key, Landscape, Params, Stop
 from jaxgd.descend import count_starts
-from jaxgd.lanes.checks import check_count, check_key
-from jaxgd.lanes.lane import Descent
+from jaxgd.lanes.checks import check_count, check_key, check_optimizer
+from jaxgd.lanes.lane import Descent, as_asked
 
 Observe = Callable[[Params, Any], Any]
 
@@ -69,9 +69,7 @@ def trajectories(
     num_steps = check_count("num_steps", num_steps)
     every = check_count("every", every)
     key = check_key(key)
-    if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
-        raise InputTypeError(f"`optimizer` must be an optax transformation such as optax.sgd(0.01), got {optimizer!r}.")
-    with_extras = optax.with_extra_args_support(optimizer)
+    with_extras = as_asked(check_optimizer(optimizer))
     descent = Descent(
         landscape=landscape,
         optimizer_of=lambda number: with_extras,

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from jaxgd.base import InputTypeError, InputValueError, Key, Landscape, Params
 from jaxgd.lanes.lane import Descent
@@ -42,6 +43,19 @@ def check_key(key: Any) -> Key:
     if is_array and key.dtype == jnp.uint32 and key.ndim == 1:
         return jax.random.wrap_key_data(key)
     raise InputTypeError(f"`key` must be one key such as jax.random.key(0), got {_kind(key)}.")
+
+
+def check_optimizer(optimizer: Any) -> optax.GradientTransformation:
+    """Returns `optimizer`.
+
+    Raises:
+      InputTypeError: it is no transformation.
+    """
+    if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
+        raise InputTypeError(
+            f"`optimizer` must be an optax.GradientTransformation such as optax.sgd(0.01), got {optimizer!r}."
+        )
+    return optimizer
 
 
 def check_starts(starts: Params) -> int:
