@@ -4,10 +4,10 @@ The data flows one way: a `Landscape` and an optimizer give `Ends`, ends give `P
 a catalogue. Each type is a frozen record of arrays with one leading axis, so that each stage can be fed by hand.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import jax
 import numpy as np
@@ -244,7 +244,32 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ends:
+class Rows:
+    """A record of arrays that have one leading axis of rows; some fields are about all of them."""
+
+    not_in_rows: ClassVar[tuple[str, ...]] = ()
+
+    def columns(self) -> dict[str, Any]:
+        """Returns the fields that have an entry for each row, by name."""
+        return {name: getattr(self, name) for name in self.column_names()}
+
+    @classmethod
+    def column_names(cls) -> list[str]:
+        """Returns the names of the fields that have an entry for each row."""
+        return [item.name for item in fields(cls) if item.name not in cls.not_in_rows]
+
+    def __getitem__(self, which: Any) -> Self:
+        """Returns the rows that a slice, mask or index array picks, in its order."""
+        return replace(self, **jax.tree.map(lambda leaf: leaf[which], self.columns()))
+
+
+def joined_columns(parts: Sequence[Rows]) -> dict[str, Any]:
+    """Returns the columns of several records, one below the other."""
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *(part.columns() for part in parts))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ends(Rows):
     """Where descents ended; every array has one leading axis of finished descents, in order of start number.
 
     Attributes:
@@ -255,6 +280,8 @@ class Ends:
       status: (n,) int8, see `Status`.
       num_steps: (n,) int32, updates applied, the one that left the finite range included, in all attempts.
       num_restarts: (n,) int32, how often the lane began anew.
+      num_hvps: (n,) int32, Hessian-vector products that the optimizer's state says it took, in all attempts; each costs
+        one to two gradients.
       best_value: (n,) lowest finite value met on the way.
       best_params: pytree with leading axis n, where it was met; None where it was not kept.
       event_steps: for each event, (n,) int32 step at which it first fired, -1 where it did not.
@@ -269,28 +296,16 @@ class Ends:
     status: Array
     num_steps: Array
     num_restarts: Array
+    num_hvps: Array
     best_value: Array
     best_params: Params | None
     event_steps: Mapping[str, Array]
     num_starts: int
     cost: Cost
+    not_in_rows = ("num_starts", "cost")
 
     def __len__(self) -> int:
         return len(self.value)
-
-    def __getitem__(self, which: Any) -> "Ends":
-        """Returns the ends that a slice, mask or index array picks."""
-        pick = lambda leaf: leaf[which]
-        return replace(
-            self,
-            **{
-                name: jax.tree.map(pick, getattr(self, name))
-                for name in (
-                    "start_number", "params", "value", "gradient_norm", "status",
-                    "num_steps", "num_restarts", "best_value", "best_params", "event_steps",
-                )
-            },
-        )  # fmt: skip
 
     def status_counts(self) -> dict[str, int]:
         """Returns how many descents stopped for each reason, reasons that did not occur left out."""
@@ -318,7 +333,7 @@ CRITICAL = (Verdict.MINIMUM, Verdict.SADDLE, Verdict.MAXIMUM, Verdict.DEGENERATE
 
 
 @dataclass(frozen=True, kw_only=True)
-class Points:
+class Points(Rows):
     """Judged points; every array has one leading axis, in the order of the ends or batch that was judged.
 
     Attributes:
@@ -357,6 +372,7 @@ class Points:
     missed_probability: Array
     missed_curvature: Array
     notes: tuple[str, ...] = ()
+    not_in_rows = ("notes",)
 
     def __len__(self) -> int:
         return len(self.value)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgd.base import Ends, InputValueError, Key, Landscape, Params, Restart, Stop
+from jaxgd.base import Ends, InputValueError, Key, Landscape, Params, Restart, Stop, joined_columns
 from jaxgd.lanes.checks import check_count, check_descent, check_key, check_optimizer, check_starts
 from jaxgd.lanes.lane import Descent, Event, as_asked
 from jaxgd.lanes.layout import LANE_AXIS
@@ -182,16 +182,8 @@ def concatenate(parts: list[Ends]) -> Ends:
     """Returns all parts of one run as one, in order of start number, with the cost of the last part."""
     if not parts:
         raise InputValueError("there are no parts to put together.")
-    fields = (
-        "start_number", "params", "value", "gradient_norm", "status", "num_steps", "num_restarts",
-        "best_value", "best_params", "event_steps",
-    )  # fmt: skip
-    order = np.argsort(np.concatenate([part.start_number for part in parts]), kind="stable")
-    joined = {
-        name: jax.tree.map(lambda *leaves: np.concatenate(leaves)[order], *(getattr(part, name) for part in parts))
-        for name in fields
-    }
-    return Ends(**joined, num_starts=parts[-1].num_starts, cost=parts[-1].cost)
+    joined = Ends(**joined_columns(parts), num_starts=parts[-1].num_starts, cost=parts[-1].cost)
+    return joined[np.argsort(joined.start_number, kind="stable")]
 
 
 @functools.lru_cache(maxsize=32)

@@ -18,7 +18,7 @@ Appl. Math. 7, 67, 1981), explicit.
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -27,9 +27,10 @@ import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 
-from jaxgd.base import Ends, InputTypeError, InputValueError, Key, Landscape, Params, Points, Stop
+from jaxgd.base import Ends, InputTypeError, InputValueError, Key, Landscape, Params, Stop
 from jaxgd.descend import Progress
 from jaxgd.points import catalogue, classify
+from jaxgd.points.grouping import join_points
 from jaxgd.statistics import Estimate, proportion_interval
 from jaxgd.sweep import sweep
 
@@ -269,7 +270,7 @@ def basin_distortion(
         if not np.array_equal(arm.start_number, flow.ends.start_number):
             raise InputValueError(f"the ends of `{name}` must come from the flow's {len(flow):,} starts, in order.")
     judged = [classify(landscape, arm) for arm in (flow.ends, flow.coarse, *arms.values())]
-    found = catalogue(landscape, _joined(judged), confidence=confidence)
+    found = catalogue(landscape, join_points(judged), confidence=confidence)
     num = len(flow)
     entries = found.entry.reshape(len(judged), num)
     is_known = (entries[0] >= 0) & (entries[0] == entries[1])
@@ -311,11 +312,6 @@ def _departure(name: str, flow_entry: np.ndarray, entry: np.ndarray, num_points:
         basin_low=basin_low,
         basin_high=basin_high,
     )
-
-
-def _joined(parts: list[Points]) -> Points:
-    join = lambda name: jax.tree.map(lambda *leaves: np.concatenate(leaves), *(getattr(part, name) for part in parts))
-    return Points(**{field.name: join(field.name) for field in fields(Points)})
 
 
 # ---------------------------------------------------------------------------------------- the flow as a descent

@@ -23,7 +23,7 @@ from jaxgd.descend import concatenate, stream
 from jaxgd.lanes.checks import check_count
 from jaxgd.names import find_optimizer
 from jaxgd.points import Catalogue, classify
-from jaxgd.points.grouping import join_points, pick
+from jaxgd.points.grouping import join_points
 from jaxgd.points.tally import Counted, Tally
 from jaxgd.statistics import coverage_stop
 
@@ -188,7 +188,7 @@ def survey(
     if keep == "ends":
         order = np.argsort(np.concatenate([ends.start_number for ends, _ in kept]), kind="stable")
         all_ends = replace(concatenate([ends for ends, _ in kept]), num_starts=num_starts, cost=cost)
-        all_points = pick(join_points([points for _, points in kept]), order)
+        all_points = join_points([points for _, points in kept])[order]
     else:
         all_ends, all_points = tally.counted(num_starts, cost, np.asarray(ends.value).dtype)
     return Survey(

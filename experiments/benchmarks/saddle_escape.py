@@ -63,8 +63,8 @@ def is_escaped(x: jax.Array, *value_and_gradient: Any) -> jax.Array:
 
 def measure(options: experiment.Options) -> experiment.Benchmark:
     """Returns escapes per second."""
-    nums = {"plain": 512, "noisy": 512} if options.quick else {"plain": 65_536, "noisy": 4_096}
-    repeats = 2 if options.quick else 5
+    nums = {"plain": 512, "noisy": 512} if options.quick else {"plain": 131_072, "noisy": 32_768}
+    repeats = 2 if options.quick else 3
     draw = lambda count: np.asarray(jax.vmap(sample)(jax.random.split(jax.random.key(0), count)))
     starts = {name: draw(count) for name, count in nums.items()}
     costs: dict[str, dict[str, float]] = {}

@@ -46,19 +46,19 @@ def hessian(gradient: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Arr
     return jax.vmap(product, out_axes=1)(jnp.eye(x.size, dtype=x.dtype))
 
 
-def spectrum(matrix: jax.Array, generators: jax.Array | None = None) -> Spectrum:
-    """Returns the spectrum of a Hessian outside the span of the symmetry's generators.
+def spectrum(matrix: jax.Array, motions: jax.Array | None = None) -> Spectrum:
+    """Returns the spectrum of a Hessian outside the directions in which symmetries move the point.
 
     Args:
       matrix: (dim, dim) Hessian, symmetric up to rounding.
-      generators: (num_motions, dim) velocities of the continuous symmetries, possibly dependent; None for none.
+      motions: (k, dim) these directions, each an orthonormal row or zero; None for none.
     """
     dim = matrix.shape[0]
     eps = jnp.finfo(matrix.dtype).eps
     symmetric = (matrix + matrix.T) / 2
     asymmetry = jnp.linalg.norm(matrix - matrix.T) / 2
     scale = jnp.linalg.norm(symmetric)
-    basis = orthonormal_rows(generators, matrix.dtype, dim)
+    basis = jnp.zeros((1, dim), matrix.dtype) if motions is None else motions
     num_symmetry_modes = jnp.sum(jnp.sum(basis**2, axis=1) > 0.5).astype(jnp.int32)
     # Symmetry modes are moved above everything else, where they come out last and can be cut off.
     off_modes = jnp.eye(dim, dtype=matrix.dtype) - basis.T @ basis
@@ -78,10 +78,14 @@ def spectrum(matrix: jax.Array, generators: jax.Array | None = None) -> Spectrum
     )
 
 
-def orthonormal_rows(rows: jax.Array | None, dtype: jnp.dtype, dim: int) -> jax.Array:
-    """Returns an orthonormal basis of the span of the (k, dim) rows, padded with zero rows where they are dependent."""
-    if rows is None or rows.shape[0] == 0:
-        return jnp.zeros((1, dim), dtype)
-    _, sizes, basis = jnp.linalg.svd(rows.astype(dtype), full_matrices=False)
-    is_independent = sizes > 1e3 * jnp.finfo(dtype).eps * jnp.maximum(sizes[0], jnp.finfo(dtype).tiny)
+def orthonormal_rows(rows: jax.Array, slowest: jax.Array | float = 0.0) -> jax.Array:
+    """Returns an orthonormal basis of the span of the (k, dim) rows, with zero rows for what is missing to k.
+
+    What is smaller than `slowest`, or than rounding, counts as missing.
+    """
+    if rows.shape[0] == 0:
+        return rows
+    _, sizes, basis = jnp.linalg.svd(rows, full_matrices=False)
+    rounding = 1e3 * jnp.finfo(rows.dtype).eps * jnp.maximum(sizes[0], jnp.finfo(rows.dtype).tiny)
+    is_independent = sizes > jnp.maximum(rounding, slowest)
     return jnp.where(is_independent[:, None], basis, 0)

@@ -1,19 +1,11 @@
 """A small neural network on the handwritten digits that ship inside scikit-learn."""
 
-from functools import cache
-
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from jaxgd.base import Array, InputValueError, Key, Landscape, Params, Stop, Symmetry
+from jaxgd.base import Array, Key, Landscape, Params, Stop
 from jaxgd.landscapes import checks
-
-NUM_IMAGES, NUM_PIXELS, NUM_CLASSES = 1797, 64, 10
-NUM_PROBES = 32
-"""Networks are compared by what they answer to so many images."""
-
-ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
+from jaxgd.landscapes.digits import ACTIVATIONS, GAINS, NUM_CLASSES, NUM_IMAGES, NUM_PIXELS, training_loss
 
 
 def digits_mlp(
@@ -57,7 +49,7 @@ def digits_mlp(
       >>> sum(leaf.size for leaf in jax.tree.leaves(params))
       310
       >>> silent = jax.tree.map(jnp.zeros_like, params)
-      >>> print(f"{network.value(silent):.4f} {np.log(10):.4f}")  # ten classes, no idea
+      >>> print(f"{network.value(silent):.4f} {jnp.log(10):.4f}")  # ten classes, no idea
       2.3026 2.3026
 
     References:
@@ -65,13 +57,9 @@ def digits_mlp(
       LeCun, Bottou, Orr and Mueller, Efficient BackProp (1998).
     """
     widths = tuple(checks.integer("widths", width, at_least=1) for width in checks.sequence("widths", widths))
-    activate = ACTIVATIONS[checks.choice("activation", activation, tuple(ACTIVATIONS))]
+    activate = ACTIVATIONS[checks.choice("activation", activation, ("tanh", "relu"))]
     l2 = checks.real("l2", l2, above=0)
-    num_images = checks.integer("num_images", num_images, at_least=1, at_most=NUM_IMAGES)
-    batch_size = checks.integer("batch_size", batch_size, at_least=1)
-    images, labels = (array[:num_images] for array in _digits())
     sizes = (NUM_PIXELS, *widths, NUM_CLASSES)
-    gain = 2.0 if activation == "relu" else 1.0
 
     def network(params: Params, pixels: Array) -> Array:
         *hidden, last = (params[f"layer_{number}"] for number in range(1, len(sizes)))
@@ -79,24 +67,10 @@ def digits_mlp(
             pixels = activate(pixels @ layer["weights"] + layer["bias"][None, :])
         return pixels @ last["weights"] + last["bias"][None, :]
 
-    def loss(params: Params, pixels: Array, targets: Array) -> Array:
-        log_probability = jax.nn.log_softmax(network(params, pixels))
-        penalty = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params))
-        return l2 / 2 * penalty - jnp.sum(targets * log_probability) / pixels.shape[0]
-
-    def data(params: Params) -> tuple[Array, Array]:
-        dtype = params["layer_1"]["bias"].dtype
-        return jnp.asarray(images, dtype), jnp.asarray(labels, dtype)
-
-    def noisy_value(params: Params, key: Key) -> Array:
-        pixels, targets = data(params)
-        batch = jax.random.randint(key, (batch_size,), 0, num_images)
-        return loss(params, pixels[batch], targets[batch])
-
     def sample(key: Key) -> Params:
         return {
             f"layer_{number}": {
-                "weights": (gain / inputs) ** 0.5 * jax.random.normal(key_layer, (inputs, outputs)),
+                "weights": (GAINS[activation] / inputs) ** 0.5 * jax.random.normal(key_layer, (inputs, outputs)),
                 "bias": jnp.zeros((outputs,)),
             }
             for number, (inputs, outputs, key_layer) in enumerate(
@@ -104,26 +78,14 @@ def digits_mlp(
             )
         }
 
-    return Landscape(
-        name="digits_mlp",
-        value=lambda params: loss(params, *data(params)),
-        sample=sample,
-        noisy_value=noisy_value,
-        symmetry=Symmetry(
-            name="permutations of hidden units" + (" and their signs" if activation == "tanh" else ""),
-            invariants=lambda params: network(params, data(params)[0][:NUM_PROBES]).ravel(),
-        ),
+    return training_loss(
+        "digits_mlp",
+        network,
+        sample,
+        activation=activation,
+        l2=l2,
+        num_images=num_images,
+        batch_size=batch_size,
         default_optimizer="lbfgs:max_step=1.0",
         default_stop=Stop(gradient_norm=1e-6, max_steps=20_000),
     )
-
-
-@cache
-def _digits() -> tuple[np.ndarray, np.ndarray]:
-    """Returns pixels in [0, 1], shape (1797, 64), and labels as rows of the identity, shape (1797, 10)."""
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise InputValueError("`digits_mlp` needs scikit-learn for its images: pip install 'jaxgd[data]'.") from error
-    pixels, digits = load_digits(return_X_y=True)
-    return pixels / 16, np.eye(NUM_CLASSES)[digits]

@@ -7,11 +7,10 @@ weights, so that the two can be compared from the same starts.
 import jax
 import jax.numpy as jnp
 
-from jaxgd.base import Array, Key, Landscape, Params, Stop, Symmetry
+from jaxgd.base import Array, Key, Landscape, Params, Stop
 from jaxgd.landscapes import checks
-from jaxgd.landscapes.digits_mlp import NUM_CLASSES, NUM_IMAGES, NUM_PIXELS, NUM_PROBES, _digits
+from jaxgd.landscapes.digits import ACTIVATIONS, GAINS, NUM_CLASSES, NUM_IMAGES, NUM_PIXELS, training_loss
 
-ACTIVATIONS = {"relu": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid, "gelu": jax.nn.gelu}
 NORMALISATION_FLOOR = 1e-5
 """Added to the variance of a unit over the batch, as in Ioffe and Szegedy (2015)."""
 
@@ -79,10 +78,6 @@ def digits_network(
     act = ACTIVATIONS[checks.choice("activation", activation, tuple(ACTIVATIONS))]
     weight_scale = checks.real("weight_scale", weight_scale, above=0)
     l2 = checks.real("l2", l2, at_least=0)
-    num_images = checks.integer("num_images", num_images, at_least=1, at_most=NUM_IMAGES)
-    batch_size = checks.integer("batch_size", batch_size, at_least=1)
-    images, labels = (array[:num_images] for array in _digits())
-    gain = 2.0 if activation in ("relu", "gelu") else 1.0
 
     def activate(layer: Params, number: int, z: Array) -> Array:
         if is_normalised:
@@ -101,23 +96,10 @@ def digits_network(
         last = params["output"]
         return activate(last, 1, h) @ last["weights"] + last["bias"][None, :]
 
-    def loss(params: Params, pixels: Array, targets: Array) -> Array:
-        log_probability = jax.nn.log_softmax(network(params, pixels))
-        penalty = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params))
-        return l2 / 2 * penalty - jnp.sum(targets * log_probability) / pixels.shape[0]
-
-    def data(params: Params) -> tuple[Array, Array]:
-        dtype = params["input"]["bias"].dtype
-        return jnp.asarray(images, dtype), jnp.asarray(labels, dtype)
-
-    def noisy_value(params: Params, key: Key) -> Array:
-        pixels, targets = data(params)
-        batch = jax.random.randint(key, (batch_size,), 0, num_images)
-        return loss(params, pixels[batch], targets[batch])
-
     def sample(key: Key) -> Params:
         key_input, key_output, *keys = jax.random.split(key, 2 + 2 * depth)
-        weights = lambda key, *shape: weight_scale * (gain / shape[0]) ** 0.5 * jax.random.normal(key, shape)
+        scale = lambda inputs: weight_scale * (GAINS[activation] / inputs) ** 0.5
+        weights = lambda key, *shape: scale(shape[0]) * jax.random.normal(key, shape)
         zeros = lambda: jnp.zeros((width,))
         adapted = lambda *numbers: (
             {f"scale_{k}": zeros() + 1 for k in numbers} | {f"shift_{k}": zeros() for k in numbers}
@@ -137,15 +119,14 @@ def digits_network(
         output = {"weights": weights(key_output, width, NUM_CLASSES), "bias": jnp.zeros((NUM_CLASSES,))} | adapted(1)
         return {"input": {"weights": weights(key_input, NUM_PIXELS, width), "bias": zeros()}, "output": output} | blocks
 
-    return Landscape(
-        name="digits_network",
-        value=lambda params: loss(params, *data(params)),
-        sample=sample,
-        noisy_value=noisy_value,
-        symmetry=Symmetry(
-            name="permutations of hidden units" + (" and their signs" if activation == "tanh" else ""),
-            invariants=lambda params: network(params, data(params)[0][:NUM_PROBES]).ravel(),
-        ),
+    return training_loss(
+        "digits_network",
+        network,
+        sample,
+        activation=activation,
+        l2=l2,
+        num_images=num_images,
+        batch_size=batch_size,
         default_optimizer="adam:learning_rate=0.01",
         default_stop=Stop(gradient_norm=1e-5, max_steps=5_000),
     )

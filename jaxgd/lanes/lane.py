@@ -34,6 +34,7 @@ class Lane(NamedTuple):
     attempt: jax.Array  # () int32, restarts so far
     status: jax.Array  # () int8, RUNNING, IDLE, RESTARTING or a Status
     num_steps: jax.Array  # () int32, updates applied
+    num_hvps: jax.Array  # () int32, Hessian-vector products, as the optimizer counts them
     params: Params  # the iterate that the next tick evaluates
     last: Params  # the last iterate with finite value and gradient
     value: jax.Array  # () value at `last`
@@ -115,6 +116,7 @@ class Descent:
             attempt=jnp.asarray(attempt, jnp.int32),
             status=jnp.asarray(RUNNING, jnp.int8),
             num_steps=jnp.zeros((), jnp.int32),
+            num_hvps=jnp.zeros((), jnp.int32),
             params=params,
             last=params,
             value=nan,
@@ -169,6 +171,7 @@ class Descent:
         return lane._replace(
             status=status,
             num_steps=lane.num_steps + goes_on.astype(jnp.int32),
+            num_hvps=lane.num_hvps + jnp.where(goes_on, _num_hvps(state) - _num_hvps(lane.optimizer), 0),
             params=jax.tree.map(step, lane.last, update),
             optimizer=jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), state, lane.optimizer),
         )
@@ -266,6 +269,12 @@ def as_asked(optimizer: optax.GradientTransformation) -> optax.GradientTransform
         return optimizer.update(updates, state, params, **{name: extra[name] for name in extra if name in names})
 
     return optax.GradientTransformationExtraArgs(optimizer.init, update)
+
+
+def _num_hvps(state: Any) -> jax.Array:
+    """Returns the sum of what an optimizer's state counts under the name `num_hvps`."""
+    counts = (count for _, count in optax.tree.get_all_with_path(state, "num_hvps"))
+    return sum(counts, start=jnp.zeros((), jnp.int32))
 
 
 def rekey_noise(state: Any, key: Key) -> Any:

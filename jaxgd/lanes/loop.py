@@ -28,7 +28,8 @@ _MIN_DRAWN, _SHARE_DRAWN = 8, 8  # starts are drawn for an eighth of the lanes a
 class Buffer(NamedTuple):
     """Ends on their way out, the lane axis first whatever the layout; few arrays, since each one is a scatter."""
 
-    counts: jax.Array  # (capacity, 4 + num_events) int32: number, status, num_steps, num_restarts, event steps
+    # (capacity, 5 + num_events) int32: number, status, num_steps, num_restarts, num_hvps, event steps
+    counts: jax.Array
     scalars: jax.Array  # (capacity, 3): value, gradient_norm, best_value
     last: Params | None
     best: Params | None
@@ -240,7 +241,7 @@ class Loop:
         fresh = self.descent.begin_at(params, number, attempt, key)
         if self.descent.restart is not None:
             keep = lambda old, new: jax.tree.map(lambda a, b: jnp.where(attempt > 0, a, b), old, new)
-            records = ("num_steps", "best_value", "best", "event_steps")  # they go on over all attempts
+            records = ("num_steps", "num_hvps", "best_value", "best", "event_steps")  # they go on over all attempts
             fresh = fresh._replace(**{name: keep(getattr(lane, name), getattr(fresh, name)) for name in records})
         return jax.tree.map(lambda new, old: jnp.where(is_fresh, new, old), fresh, lane)
 
@@ -281,7 +282,7 @@ class Loop:
         """Returns the records of all places."""
         lanes_first = lambda tree: jax.tree.map(lambda leaf: jnp.moveaxis(leaf, LANE_AXIS[self.layout], 0), tree)
         events = (lanes.event_steps[name] for name in self.descent.events)  # jax sorts the keys of dictionaries
-        counts = (lanes.number, lanes.status, lanes.num_steps, lanes.attempt, *events)
+        counts = (lanes.number, lanes.status, lanes.num_steps, lanes.attempt, lanes.num_hvps, *events)
         return Buffer(
             counts=jnp.stack([count.astype(jnp.int32) for count in counts], axis=1),
             scalars=jnp.stack([lanes.value, lanes.gradient_norm, lanes.best_value], axis=1),

@@ -196,7 +196,7 @@ class Run:
     def _ends(self, buffer: Buffer) -> Ends:
         order = np.argsort(buffer.counts[:, 0], kind="stable")
         buffer = jax.tree.map(lambda leaf: leaf[order], buffer)
-        number, status, num_steps, num_restarts, *event_steps = buffer.counts.T
+        number, status, num_steps, num_restarts, num_hvps, *event_steps = buffer.counts.T
         value, gradient_norm, best_value = buffer.scalars.T
         return Ends(
             start_number=number.astype(np.int64),
@@ -206,6 +206,7 @@ class Run:
             status=status.astype(np.int8),
             num_steps=num_steps,
             num_restarts=num_restarts,
+            num_hvps=num_hvps,
             best_value=best_value,
             best_params=buffer.best,
             event_steps=dict(zip(self.loop.descent.events, event_steps, strict=True)),

@@ -28,7 +28,8 @@ from jaxgd.lanes.traced import Kind, kind_of
 MIN_LANES, MAX_LANES = 8, 512
 _CACHE_BYTES = 2**19  # that the largest intermediate of all lanes may fill
 _LARGE_PRODUCT = 2**14  # multiplications from which a matrix product is faster as a product of its own
-_OVERHEAD_BYTES = 2**17  # of lanes' state that are worked through in the time that a tick costs without any lane
+_OVERHEAD = 50_000  # operations that are worked through in the time that a tick costs without any lane
+_RANDOM = 100  # operations for a random number
 _DRAIN = 4  # mean lengths of a descent that the last one outlasts the others by
 _PROBE_SECONDS = 0.1
 
@@ -52,11 +53,13 @@ class Shape(NamedTuple):
       text: the traced function and the kind of device.
       largest: bytes of one lane's state, or of the largest array met on the way to its gradient.
       is_product: whether large matrix products are a good part of the work.
+      num_operations: of one lane's tick, roughly.
     """
 
     text: str
     largest: int
     is_product: bool
+    num_operations: int
 
 
 _measured: dict[str, Choice] = {}
@@ -73,9 +76,17 @@ def _shape_of(descent: Descent, kind: Kind, device_kind: str) -> Shape:
     number = jax.ShapeDtypeStruct((), jnp.int32)
     lane = jax.eval_shape(descent.begin, number, number, key, starts)
     bytes_each = max(leaf.dtype.itemsize for leaf in jax.tree.leaves(lane.params))
-    work = work_of(descent.landscape.evaluate, lane.params)
+    if descent.is_noisy:
+        work = work_of(descent.landscape.evaluate_noisy, lane.params, key)
+    else:
+        work = work_of(descent.landscape.evaluate, lane.params)
     state = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(lane))
-    return Shape(f"{device_kind} {work.text}", max(work.largest, state) * bytes_each, work.is_product)
+    return Shape(
+        text=f"{device_kind} {work.text}",
+        largest=max(work.largest, state) * bytes_each,
+        is_product=work.is_product,
+        num_operations=work.num_operations + state,
+    )
 
 
 class Work(NamedTuple):
@@ -84,20 +95,21 @@ class Work(NamedTuple):
     text: str
     largest: int
     is_product: bool
+    num_operations: int
 
 
 def work_of(fn: Callable[..., Any], *args: Any) -> Work:
     """Returns what `fn` does with arguments of these shapes."""
     traced = jax.make_jaxpr(fn)(*args)
-    products = elements = 0
+    products = operations = 0
     largest = max((math.prod(leaf.shape) for leaf in jax.tree.leaves(args)), default=1)
     for equation in _equations(traced.jaxpr, [True] * len(traced.jaxpr.invars)):
         size = max((math.prod(out.aval.shape) for out in equation.outvars if hasattr(out.aval, "shape")), default=0)
         largest = max(largest, size)
         if equation.primitive.name == "dot_general":
             products += _cost_of_product(equation)
-        elements += size
-    return Work(str(traced), largest, 4 * products > elements)
+        operations += _RANDOM * size if equation.primitive.name == "random_bits" else size
+    return Work(str(traced), largest, 4 * products > operations, operations + products)
 
 
 def _cost_of_product(equation: Any) -> int:
@@ -122,7 +134,7 @@ def guess(shape: Shape, num_descents: int, num_devices: int) -> Choice:
     # Few lanes waste the fixed cost of a tick, many stand idle at the end, until the last descent has run its course:
     # (descents / lanes + drain) (overhead + lanes work) is least at the square root below.
     share = -(-num_descents // num_devices)
-    enough = _power_of_two(math.sqrt(share * _OVERHEAD_BYTES / (_DRAIN * max(shape.largest, 1))))
+    enough = _power_of_two(math.sqrt(share * _OVERHEAD / (_DRAIN * max(shape.num_operations, 1))))
     return Choice(choice.layout, min(choice.num_lanes, enough, share))
 
 

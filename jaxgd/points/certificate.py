@@ -30,6 +30,7 @@ from jax.flatten_util import ravel_pytree
 
 from jaxgd.base import InputValueError, Landscape, Params, Points
 from jaxgd.curvature import hessian, spectrum
+from jaxgd.points.flat import flat, motions_at
 
 SAFETY = 4.0
 """Factor on the largest difference of Hessians that was sampled."""
@@ -121,16 +122,10 @@ def certify(
 @functools.lru_cache(maxsize=32)
 def _measure(landscape: Landscape, treedef: Any, leaf_types: tuple[Any, ...]) -> Callable[..., Any]:
     """Returns what is measured at flat points: (length of the Newton step, |H^-1|, sampled Lipschitz constant)."""
-    example = jax.tree.unflatten(treedef, [jnp.zeros(shape, dtype) for shape, dtype in leaf_types])
-    unravel = ravel_pytree(example)[1]
-    flatten = lambda tree: ravel_pytree(tree)[0]
-    gradient = lambda x: flatten(landscape.gradient(unravel(x)))
-    symmetry, generators = landscape.symmetry, None
-    if symmetry is not None and symmetry.generators is not None:
-        generators = lambda x: jax.vmap(flatten)(symmetry.generators(unravel(x)))
+    _, gradient, generators = flat(landscape, treedef, leaf_types)
 
     def one(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        at = spectrum(hessian(gradient, x), None if generators is None else generators(x))
+        at = spectrum(hessian(gradient, x), motions_at(generators, x, jnp.max(jnp.abs(x))))
         least = jnp.min(jnp.where(at.is_mode, jnp.abs(at.eigenvalues) - at.error, jnp.inf))
         inverse = jnp.where(least > 0, 1 / jnp.where(least > 0, least, 1), jnp.inf)
         # rounding of the gradient: what one rounding of x makes of it, in every direction

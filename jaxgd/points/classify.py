@@ -21,9 +21,10 @@ from jaxgd.base import Ends, InputValueError, Landscape, Params, Points, Status,
 from jaxgd.curvature import hessian, spectrum
 from jaxgd.lanes.checks import check_params, check_value
 from jaxgd.lanes.tune import work_of
+from jaxgd.points.flat import flat, motions_at, placement_error
 from jaxgd.points.flat_directions import NUM_DIRECTIONS, descends
 from jaxgd.points.matrix_free import MISSED_PROBABILITY, Judged, Walked, judge, walk
-from jaxgd.points.polish import Polished, curvature_change, placement_error, polish
+from jaxgd.points.polish import Polished, curvature_change, polish
 
 MAX_DENSE_DIM = 1024
 """Above this many parameters the whole Hessian is not formed: verdicts rest on Hessian-vector products."""
@@ -42,15 +43,15 @@ def judge_in_full(
     """Returns what each end is, every one judged by itself; see `jaxgd.classify`."""
     batch, status = _batch_and_status(landscape, ends)
     one = jax.tree.map(lambda leaf: leaf[0], batch)
-    flat, unravel = ravel_pytree(one)
-    num_points, dim = jax.tree.leaves(batch)[0].shape[0], flat.size
+    example, unravel = ravel_pytree(one)
+    num_points, dim = jax.tree.leaves(batch)[0].shape[0], example.size
     rows = np.concatenate([np.asarray(leaf).reshape(num_points, -1) for leaf in jax.tree.leaves(batch)], axis=1)
-    rows = rows.astype(flat.dtype)
+    rows = rows.astype(example.dtype)
     kind = (jax.tree.structure(one), tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(one)))
-    length = jnp.asarray(_unit_of_length(landscape), flat.dtype)
+    length = jnp.asarray(_unit_of_length(landscape), example.dtype)
     largest = work_of(landscape.evaluate, one).largest
     if dim <= MAX_DENSE_DIM:
-        bytes_each, most = largest * dim * flat.dtype.itemsize, _MAX_CHUNK
+        bytes_each, most = largest * dim * example.dtype.itemsize, _MAX_CHUNK
         on_chunk = lambda chunk: _dense(landscape, kind, chunk, length)
     else:
         bytes_each, most = (8 * largest + _ROWS_OF_A_LARGE_POINT * dim) * 8, _MAX_LARGE_CHUNK
@@ -106,7 +107,7 @@ def _dense(landscape: Landscape, kind: Any, chunk: jax.Array, length: jax.Array)
 
 
 def _matrix_free(landscape: Landscape, kind: Any, chunk: jax.Array, length: jax.Array) -> _Found:
-    functions = _flat(landscape, *kind)
+    functions = flat(landscape, *kind)
     value, walked = _walk(landscape, *kind)(chunk, length)
     found: Judged = judge(functions.gradient, walked, float(length))
     value, walked = jax.device_get((value, walked._replace(zero_modes=None)))
@@ -159,33 +160,10 @@ def _batch_and_status(landscape: Landscape, ends: Any) -> tuple[Params, np.ndarr
     return batch, status
 
 
-class _Flat(NamedTuple):
-    """The functions of a landscape on flat points."""
-
-    value: Callable[[jax.Array], jax.Array]
-    gradient: Callable[[jax.Array], jax.Array]
-    generators: Callable[[jax.Array], jax.Array] | None
-
-
-@functools.lru_cache(maxsize=32)
-def _flat(landscape: Landscape, treedef: Any, leaf_types: tuple[Any, ...]) -> _Flat:
-    example = jax.tree.unflatten(treedef, [jnp.zeros(shape, dtype) for shape, dtype in leaf_types])
-    unravel = ravel_pytree(example)[1]
-    flatten = lambda tree: ravel_pytree(tree)[0]
-    symmetry, generators = landscape.symmetry, None
-    if symmetry is not None and symmetry.generators is not None:
-        generators = lambda x: jax.vmap(flatten)(symmetry.generators(unravel(x)))
-    return _Flat(
-        value=lambda x: landscape.value(unravel(x)),
-        gradient=lambda x: flatten(landscape.gradient(unravel(x))),
-        generators=generators,
-    )
-
-
 @functools.lru_cache(maxsize=32)
 def _judge(landscape: Landscape, treedef: Any, leaf_types: tuple[Any, ...]) -> Callable[..., Any]:
     """Returns the compiled judge of a batch of flat points: (points, dim), () -> (value, Polished)."""
-    functions = _flat(landscape, treedef, leaf_types)
+    functions = flat(landscape, treedef, leaf_types)
 
     def one(end: jax.Array, length: jax.Array) -> tuple[jax.Array, Polished]:
         found = polish(functions.gradient, functions.generators, end, length)
@@ -197,7 +175,7 @@ def _judge(landscape: Landscape, treedef: Any, leaf_types: tuple[Any, ...]) -> C
 @functools.lru_cache(maxsize=32)
 def _walk(landscape: Landscape, treedef: Any, leaf_types: tuple[Any, ...]) -> Callable[..., Any]:
     """Returns the compiled polish by products of a batch of flat points: (points, dim), () -> (value, Walked)."""
-    functions = _flat(landscape, treedef, leaf_types)
+    functions = flat(landscape, treedef, leaf_types)
 
     def one(end: jax.Array, length: jax.Array) -> tuple[jax.Array, Walked]:
         walked = walk(functions.gradient, functions.generators, end, length)
@@ -209,11 +187,10 @@ def _walk(landscape: Landscape, treedef: Any, leaf_types: tuple[Any, ...]) -> Ca
 @functools.lru_cache(maxsize=32)
 def _descends(landscape: Landscape, treedef: Any, leaf_types: tuple[Any, ...]) -> Callable[..., Any]:
     """Returns the compiled question whether the value falls along a flat direction: (points, dim), () -> (points,)."""
-    functions = _flat(landscape, treedef, leaf_types)
+    functions = flat(landscape, treedef, leaf_types)
 
     def one(x: jax.Array, length: jax.Array) -> jax.Array:
-        generators = None if functions.generators is None else functions.generators(x)
-        at = spectrum(hessian(functions.gradient, x), generators)
+        at = spectrum(hessian(functions.gradient, x), motions_at(functions.generators, x, length))
         error = at.error + curvature_change(functions.gradient, at, x, placement_error(x, length))
         return descends(functions.value, functions.gradient, x, at, error, length)
 

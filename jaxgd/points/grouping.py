@@ -15,12 +15,11 @@ judged in full, and so is a random sample of those that passed: how many of them
 
 import math
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 
-import jax
 import numpy as np
 
-from jaxgd.base import Ends, Landscape, Params, Points, Status, Verdict
+from jaxgd.base import Ends, Landscape, Params, Points, Status, Verdict, joined_columns
 from jaxgd.points.catalogue import invariants_of, tolerances
 from jaxgd.points.classify import judge_in_full
 
@@ -109,7 +108,7 @@ class _Judging:
             batch = which[begin : begin + self.batch]
             found = judge_in_full(self.landscape, self.ends[np.resize(batch, self.batch)])
             self.row[batch] = np.arange(len(batch)) + (len(self.points) if self.points is not None else 0)
-            found = pick(found, np.arange(len(batch)))
+            found = found[: len(batch)]
             self.points = found if self.points is None else join_points([self.points, found])
             if self.progress is not None:
                 self.progress(int(np.sum(self.row >= 0)), len(self.row))
@@ -126,7 +125,7 @@ class _Judging:
     def points_of(self, which: np.ndarray) -> Points:
         """Returns the points that stand for these ends."""
         assert self.points is not None
-        return pick(self.points, self.row[which])
+        return self.points[self.row[which]]
 
 
 def _leaders(invariants: np.ndarray, gradient_norm: np.ndarray, is_converged: np.ndarray) -> np.ndarray:
@@ -164,21 +163,6 @@ def _num_different(taken: Points, judged: Points) -> int:
     return int(np.sum(~(is_same & (np.abs(taken.value - judged.value) <= tolerance))))
 
 
-def pick(points: Points, which: np.ndarray) -> Points:
-    """Returns some of the points, in the order asked for."""
-    arrays = {
-        item.name: jax.tree.map(lambda leaf: np.asarray(leaf)[which], getattr(points, item.name))
-        for item in fields(Points)
-        if item.name != "notes"
-    }
-    return Points(**arrays, notes=points.notes)
-
-
 def join_points(parts: list[Points]) -> Points:
     """Returns the points of several parts as one, in their order, each note once."""
-    joined = {
-        item.name: jax.tree.map(lambda *leaves: np.concatenate(leaves), *(getattr(part, item.name) for part in parts))
-        for item in fields(Points)
-        if item.name != "notes"
-    }
-    return Points(**joined, notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)))
+    return Points(**joined_columns(parts), notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)))

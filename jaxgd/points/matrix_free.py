@@ -20,9 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgd.curvature import Ritz, hessian_product, lanczos, num_steps_for
-from jaxgd.curvature.dense import orthonormal_rows
 from jaxgd.curvature.minres import Solution, minres
-from jaxgd.points.polish import MAX_NEWTON_STEPS, REACH, SHORTENINGS, placement_error
+from jaxgd.points.flat import Generators, motions_at, placement_error
+from jaxgd.points.polish import MAX_NEWTON_STEPS, REACH, SHORTENINGS
 
 MISSED_PROBABILITY = 1e-3
 """Level at which the depth of curvature that may have been missed is stated."""
@@ -72,14 +72,14 @@ class Judged(NamedTuple):
 
 def walk(
     gradient: Callable[[jax.Array], jax.Array],
-    generators: Callable[[jax.Array], jax.Array] | None,
+    generators: Generators | None,
     end: jax.Array,
     length: jax.Array,
 ) -> Walked:
     """Returns the critical point beside one end; see `jaxgd.points.polish.polish`."""
     eps = jnp.finfo(end.dtype).eps
     resolution = placement_error(end, length)
-    modes_at = lambda x: orthonormal_rows(None if generators is None else generators(x), x.dtype, x.size)
+    modes_at = lambda x: motions_at(generators, x, length)
 
     def solve(x: jax.Array, at_x: jax.Array) -> Solution:
         modes = modes_at(x)

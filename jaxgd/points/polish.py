@@ -18,10 +18,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxgd.curvature import Spectrum, hessian, spectrum
+from jaxgd.points.flat import Generators, motions_at, placement_error
 
 MAX_NEWTON_STEPS = 40
 REACH = 4.0  # of the first Newton step; an m-fold root needs m - 1 of them, a simple one less than 2
 SHORTENINGS = (1.0, 0.5, 0.25, 0.125)
+DIGIT = 0.1
 
 
 class Polished(NamedTuple):
@@ -54,7 +56,7 @@ class _State(NamedTuple):
 
 def polish(
     gradient: Callable[[jax.Array], jax.Array],
-    generators: Callable[[jax.Array], jax.Array] | None,
+    generators: Generators | None,
     end: jax.Array,
     length: jax.Array,
 ) -> Polished:
@@ -66,7 +68,7 @@ def polish(
       end: (dim,) where a descent ended.
       length: () the landscape's unit of length, which says how well a point can be placed.
     """
-    spectrum_at = lambda x: spectrum(hessian(gradient, x), None if generators is None else generators(x))
+    spectrum_at = lambda x: spectrum(hessian(gradient, x), motions_at(generators, x, length))
     eps = jnp.finfo(end.dtype).eps
     resolution = placement_error(end, length)
 
@@ -87,18 +89,18 @@ def polish(
     def is_going(state: _State) -> jax.Array:
         return state.improves & (state.num_steps < MAX_NEWTON_STEPS) & (state.move <= reach)
 
+    # Once the gradient is below what one rounding of x makes of it, there is nothing left to gain.
+    is_left = lambda x, norm, at: norm > eps * at.norm * jnp.linalg.norm(x)
+
     def advance(state: _State) -> _State:
         trials = state.x[None] + jnp.asarray(SHORTENINGS, state.x.dtype)[:, None] * state.step[None]
         gradients = jax.vmap(gradient)(trials)
         norms = jnp.linalg.norm(gradients, axis=1)
         best = jnp.argmin(jnp.where(jnp.isfinite(norms), norms, jnp.inf))
-        old_norm = jnp.linalg.norm(state.gradient)
-        improves = norms[best] < old_norm
+        improves = norms[best] < jnp.linalg.norm(state.gradient)
         x = jnp.where(improves, trials[best], state.x)
-        new_gradient = jnp.where(improves, gradients[best], state.gradient)
-        # Once the gradient is below what one rounding of x makes of it, there is nothing left to gain.
+        x, new_gradient = hold(x, jnp.where(improves, gradients[best], state.gradient), state.at)
         at = spectrum_at(x)
-        floor = eps * at.norm * jnp.linalg.norm(x)
         return _State(
             x=x,
             gradient=new_gradient,
@@ -106,8 +108,25 @@ def polish(
             at=at,
             step=newton_step(at, new_gradient),
             num_steps=state.num_steps + 1,
-            improves=improves & (norms[best] > floor),
+            improves=improves & is_left(x, jnp.linalg.norm(new_gradient), at),
         )
+
+    def hold(x: jax.Array, at_x: jax.Array, at: Spectrum) -> tuple[jax.Array, jax.Array]:
+        """Returns where the same Hessian leads while it gains a digit a step, and the gradient there.
+
+        A gradient costs far less than a spectrum.
+        """
+
+        def step(carry: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+            x, at_x, _ = carry
+            new = x + newton_step(at, at_x)
+            at_new = gradient(new)
+            norm = jnp.linalg.norm(at_new)
+            gains = norm <= DIGIT * jnp.linalg.norm(at_x)  # false where it is not finite
+            return jnp.where(gains, new, x), jnp.where(gains, at_new, at_x), gains & is_left(new, norm, at)
+
+        start = x, at_x, is_left(x, jnp.linalg.norm(at_x), at)
+        return jax.lax.while_loop(lambda carry: carry[2], step, start)[:2]
 
     final = jax.lax.while_loop(is_going, advance, start)
     at = final.at
@@ -137,11 +156,6 @@ def polish(
         asymmetry=first.asymmetry / jnp.where(first.norm > 0, first.norm, 1),
         is_finite=jnp.isfinite(first.asymmetry),
     )
-
-
-def placement_error(x: jax.Array, length: jax.Array) -> jax.Array:
-    """Returns the distance that numbers cannot place a double root of the gradient better than."""
-    return jnp.sqrt(jnp.finfo(x.dtype).eps) * jnp.maximum(length, jnp.max(jnp.abs(x)))
 
 
 def newton_step(at: Spectrum, gradient: jax.Array) -> jax.Array:

@@ -6,7 +6,7 @@ they were points of one batch.
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 
 import jax
 import numpy as np
@@ -150,7 +150,7 @@ def join_catalogues(landscape: Landscape, parts: list[Catalogue]) -> tuple[Catal
         )
     }  # fmt: skip
     zeros = np.zeros(total, known["value"].dtype)
-    others = {item.name: zeros for item in fields(Points) if item.name not in (*known, "notes")}
+    others = {name: zeros for name in Points.column_names() if name not in known}
     points = Points(**known, **others)  # type: ignore[arg-type]
     joined = catalogue(landscape, points, confidence=parts[0].confidence)
     hits = np.bincount(joined.entry, weights=join("hits"), minlength=len(joined)).astype(np.int64)

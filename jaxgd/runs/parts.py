@@ -13,7 +13,7 @@ import math
 import os
 import socket
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,8 @@ from jaxgd.base import Cost, Ends, InputValueError, Params, Points, Status, Verd
 from jaxgd.runs.files import read_arrays, write_arrays, write_atomically
 from jaxgd.runs.manifest import Manifest, part_name
 
-_ENDS = tuple(
-    item.name
-    for item in fields(Ends)
-    if item.name not in ("params", "best_params", "event_steps", "num_starts", "cost")
-)
-_POINTS = tuple(item.name for item in fields(Points) if item.name not in ("params", "notes"))
+_ENDS = tuple(name for name in Ends.column_names() if name not in ("params", "best_params", "event_steps"))
+_POINTS = tuple(name for name in Points.column_names() if name != "params")
 
 Unflatten = Callable[[dict[str, np.ndarray]], Params]
 """Builds params from their leaves by path, in the order in which they were stored."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxgd.curvature import hessian, spectrum
+from jaxgd.curvature.dense import orthonormal_rows
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
@@ -28,7 +29,7 @@ def test_symmetry_modes_are_set_aside_even_when_generators_depend():
     matrix = jnp.asarray((basis * np.array([0, 0, -1, 2, 3, 4.0])) @ basis.T)
     flat = basis[:, :2].T
     generators = jnp.asarray(np.stack([flat[0], flat[1], flat[0] + flat[1], 0 * flat[0]]))
-    found = spectrum(matrix, generators)
+    found = spectrum(matrix, orthonormal_rows(generators))
     assert found.num_symmetry_modes == 2
     np.testing.assert_allclose(found.eigenvalues[found.is_mode], [-1, 2, 3, 4], atol=1e-12)
 

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from jaxgd import landscapes
 from jaxgd.base import InputValueError
 from jaxgd.landscapes import digits_mlp
-from jaxgd.landscapes.digits_mlp import _digits
+from jaxgd.landscapes.digits import _digits
 
 
 @pytest.mark.parametrize(

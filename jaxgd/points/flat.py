@@ -1,0 +1,60 @@
+"""A landscape on flat points: value, gradient, and the directions in which its symmetry moves a point."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from jaxgd.base import Landscape
+from jaxgd.curvature.dense import orthonormal_rows
+
+Generators = Callable[[jax.Array], jax.Array]
+"""Maps a flat point (dim,) to the (num_motions, dim) velocities of the continuous symmetries."""
+
+_STILL = 4.0  # times the change of the velocities over the placement error
+
+
+class Flat(NamedTuple):
+    """The functions of a landscape on flat points."""
+
+    value: Callable[[jax.Array], jax.Array]
+    gradient: Callable[[jax.Array], jax.Array]
+    generators: Generators | None
+
+
+@functools.lru_cache(maxsize=32)
+def flat(landscape: Landscape, treedef: Any, leaf_types: tuple[Any, ...]) -> Flat:
+    """Returns the functions of a landscape whose params have this structure and these (shape, dtype) of leaves."""
+    example = jax.tree.unflatten(treedef, [jnp.zeros(shape, dtype) for shape, dtype in leaf_types])
+    unravel = ravel_pytree(example)[1]
+    flatten = lambda tree: ravel_pytree(tree)[0]
+    symmetry, generators = landscape.symmetry, None
+    if symmetry is not None and symmetry.generators is not None:
+        generators = lambda x: jax.vmap(flatten)(symmetry.generators(unravel(x)))
+    return Flat(
+        value=lambda x: landscape.value(unravel(x)),
+        gradient=lambda x: flatten(landscape.gradient(unravel(x))),
+        generators=generators,
+    )
+
+
+def placement_error(x: jax.Array, length: jax.Array) -> jax.Array:
+    """Returns the distance that numbers cannot place a double root of the gradient better than."""
+    return jnp.sqrt(jnp.finfo(x.dtype).eps) * jnp.maximum(length, jnp.max(jnp.abs(x)))
+
+
+def motions_at(generators: Generators | None, x: jax.Array, length: jax.Array) -> jax.Array:
+    """Returns (k, dim) orthonormal directions in which continuous symmetries move `x`, padded with zero rows.
+
+    A fixed point is not moved at all; beside one, where velocities are no larger than their change over the distance
+    that `x` cannot be placed better than, nothing is moved either.
+    """
+    if generators is None:
+        return jnp.zeros((1, x.size), x.dtype)
+    velocities = generators(x)
+    signs = jax.random.rademacher(jax.random.key(0), x.shape, x.dtype)
+    change = generators(x + placement_error(x, length) * signs) - velocities
+    return orthonormal_rows(velocities.astype(x.dtype), slowest=_STILL * jnp.linalg.norm(change).astype(x.dtype))
