@@ -3,6 +3,5 @@
 from jaxgd.points.catalogue import Catalogue, catalogue
 from jaxgd.points.certificate import Certificate, certify
 from jaxgd.points.grouping import classify
-from jaxgd.points.polish import Polished, polish
 
-__all__ = ["Catalogue", "Certificate", "Polished", "catalogue", "certify", "classify", "polish"]
+__all__ = ["Catalogue", "Certificate", "catalogue", "certify", "classify"]

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 
 from jaxgd.base import Ends, InputValueError, Landscape, Params, Points, Status, Verdict
 from jaxgd.curvature import hessian, spectrum
@@ -24,7 +23,8 @@ from jaxgd.lanes.tune import work_of
 from jaxgd.points.flat import flat, motions_at, placement_error
 from jaxgd.points.flat_directions import NUM_DIRECTIONS, descends
 from jaxgd.points.matrix_free import MISSED_PROBABILITY, Judged, Walked, judge, walk
-from jaxgd.points.polish import Polished, curvature_change, polish
+from jaxgd.points.polish import curvature_change
+from jaxgd.points.polish_all import polish_all, together
 
 MAX_DENSE_DIM = 1024
 """Above this many parameters the whole Hessian is not formed: verdicts rest on Hessian-vector products."""
@@ -42,31 +42,31 @@ def judge_in_full(
 ) -> Points:
     """Returns what each end is, every one judged by itself; see `jaxgd.classify`."""
     batch, status = _batch_and_status(landscape, ends)
-    one = jax.tree.map(lambda leaf: leaf[0], batch)
-    example, unravel = ravel_pytree(one)
-    num_points, dim = jax.tree.leaves(batch)[0].shape[0], example.size
-    rows = np.concatenate([np.asarray(leaf).reshape(num_points, -1) for leaf in jax.tree.leaves(batch)], axis=1)
-    rows = rows.astype(example.dtype)
-    kind = (jax.tree.structure(one), tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(one)))
-    length = jnp.asarray(_unit_of_length(landscape), example.dtype)
+    leaves, treedef = jax.tree.flatten(batch)
+    one = jax.tree.unflatten(treedef, [leaf[0] for leaf in leaves])
+    kind = (treedef, tuple((leaf.shape[1:], leaf.dtype) for leaf in leaves))
+    num_points, dtype = len(leaves[0]), jnp.result_type(*leaves)
+    rows = np.concatenate([np.asarray(leaf).reshape(num_points, -1) for leaf in leaves], axis=1).astype(dtype)
+    dim = rows.shape[1]
+    length = jnp.asarray(_unit_of_length(landscape), dtype)
     largest = work_of(landscape.evaluate, one).largest
     if dim <= MAX_DENSE_DIM:
-        bytes_each, most = largest * dim * example.dtype.itemsize, _MAX_CHUNK
+        bytes_each, most = largest * dim * rows.itemsize, _MAX_CHUNK
         on_chunk = lambda chunk: _dense(landscape, kind, chunk, length)
     else:
         bytes_each, most = (8 * largest + _ROWS_OF_A_LARGE_POINT * dim) * 8, _MAX_LARGE_CHUNK
         on_chunk = lambda chunk: _matrix_free(landscape, kind, chunk, length)
-    num_together = min(int(np.clip(_BYTES_PER_CHUNK // bytes_each, 1, most)), num_points)
+    num_together = int(np.clip(_BYTES_PER_CHUNK // bytes_each, 1, most))
     parts = []
     for begin in range(0, num_points, num_together):
-        chunk = rows[begin : begin + num_together]
-        missing = num_together - len(chunk)  # the last chunk is filled up, so that one program serves all
-        part = on_chunk(jnp.asarray(np.concatenate([chunk, np.repeat(chunk[-1:], missing, axis=0)])))
-        parts.append(jax.tree.map(lambda leaf, n=num_together - missing: leaf[:n], part))
+        parts.append(on_chunk(rows[begin : begin + num_together]))
         if progress is not None:
-            progress(begin + len(chunk), num_points)
+            progress(min(begin + num_together, num_points), num_points)
     found: _Found = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-    points = _points(found, status, jax.vmap(unravel)(jnp.asarray(found.x)))
+    ends_of_leaves = np.cumsum([leaf[0].size for leaf in leaves])[:-1]
+    columns = zip(np.split(found.x, ends_of_leaves, axis=1), leaves, strict=True)
+    params = jax.tree.unflatten(treedef, [part.reshape(leaf.shape).astype(leaf.dtype) for part, leaf in columns])
+    points = _points(found, status, params)
     return _with_flat_directions(landscape, kind, points, found.x, length, max(1, num_together // NUM_DIRECTIONS))
 
 
@@ -93,8 +93,8 @@ class _Found(NamedTuple):
     is_finite: Any
 
 
-def _dense(landscape: Landscape, kind: Any, chunk: jax.Array, length: jax.Array) -> _Found:
-    value, polished = jax.device_get(_judge(landscape, *kind)(chunk, length))
+def _dense(landscape: Landscape, kind: Any, chunk: np.ndarray, length: jax.Array) -> _Found:
+    value, polished = polish_all(flat(landscape, *kind), chunk, length)
     nothing = np.zeros(len(chunk), value.dtype)
     return _Found(
         value=value,
@@ -106,15 +106,16 @@ def _dense(landscape: Landscape, kind: Any, chunk: jax.Array, length: jax.Array)
     )
 
 
-def _matrix_free(landscape: Landscape, kind: Any, chunk: jax.Array, length: jax.Array) -> _Found:
-    functions = flat(landscape, *kind)
+def _matrix_free(landscape: Landscape, kind: Any, chunk: np.ndarray, length: jax.Array) -> _Found:
+    functions, num_points = flat(landscape, *kind), len(chunk)
+    chunk = np.resize(chunk, (together(num_points, _MAX_LARGE_CHUNK), chunk.shape[1]))
     value, walked = _walk(landscape, *kind)(chunk, length)
     found: Judged = judge(functions.gradient, walked, float(length))
     value, walked = jax.device_get((value, walked._replace(zero_modes=None)))
     in_value = lambda array: np.asarray(array, value.dtype)
     has_negative, has_positive = found.num_negative > 0, found.num_positive > 0
     is_told = (has_negative & has_positive) | (found.num_zero > 0) | found.is_above | found.is_below
-    return _Found(
+    filled = _Found(
         x=walked.x,
         value=value,
         gradient_norm=walked.gradient_norm,
@@ -134,6 +135,7 @@ def _matrix_free(landscape: Landscape, kind: Any, chunk: jax.Array, length: jax.
         asymmetry=in_value(found.asymmetry),
         is_finite=found.is_finite,
     )
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[:num_points], filled)
 
 
 def _batch_and_status(landscape: Landscape, ends: Any) -> tuple[Params, np.ndarray | None]:
@@ -158,18 +160,6 @@ def _batch_and_status(landscape: Landscape, ends: Any) -> tuple[Params, np.ndarr
         )
     check_value(landscape, one)
     return batch, status
-
-
-@functools.lru_cache(maxsize=32)
-def _judge(landscape: Landscape, treedef: Any, leaf_types: tuple[Any, ...]) -> Callable[..., Any]:
-    """Returns the compiled judge of a batch of flat points: (points, dim), () -> (value, Polished)."""
-    functions = flat(landscape, treedef, leaf_types)
-
-    def one(end: jax.Array, length: jax.Array) -> tuple[jax.Array, Polished]:
-        found = polish(functions.gradient, functions.generators, end, length)
-        return functions.value(found.x), found
-
-    return jax.jit(jax.vmap(one, in_axes=(0, None)))
 
 
 @functools.lru_cache(maxsize=32)
@@ -210,9 +200,10 @@ def _with_flat_directions(
     return replace(points, descends=answers)
 
 
+@functools.lru_cache(maxsize=32)
 def _unit_of_length(landscape: Landscape) -> float:
     """Returns the largest coordinate among a few starts: how far apart things are in this landscape."""
-    starts = jax.vmap(landscape.sample)(jax.random.split(jax.random.key(0), _NUM_LENGTH_STARTS))
+    starts = jax.jit(jax.vmap(landscape.sample))(jax.random.split(jax.random.key(0), _NUM_LENGTH_STARTS))
     return max(float(jnp.max(jnp.abs(leaf), initial=0)) for leaf in jax.tree.leaves(starts))
 
 
@@ -253,7 +244,7 @@ def _points(found: _Found, status: np.ndarray | None, params: Params) -> Points:
 
     dtype = found.value.dtype
     return Points(
-        params=jax.tree.map(np.asarray, params),
+        params=params,
         value=found.value,
         gradient_norm=found.gradient_norm,
         verdict=verdict,

@@ -13,7 +13,6 @@ Whatever fails, every end that did not converge, and all ends of a cell that hol
 judged in full, and so is a random sample of those that passed: how many of them turn out otherwise is reported.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -99,19 +98,19 @@ class _Judging:
         self.landscape, self.ends, self.progress = landscape, ends, progress
         self.row = np.full(len(ends), -1, np.int64)
         self.points: Points | None = None
-        self.batch = 0
 
     def judge(self, which: np.ndarray) -> None:
-        """Judges ends in full, in batches of one size, since every size is compiled."""
-        self.batch = self.batch or min(_FEW, 2 ** math.ceil(math.log2(len(which))))
-        for begin in range(0, len(which), self.batch):
-            batch = which[begin : begin + self.batch]
-            found = judge_in_full(self.landscape, self.ends[np.resize(batch, self.batch)])
-            self.row[batch] = np.arange(len(batch)) + (len(self.points) if self.points is not None else 0)
-            found = found[: len(batch)]
-            self.points = found if self.points is None else join_points([self.points, found])
-            if self.progress is not None:
-                self.progress(int(np.sum(self.row >= 0)), len(self.row))
+        """Judges ends in full."""
+        if not len(which):
+            return
+        num_done, total, report = int(np.sum(self.row >= 0)), len(self.row), self.progress
+        found = judge_in_full(
+            self.landscape,
+            self.ends[which],
+            progress=None if report is None else lambda done, _: report(min(num_done + done, total), total),
+        )
+        self.row[which] = np.arange(len(which)) + (len(self.points) if self.points is not None else 0)
+        self.points = found if self.points is None else join_points([self.points, found])
 
     def invariants_of(self, which: np.ndarray) -> np.ndarray:
         """Returns what is compared of these points."""

@@ -5,6 +5,9 @@ out. It must not wander: a step is taken only if the gradient norm falls, the wh
 first step (Kantorovich: where Newton converges quadratically, within twice of it), and no eigenvalue may change sign
 clearly on the way. What breaks a rule is left where it was.
 
+Everything is written for one point and one step, so that many points can be driven together and those that are done
+left out: `begin`, then `advance` while `is_going`, then `finish`.
+
 An eigenvalue counts as zero when it cannot be told from zero, and rounding is not the only reason. At a multiple root
 of the gradient, x^3 say, floating-point numbers cannot place the root better than about sqrt(eps), and the curvature
 found there is that of a point beside it: noise of either sign. So each eigenvalue's error bound also holds the change
@@ -12,13 +15,16 @@ of curvature along its eigenvector when the point moves over that distance.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxgd.curvature import Spectrum, hessian, spectrum
+from jaxgd.curvature.dense import nothing_known
 from jaxgd.points.flat import Generators, motions_at, placement_error
+
+Gradient = Callable[[jax.Array], jax.Array]
 
 MAX_NEWTON_STEPS = 40
 REACH = 4.0  # of the first Newton step; an m-fold root needs m - 1 of them, a simple one less than 2
@@ -44,107 +50,132 @@ class Polished(NamedTuple):
     is_finite: jax.Array  # bool, whether the Hessian at the end is
 
 
-class _State(NamedTuple):
-    x: jax.Array
-    gradient: jax.Array
-    move: jax.Array
+class Inertia(NamedTuple):
+    """How many eigenvalues lie below zero, above it, and neither; () int32 each."""
+
+    num_negative: jax.Array
+    num_positive: jax.Array
+    num_zero: jax.Array
+
+
+class Polishing(NamedTuple):
+    """A point on its way; `num_steps` is -1 until its end has been looked at."""
+
+    end: jax.Array  # (dim,) where the descent ended
+    x: jax.Array  # (dim,)
+    gradient: jax.Array  # (dim,) at x
     at: Spectrum  # of the Hessian at x
-    step: jax.Array  # the full Newton step from x
-    num_steps: jax.Array
-    improves: jax.Array
+    step: jax.Array  # (dim,) the full Newton step from x
+    move: jax.Array  # distance from the end
+    reach: jax.Array  # how far it may be
+    num_steps: jax.Array  # () int32
+    improves: jax.Array  # bool, the last step brought the gradient down, and more is to be gained
+    first: Inertia  # at the end
+    gradient_norm_at_end: jax.Array
+    asymmetry_at_end: jax.Array  # as a share of the largest eigenvalue
+
+    def is_going(self) -> Any:
+        """Returns whether another step is to be taken."""
+        return self.improves & (self.num_steps < MAX_NEWTON_STEPS) & (self.move <= self.reach)
 
 
-def polish(
-    gradient: Callable[[jax.Array], jax.Array],
-    generators: Generators | None,
-    end: jax.Array,
-    length: jax.Array,
-) -> Polished:
-    """Returns the critical point beside `end` and its inertia.
+def begin(end: jax.Array) -> Polishing:
+    """Returns an end (dim,) before anything is known of it."""
+    zero, count = jnp.zeros((), end.dtype), jnp.zeros((), jnp.int32)
+    return Polishing(
+        end=end,
+        x=end,
+        gradient=jnp.full_like(end, jnp.inf),
+        at=nothing_known(end.size, end.dtype),
+        step=jnp.zeros_like(end),
+        move=zero,
+        reach=zero,
+        num_steps=count - 1,
+        improves=jnp.ones((), bool),
+        first=Inertia(count, count, count),
+        gradient_norm_at_end=zero,
+        asymmetry_at_end=zero,
+    )
+
+
+def advance(gradient: Gradient, generators: Generators | None, state: Polishing, length: jax.Array) -> Polishing:
+    """Returns the point after one Newton step and its repetitions, or after the first look at its end.
 
     Args:
       gradient: maps a flat point (dim,) to the gradient (dim,).
       generators: maps a flat point to (num_motions, dim) velocities of the continuous symmetries, or None.
-      end: (dim,) where a descent ended.
+      state: of one point.
       length: () the landscape's unit of length, which says how well a point can be placed.
     """
-    spectrum_at = lambda x: spectrum(hessian(gradient, x), motions_at(generators, x, length))
-    eps = jnp.finfo(end.dtype).eps
-    resolution = placement_error(end, length)
-
-    gradient_at_end = gradient(end)
-    first = spectrum_at(end)
-    first_step = newton_step(first, gradient_at_end)
-    reach = REACH * jnp.linalg.norm(first_step) + resolution
-    start = _State(
-        x=end,
-        gradient=gradient_at_end,
-        move=jnp.zeros((), end.dtype),
-        at=first,
-        step=first_step,
-        num_steps=jnp.zeros((), jnp.int32),
-        improves=jnp.all(jnp.isfinite(first_step)) & (jnp.linalg.norm(gradient_at_end) > 0),
+    trials = state.x[None] + jnp.asarray(SHORTENINGS, state.x.dtype)[:, None] * state.step[None]
+    gradients = jax.vmap(gradient)(trials)
+    norms = jnp.linalg.norm(gradients, axis=1)
+    best = jnp.argmin(jnp.where(jnp.isfinite(norms), norms, jnp.inf))
+    is_first = state.num_steps < 0
+    improves = norms[best] < jnp.linalg.norm(state.gradient)
+    x = jnp.where(improves, trials[best], state.x)
+    at_x = jnp.where(improves | is_first, gradients[best], state.gradient)
+    x, at_x = _repeat(gradient, x, at_x, state.at)
+    at = spectrum(hessian(gradient, x), motions_at(generators, x, length))
+    step, norm = newton_step(at, at_x), jnp.linalg.norm(at_x)
+    can_begin = jnp.all(jnp.isfinite(step)) & (norm > 0)
+    at_first = lambda new, old: jax.tree.map(lambda a, b: jnp.where(is_first, a, b), new, old)
+    return state._replace(
+        x=x,
+        gradient=at_x,
+        at=at,
+        step=step,
+        move=jnp.linalg.norm(x - state.end),
+        reach=at_first(REACH * jnp.linalg.norm(step) + placement_error(x, length), state.reach),
+        num_steps=state.num_steps + 1,
+        improves=jnp.where(is_first, can_begin, improves & _is_left(x, norm, at)),
+        first=at_first(_inertia(at, at.error), state.first),
+        gradient_norm_at_end=at_first(norm, state.gradient_norm_at_end),
+        asymmetry_at_end=at_first(at.asymmetry / jnp.where(at.norm > 0, at.norm, 1), state.asymmetry_at_end),
     )
 
-    def is_going(state: _State) -> jax.Array:
-        return state.improves & (state.num_steps < MAX_NEWTON_STEPS) & (state.move <= reach)
 
-    # Once the gradient is below what one rounding of x makes of it, there is nothing left to gain.
-    is_left = lambda x, norm, at: norm > eps * at.norm * jnp.linalg.norm(x)
+def _is_left(x: jax.Array, norm: jax.Array, at: Spectrum) -> jax.Array:
+    """Returns whether the gradient is above what one rounding of x makes of it."""
+    return norm > jnp.finfo(x.dtype).eps * at.norm * jnp.linalg.norm(x)
 
-    def advance(state: _State) -> _State:
-        trials = state.x[None] + jnp.asarray(SHORTENINGS, state.x.dtype)[:, None] * state.step[None]
-        gradients = jax.vmap(gradient)(trials)
-        norms = jnp.linalg.norm(gradients, axis=1)
-        best = jnp.argmin(jnp.where(jnp.isfinite(norms), norms, jnp.inf))
-        improves = norms[best] < jnp.linalg.norm(state.gradient)
-        x = jnp.where(improves, trials[best], state.x)
-        x, new_gradient = hold(x, jnp.where(improves, gradients[best], state.gradient), state.at)
-        at = spectrum_at(x)
-        return _State(
-            x=x,
-            gradient=new_gradient,
-            move=jnp.linalg.norm(x - end),
-            at=at,
-            step=newton_step(at, new_gradient),
-            num_steps=state.num_steps + 1,
-            improves=improves & is_left(x, jnp.linalg.norm(new_gradient), at),
-        )
 
-    def hold(x: jax.Array, at_x: jax.Array, at: Spectrum) -> tuple[jax.Array, jax.Array]:
-        """Returns where the same Hessian leads while it gains a digit a step, and the gradient there.
+def _repeat(gradient: Gradient, x: jax.Array, at_x: jax.Array, at: Spectrum) -> tuple[jax.Array, jax.Array]:
+    """Returns where the same Hessian leads while it gains a digit a step, and the gradient there.
 
-        A gradient costs far less than a spectrum.
-        """
+    A gradient costs far less than a spectrum.
+    """
 
-        def step(carry: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
-            x, at_x, _ = carry
-            new = x + newton_step(at, at_x)
-            at_new = gradient(new)
-            norm = jnp.linalg.norm(at_new)
-            gains = norm <= DIGIT * jnp.linalg.norm(at_x)  # false where it is not finite
-            return jnp.where(gains, new, x), jnp.where(gains, at_new, at_x), gains & is_left(new, norm, at)
+    def step(carry: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        x, at_x, _ = carry
+        new = x + newton_step(at, at_x)
+        at_new = gradient(new)
+        norm = jnp.linalg.norm(at_new)
+        gains = norm <= DIGIT * jnp.linalg.norm(at_x)  # false where it is not finite
+        return jnp.where(gains, new, x), jnp.where(gains, at_new, at_x), gains & _is_left(new, norm, at)
 
-        start = x, at_x, is_left(x, jnp.linalg.norm(at_x), at)
-        return jax.lax.while_loop(lambda carry: carry[2], step, start)[:2]
+    goes = jnp.any(at.is_mode) & _is_left(x, jnp.linalg.norm(at_x), at)
+    return jax.lax.while_loop(lambda carry: carry[2], step, (x, at_x, goes))[:2]
 
-    final = jax.lax.while_loop(is_going, advance, start)
-    at = final.at
-    error = at.error + curvature_change(gradient, at, final.x, resolution)
-    inertia = _inertia(at, error)
-    inertia_at_end = _inertia(first, first.error)
-    is_settled = jnp.linalg.norm(final.step) <= 100 * resolution
-    is_flat = _is_gradient_flat(at, final.gradient, length)
-    keeps_signs = (inertia_at_end.num_negative <= inertia.num_negative + inertia.num_zero) & (
-        inertia_at_end.num_positive <= inertia.num_positive + inertia.num_zero
+
+def finish(gradient: Gradient, state: Polishing, length: jax.Array) -> Polished:
+    """Returns what was found beside an end; arguments as in `advance`."""
+    at, x = state.at, state.x
+    resolution = placement_error(state.end, length)
+    error = at.error + curvature_change(gradient, at, x, resolution)
+    inertia, first = _inertia(at, error), state.first
+    is_settled = jnp.linalg.norm(state.step) <= 100 * resolution
+    is_flat = _is_gradient_flat(at, state.gradient, length)
+    keeps_signs = (first.num_negative <= inertia.num_negative + inertia.num_zero) & (
+        first.num_positive <= inertia.num_positive + inertia.num_zero
     )
-    is_finite = jnp.all(jnp.isfinite(final.gradient)) & jnp.isfinite(at.norm)
-    is_critical = is_settled & ~is_flat & (final.move <= reach) & keeps_signs & is_finite
+    is_finite = jnp.all(jnp.isfinite(state.gradient)) & jnp.isfinite(at.norm)
+    is_critical = is_settled & ~is_flat & (state.move <= state.reach) & keeps_signs & is_finite
     nearest = jnp.argmin(jnp.where(at.is_mode, jnp.abs(at.eigenvalues), jnp.inf))
     return Polished(
-        x=jnp.where(is_critical, final.x, end),
-        gradient_norm=jnp.linalg.norm(jnp.where(is_critical, final.gradient, gradient_at_end)),
-        move=jnp.where(is_critical, final.move, 0),
+        x=jnp.where(is_critical, x, state.end),
+        gradient_norm=jnp.where(is_critical, jnp.linalg.norm(state.gradient), state.gradient_norm_at_end),
+        move=jnp.where(is_critical, state.move, 0),
         is_critical=is_critical,
         is_gradient_flat=is_flat & is_finite,
         num_negative=inertia.num_negative,
@@ -153,8 +184,8 @@ def polish(
         num_symmetry_modes=at.num_symmetry_modes,
         lowest_eigenvalue=jnp.where(at.is_mode[0], at.eigenvalues[0], jnp.nan),
         eigenvalue_error=error[nearest],
-        asymmetry=first.asymmetry / jnp.where(first.norm > 0, first.norm, 1),
-        is_finite=jnp.isfinite(first.asymmetry),
+        asymmetry=state.asymmetry_at_end,
+        is_finite=jnp.isfinite(state.asymmetry_at_end),
     )
 
 
@@ -165,15 +196,9 @@ def newton_step(at: Spectrum, gradient: jax.Array) -> jax.Array:
     return -at.vectors @ jnp.where(is_curved, along / jnp.where(is_curved, at.eigenvalues, 1), 0)
 
 
-class _Inertia(NamedTuple):
-    num_negative: jax.Array
-    num_positive: jax.Array
-    num_zero: jax.Array
-
-
-def _inertia(at: Spectrum, error: jax.Array) -> _Inertia:
+def _inertia(at: Spectrum, error: jax.Array) -> Inertia:
     count = lambda mask: jnp.sum(mask & at.is_mode).astype(jnp.int32)
-    return _Inertia(
+    return Inertia(
         num_negative=count(at.eigenvalues < -error),
         num_positive=count(at.eigenvalues > error),
         num_zero=count(jnp.abs(at.eigenvalues) <= error),
@@ -189,9 +214,8 @@ def curvature_change(
     """
     signs = jax.random.rademacher(jax.random.key(0), (2, x.size), x.dtype)
     moves = distance * jnp.stack([signs[0], -signs[0], signs[1]]) @ at.vectors.T
-    curvature = lambda at_x, vector: vector @ jax.jvp(gradient, (at_x,), (vector,))[1]
-    curvatures = jax.vmap(jax.vmap(curvature, in_axes=(None, 1)), in_axes=(0, None))(x[None] + moves, at.vectors)
-    return jnp.max(jnp.abs(curvatures - at.eigenvalues[None]), axis=0)
+    curvature = lambda moved: jnp.sum(at.vectors * (hessian(gradient, moved) @ at.vectors), axis=0)
+    return jnp.max(jnp.abs(jax.vmap(curvature)(x[None] + moves) - at.eigenvalues[None]), axis=0)
 
 
 def _is_gradient_flat(at: Spectrum, gradient: jax.Array, length: jax.Array) -> jax.Array:
