@@ -2,12 +2,15 @@
 
 A network of two hidden units learns 300 handwritten digits. Two of its saddles are known by construction: the *silent*
 network, whose weights are zero and whose output is the best constant, and the *idle* one, the best network of one
-unit beside a second unit that does nothing. Descents start close beside each and dwell there until they are at distance
-1/4 in the directions of negative curvature. Arms differ in the batch alone, and have starts of their own.
+unit beside a second unit that does nothing. A third, *found* one comes of Newton's method from the middle of descents.
+Descents start close beside each and dwell there until they are at distance 1/4 in the directions of negative curvature.
+Arms differ in the batch alone, and have starts of their own.
 
 Beside a saddle the gradient is small but its noise is not, so minibatches should do what a start farther away does:
-shorten the dwell by ln of the distance. Where starts are already farther out than the noise throws them, they should
-not.
+shorten the dwell by ln of the distance. They do at the found saddle. At the other two they cannot: a unit without
+weights in or out gives every single image a gradient of zero downhill, so that there is noise, but none that leads
+away. (That was seen in a first run; since then the share of the noise that points downhill is measured, and the saddle
+that has such a share was added.) Where starts are farther out than the noise throws them, it should help less.
 
 A second measurement needs no saddle to be known: the index of the whole Hessian, probed every 20 ticks from random
 starts, says for how long descents have directions to fall away in.
@@ -27,13 +30,16 @@ from experiments.escape.moments import estimate_row
 from jaxgd import experiment
 from jaxgd.experiment import CONFIDENCE, Claim, Statistic
 from jaxgd.landscapes import digits_mlp
+from jaxgd.points.grouping import join_points
+from jaxgd.points.newton_search import newton_search
 from jaxgd.statistics import log_rank, restricted_mean, survival_curve
 
 NUM_UNITS, NUM_IMAGES, LEARNING_RATE = 2, 300, 0.2
 DISTANCE, MAX_STEPS = 0.25, 3_000
 BESIDE, FAR = 1e-4, 0.03  # width of the starts around a saddle, in each parameter: both well within DISTANCE
+HALFWAY, NUM_HALFWAY = (100, 300), 16  # steps after which Newton's method takes over from so many descents
 BATCHES = {"all 300 images": None, "batches of 64": 64, "batches of 16": 16, "batches of 4": 4}
-NUM_DESCENTS, NUM_PROBED, NUM_WATCHED, EVERY = 400, 24, 400, 20
+NUM_DESCENTS, NUM_PROBED, NUM_WATCHED, EVERY, NUM_DRAWS = 400, 24, 400, 20, 1_000
 NEVER = 1e-300
 
 Arm = tuple[np.ndarray, np.ndarray]
@@ -53,10 +59,10 @@ def network(batch_size: int | None, num_units: int = NUM_UNITS) -> jaxgd.Landsca
 
 
 def saddles() -> dict[str, Saddle]:
-    """Returns the two saddles, polished and judged.
+    """Returns the three saddles, polished and judged.
 
     Raises:
-      InputValueError: one of them is none.
+      InputValueError: one of the first two is none, or no other is found.
     """
     whole, single = network(None), network(None, 1)
     best = jaxgd.descend(single, jaxgd.transforms.lbfgs(max_step=1.0), 8, key=jax.random.key(0))
@@ -79,8 +85,9 @@ def saddles() -> dict[str, Saddle]:
     points = jaxgd.classify(whole, batch)
     if set(points.verdict_counts()) != {"saddle"}:
         raise jaxgd.InputValueError(f"two saddles were expected, got {points.verdict_counts()}.")
+    points = join_points([points, _another(whole, points)])
     found = {}
-    for number, name in enumerate(("silent", "idle")):
+    for number, name in enumerate(("silent", "idle", "found")):
         at, unravel = ravel_pytree(jax.tree.map(lambda leaf, i=number: jnp.asarray(leaf[i]), points.params))
         bends, directions = np.linalg.eigh(jax.hessian(lambda x, back=unravel: whole.value(back(x)))(at))
         downhill = directions[:, bends < -1e-8]
@@ -89,6 +96,34 @@ def saddles() -> dict[str, Saddle]:
         )
         found[name] = Saddle(np.asarray(at), downhill, float(bends[0]))
     return found
+
+
+def _another(whole: jaxgd.Landscape, known: jaxgd.Points) -> jaxgd.Points:
+    """Returns the saddle of most negative curvature that Newton's method finds beside the known ones."""
+    halfway = [
+        jaxgd.descend(
+            whole, optax.sgd(LEARNING_RATE), NUM_HALFWAY, key=jax.random.key(3), stop=jaxgd.Stop(max_steps=steps)
+        ).params
+        for steps in HALFWAY
+    ]
+    starts = jax.tree.map(lambda *leaves: np.concatenate(leaves), *halfway)
+    ends = newton_search(whole, starts=starts, key=jax.random.key(0), max_move=0.3)
+    points = jaxgd.classify(whole, ends)
+    is_new = np.all(np.abs(points.value[:, None] - known.value[None, :]) > 1e-3, axis=1)
+    others = points[is_new & (points.verdict == int(jaxgd.Verdict.SADDLE))]
+    if not len(others):
+        raise jaxgd.InputValueError("Newton's method found no other saddle.")
+    return others[[int(np.argmin(others.lowest_eigenvalue))]]
+
+
+def noise_downhill(saddle: Saddle, batch_size: int = 16) -> float:
+    """Returns the share of the variance of the minibatch gradient that points downhill."""
+    landscape = network(batch_size)
+    unravel = ravel_pytree(landscape.sample(jax.random.key(0)))[1]
+    draw = lambda key: ravel_pytree(landscape.evaluate_noisy(unravel(jnp.asarray(saddle.at)), key)[1])[0]
+    gradients = np.asarray(jax.vmap(draw)(jax.random.split(jax.random.key(0), NUM_DRAWS)))
+    spread = gradients - gradients.mean(axis=0)
+    return float(np.sum((spread @ saddle.downhill) ** 2) / np.sum(spread**2))
 
 
 def dwell(saddle: Saddle, batch_size: int | None, num: int, width: float, seed: int) -> Arm:
@@ -112,9 +147,12 @@ def dwell(saddle: Saddle, batch_size: int | None, num: int, width: float, seed: 
 
 
 def shortening(name: str, whole: Arm, part: Arm, num: int, **judged: Any) -> Statistic:
-    """Returns by how many ticks the second arm's mean dwell is shorter, both cut at the same time."""
-    horizon = max(min(whole[0].max(), part[0].max()), 1)
-    means = [restricted_mean(*arm, horizon=float(horizon), confidence=CONFIDENCE) for arm in (whole, part)]
+    """Returns by how many ticks the second arm's mean dwell is shorter; cut at one time unless all have left."""
+    last = [max(float(times.max()), 1.0) for times, _ in (whole, part)]
+    cut = last if whole[1].all() and part[1].all() else [min(last)] * 2
+    means = [
+        restricted_mean(*arm, horizon=end, confidence=CONFIDENCE) for arm, end in zip((whole, part), cut, strict=True)
+    ]
     error = float(np.hypot(*(mean.standard_error or 0.0 for mean in means)))
     row = estimate_row(name, means[0].mean.value - means[1].mean.value, error, num, 0.0, "")
     return Statistic(**{**row.__dict__, "relation": "at_least", "source": "noise leaves saddles", **judged})
@@ -125,23 +163,36 @@ def measure(options: experiment.Options) -> Claim:
     num = 40 if options.quick else NUM_DESCENTS
     rows: list[Statistic] = []
     curves: dict[str, dict[str, Arm]] = {}
+    shares: dict[str, float] = {}
     for place, (name, saddle) in enumerate(saddles().items()):
         arms = {
             batch: dwell(saddle, size, num, BESIDE, 100 * place + i) for i, (batch, size) in enumerate(BATCHES.items())
         }
         curves[name] = arms
+        shares[name] = share = noise_downhill(saddle)
+        is_still = name != "found"
+        claimed: Any = {"expected": 0.0, "tolerance": 1e-12, "source": "no image has a gradient there"}
+        rows.append(
+            Statistic(
+                statistic=f"{name} saddle: share of the noise that points downhill", measured=share, low=share,
+                high=share, num_descents=NUM_DRAWS,
+                **(claimed if is_still else {}),
+            )
+        )  # fmt: skip
         test = log_rank(arms)
         rows.append(
             Statistic(
                 statistic=f"{name} saddle: log-rank p-value over batch sizes", measured=test.p_value, low=0.0,
                 high=test.p_value, expected=1e-3, relation="at_most", source="noise leaves saddles",
-                num_descents=num * len(arms),
+                num_descents=num * len(arms), is_outside=is_still,
             )
         )  # fmt: skip
         whole = arms["all 300 images"]
         rows.append(experiment.mean(f"{name} saddle: mean ticks, all 300 images", whole[0]))
         for batch in list(BATCHES)[1:]:
-            rows.append(shortening(f"{name} saddle: ticks saved by {batch}", whole, arms[batch], 2 * num))
+            rows.append(
+                shortening(f"{name} saddle: ticks saved by {batch}", whole, arms[batch], 2 * num, is_outside=is_still)
+            )
         far = [dwell(saddle, size, num, FAR, 100 * place + 50 + (size or 0)) for size in (None, 64)]
         row = shortening(
             f"{name} saddle, starts farther out: ticks saved by batches of 64", *far, 2 * num, is_outside=True
@@ -161,19 +212,20 @@ def measure(options: experiment.Options) -> Claim:
         name="escape.minibatch_dwell",
         claim="Minibatch noise shortens the dwell at saddles of a network.",
         rows=rows,
-        condition="starts closer to the saddle than the noise of a few steps",
-        data={"curves": curves, "times": times},
+        condition="the noise has a part that points downhill, and starts are closer than it throws",
+        data={"curves": curves, "times": times, "shares": shares},
     )
 
 
 def figure(result: Claim) -> Any:
     """Returns survival curves at both saddles over batch sizes, and the index along descents from random starts."""
     drawn, (*panels, last) = experiment.panels(
-        "Minibatch noise shortens the dwell at the saddles of a network of 2 units on 300 digits: the smaller the "
-        "batch, the sooner descents leave",
-        3,
-        width=4.2,
+        "Minibatch noise shortens the dwell at a saddle only where some of it points downhill: not where a unit is "
+        "silent or idle",
+        4,
+        width=3.6,
     )
+    shares = result.data["shares"]
     for panel, (name, arms) in zip(panels, result.data["curves"].items(), strict=True):
         for batch, arm in arms.items():
             curve = survival_curve(*arm)
@@ -181,7 +233,12 @@ def figure(result: Claim) -> Any:
             (line,) = panel.step(times, survival, where="post", label=batch)
             band = [np.append(1, curve.low), np.append(1, curve.high)]
             panel.fill_between(times, *band, step="post", color=line.get_color(), alpha=0.2, lw=0)
-        panel.set(xlabel="ticks", ylabel="share still beside the saddle", title=f"{name} saddle", ylim=(0, 1.03))
+        panel.set(
+            xlabel="ticks",
+            ylabel="share still beside the saddle",
+            title=f"{name} saddle\n{100 * round(shares[name], 12):.2g} % of the noise downhill",
+            ylim=(0, 1.03),
+        )
         panel.legend(fontsize=7)
     for batch, seen in result.data["times"].items():
         last.plot(seen.steps, seen.index.mean(axis=0), "o-", ms=3, label=batch)

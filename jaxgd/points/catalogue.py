@@ -226,7 +226,11 @@ def _distinct_rows(points: Points, members: np.ndarray) -> tuple[np.ndarray, np.
     rows = [np.ascontiguousarray(leaf.reshape(len(members), math.prod(leaf.shape[1:]))) for leaf in picked]
     words = np.concatenate([row.view(np.uint8) for row in rows], axis=1)
     words = np.pad(words, ((0, 0), (0, -words.shape[1] % 8)))
-    factors = np.random.default_rng(0).integers(2**63, size=words.shape[1] // 8, dtype=np.uint64) * 2 + 1
-    names = words.view(np.uint64) @ factors  # equal names of unequal rows: one chance in 2^64 for a pair
-    _, first, inverse = np.unique(names, return_index=True, return_inverse=True)
-    return members[first], inverse.ravel()
+    _, first, inverse = np.unique(named(words.view(np.uint64)), return_index=True, return_inverse=True)
+    return members[first], inverse
+
+
+def named(rows: np.ndarray) -> np.ndarray:
+    """Returns (n,) numbers, equal for equal rows of (n, k) words of 64 bits, for others once in 2^64 pairs."""
+    factors = np.random.default_rng(0).integers(2**63, size=rows.shape[1], dtype=np.uint64) * 2 + 1
+    return rows.view(np.uint64) @ factors

@@ -41,15 +41,14 @@ def judge_in_full(
     landscape: Landscape, ends: Ends | Params, *, progress: Callable[[int, int], None] | None = None
 ) -> Points:
     """Returns what each end is, every one judged by itself; see `jaxgd.classify`."""
-    batch, status = _batch_and_status(landscape, ends)
+    batch, status = _batch_and_status(ends)
     leaves, treedef = jax.tree.flatten(batch)
-    one = jax.tree.unflatten(treedef, [leaf[0] for leaf in leaves])
     kind = (treedef, tuple((leaf.shape[1:], leaf.dtype) for leaf in leaves))
+    largest = _largest_array(landscape, *kind)
     num_points, dtype = len(leaves[0]), jnp.result_type(*leaves)
     rows = np.concatenate([np.asarray(leaf).reshape(num_points, -1) for leaf in leaves], axis=1).astype(dtype)
     dim = rows.shape[1]
     length = jnp.asarray(_unit_of_length(landscape), dtype)
-    largest = work_of(landscape.evaluate, one).largest
     if dim <= MAX_DENSE_DIM:
         bytes_each, most = largest * dim * rows.itemsize, _MAX_CHUNK
         on_chunk = lambda chunk: _dense(landscape, kind, chunk, length)
@@ -138,7 +137,7 @@ def _matrix_free(landscape: Landscape, kind: Any, chunk: np.ndarray, length: jax
     return jax.tree.map(lambda leaf: np.asarray(leaf)[:num_points], filled)
 
 
-def _batch_and_status(landscape: Landscape, ends: Any) -> tuple[Params, np.ndarray | None]:
+def _batch_and_status(ends: Any) -> tuple[Params, np.ndarray | None]:
     if isinstance(ends, Ends):
         if ends.params is None:
             raise InputValueError('these ends kept no params; descend with keep=("params",) to judge them.')
@@ -150,7 +149,13 @@ def _batch_and_status(landscape: Landscape, ends: Any) -> tuple[Params, np.ndarr
         raise InputValueError("the points to judge must be params with one leading axis of points in every leaf.")
     if len(leaves[0]) == 0:
         raise InputValueError("there are no points to judge.")
-    one = jax.eval_shape(lambda tree: jax.tree.map(lambda leaf: leaf[0], tree), batch)
+    return batch, status
+
+
+@functools.lru_cache(maxsize=32)
+def _largest_array(landscape: Landscape, treedef: Any, leaf_types: tuple[Any, ...]) -> int:
+    """Returns the entries of the largest array on the way to the gradient; refuses points that do not fit."""
+    one = jax.tree.unflatten(treedef, [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in leaf_types])
     check_params(one, "the points to judge")
     start = jax.eval_shape(landscape.sample, jax.eval_shape(lambda: jax.random.key(0)))
     shapes = lambda tree: jax.tree.map(lambda leaf: leaf.shape, tree)
@@ -159,7 +164,7 @@ def _batch_and_status(landscape: Landscape, ends: Any) -> tuple[Params, np.ndarr
             f"the points to judge have shapes {shapes(one)}, but landscape `{landscape.name}` has {shapes(start)}."
         )
     check_value(landscape, one)
-    return batch, status
+    return work_of(landscape.evaluate, one).largest
 
 
 @functools.lru_cache(maxsize=32)

@@ -19,7 +19,7 @@ from dataclasses import replace
 import numpy as np
 
 from jaxgd.base import Ends, Landscape, Params, Points, Status, Verdict, joined_columns
-from jaxgd.points.catalogue import invariants_of, tolerances
+from jaxgd.points.catalogue import invariants_of, named, tolerances
 from jaxgd.points.classify import judge_in_full
 
 NUM_AUDITED = 32
@@ -138,8 +138,8 @@ def _leaders(invariants: np.ndarray, gradient_norm: np.ndarray, is_converged: np
     directions /= np.linalg.norm(directions, axis=0)
     _, size = tolerances(invariants[which])
     cells = np.floor(invariants[which].astype(float) @ directions / (_CELL * size) + 0.5)
-    _, first, inverse = np.unique(cells, axis=0, return_index=True, return_inverse=True)
-    leader[which] = which[first[inverse.ravel()]]
+    _, first, inverse = np.unique(named(cells), return_index=True, return_inverse=True)
+    leader[which] = which[first[inverse]]
     return leader
 
 

@@ -215,6 +215,14 @@ def test_runs_outside_the_main_thread(key):
     assert found == [4]
 
 
+def test_hessian_vector_products_are_counted_as_long_as_a_descent_runs(key):
+    landscape = jaxgd.landscapes.styblinski_tang(dim=3)
+    ends = jaxgd.descend(landscape, jaxgd.transforms.saddle_free_newton(max_step=1.0), 40, key=key, num_lanes=8)
+    assert len(set(ends.num_steps.tolist())) > 1
+    np.testing.assert_array_equal(ends.num_hvps, 3 * ends.num_steps)
+    assert not jaxgd.descend(landscape, optax.sgd(0.01), 4, key=key, stop=Stop(max_steps=5)).num_hvps.any()
+
+
 def test_a_restart_begins_anew_with_a_changed_step(key):
     cliff = Landscape(value=lambda x: x**2, sample=lambda k: 1 + jax.random.uniform(k, ()))
     run = lambda **policy: jaxgd.descend(

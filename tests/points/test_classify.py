@@ -95,6 +95,15 @@ def test_a_zero_mode_that_no_symmetry_explains_is_degenerate(name):
     assert points.index[0] == 0 < points.index_high[0]
 
 
+@pytest.mark.parametrize("distance", [0.0, 1e-12, pytest.param(1e-8, marks=pytest.mark.slow)])
+def test_beside_a_fixed_point_of_a_symmetry_its_motions_are_no_zero_modes(distance, key):
+    origin = distance * jax.random.normal(key, (2, 3), jnp.float64)
+    points = jaxgd.classify(jaxgd.landscapes.deep_linear(), origin)
+    assert points.verdict_counts() == {"degenerate": 2}
+    np.testing.assert_array_equal(points.num_symmetry_modes, 0)
+    np.testing.assert_array_equal(points.num_zero_modes, 3)
+
+
 @pytest.mark.parametrize("unit", [1e-10, pytest.param(1e10, marks=pytest.mark.slow)])
 @pytest.mark.slow
 def test_a_verdict_does_not_depend_on_the_unit_of_length_or_value(unit):
