@@ -67,7 +67,7 @@ def survey(
     NAME is one of `jaxgd landscapes`, or your own: package.module:attribute or path/to/file.py:attribute. With --out,
     what is done is kept; the same command again goes on with it, as does any number of processes at once.
     """
-    commands.start_jax(options["dtype"], is_distributed=distributed)
+    commands.start_jax(options["dtype"], options["devices"], is_distributed=distributed)
     question = commands.question_of(name, params, options)
     how = commands.how_of({**options, "block": block})
     if out is not None and until is not None:

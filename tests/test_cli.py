@@ -27,7 +27,7 @@ growing = optax.GradientTransformation(lambda p: jnp.zeros(1), lambda u, s, p=No
 
 @pytest.fixture(autouse=True)
 def _one_device(monkeypatch):
-    monkeypatch.setattr(command, "start_jax", lambda dtype: None)  # the tests have started jax already
+    monkeypatch.setattr(command, "start_jax", lambda dtype, num_devices: None)  # the tests have started jax already
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -82,15 +83,18 @@ run_options = with_options(
 )
 
 
-def start_jax(dtype: str, *, is_distributed: bool = False) -> None:
+def start_jax(dtype: str, devices: int | None = None, *, is_distributed: bool = False) -> None:
     """Sets what must be set before jax computes anything; joins the cluster that jax detects, if so asked.
+
+    A process that may use some of the machine's cores only can still be asked for as many devices as there are cores.
 
     Raises:
       InputValueError: jax detects no cluster.
     """
     from jaxgd.experiment import command
+    from jaxgd.experiment.printing import num_cores
 
-    command.start_jax(dtype)
+    command.start_jax(dtype, num_devices=devices and max(num_cores(), min(devices, os.cpu_count() or 1)))
     if is_distributed:
         from jaxgd.launch import join
 
@@ -170,14 +174,16 @@ def _print(manifest: Any, surveys: dict[int, Any], as_json: bool) -> None:
         click.echo("\n\n\n".join(str(surveys[arm]) for arm in sorted(surveys)))
 
 
-def _open(directory: Path, is_trusted: bool, is_distributed: bool = False) -> tuple[Any, dict[int, Any]]:
+def _open(
+    directory: Path, devices: int | None, is_trusted: bool, is_distributed: bool = False
+) -> tuple[Any, dict[int, Any]]:
     """Starts jax as a run needs it, and returns its manifest and the questions of its arms."""
     from jaxgd.runs.carry import check_same
     from jaxgd.runs.manifest import read_manifest
     from jaxgd.runs.question import Question
 
     manifest = read_manifest(directory)
-    start_jax(manifest.dtype, is_distributed=is_distributed)
+    start_jax(manifest.dtype, devices, is_distributed=is_distributed)
     first = Question.of(manifest, manifest.arms[0], is_trusted=is_trusted)
     check_same(directory, first, manifest)
     questions = {}
@@ -203,7 +209,7 @@ def resume(directory: Path, devices: int | None, trust: bool, distributed: bool,
     """Do what is missing of the run in DIRECTORY, and report it; any number of processes may."""
     from jaxgd.runs.work import signals
 
-    manifest, questions = _open(directory, trust, distributed)
+    manifest, questions = _open(directory, devices, trust, distributed)
     _check_code(directory, manifest, questions)
     with signals() as told:
         _carry_on(directory, questions, told, how_of({"devices": devices}).num_devices, as_json)
@@ -225,7 +231,7 @@ def extend(
     from jaxgd.runs.pilot import new_arm
     from jaxgd.runs.work import signals
 
-    manifest, questions = _open(directory, trust)
+    manifest, questions = _open(directory, options["devices"], trust)
     _check_code(directory, manifest, questions)
     how, most = how_of(options), max(arm.num_starts[-1] for arm in manifest.arms)
     if starts is None and optimizer is None:
@@ -254,7 +260,7 @@ def merge(directory: Path, trust: bool, as_json: bool) -> None:
     from jaxgd.runs.result import merge as put_together
     from jaxgd.runs.result import write_result
 
-    manifest, questions = _open(directory, trust)
+    manifest, questions = _open(directory, None, trust)
     surveys, runs = put_together(directory, manifest, questions)
     for run in runs:
         for problem in run.problems:
@@ -280,7 +286,7 @@ def merge(directory: Path, trust: bool, as_json: bool) -> None:
 )
 def plan(name: str, params: dict[str, str], starts: int, processes: int, as_json: bool, **options: Any) -> None:
     """Measure for some seconds, and say how long a survey will take, and how much memory and disk."""
-    start_jax(options["dtype"])
+    start_jax(options["dtype"], options["devices"])
     from jaxgd.plan import plan as measure
 
     found = measure(question_of(name, params, options), starts, processes, how_of(options))

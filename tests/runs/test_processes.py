@@ -53,10 +53,8 @@ def whole(tmp_path_factory):
 @pytest.mark.parametrize(("num_processes", "num_devices"), [(2, 1), (4, 1), (1, 2), (2, 2)])
 def test_any_number_of_processes_and_devices_gives_the_same_bits(num_processes, num_devices, whole, tmp_path, runs):
     words = [*SURVEY, "--out", tmp_path / "run"]
-    if num_processes > 1:  # each has the devices of its cores
-        out, said = output(start(*words, launcher=("--processes", num_processes)))
-    else:
-        out, said = output(start(*words, "--devices", min(num_devices, os.cpu_count())))
+    words += ["--devices", min(num_devices, os.cpu_count())]
+    out, said = output(start(*words, launcher=("--processes", num_processes)))
     assert json.loads(out)["num_descents"] == 20000  # one object: one process reported
     assert said.count("another process reports") == num_processes - 1
     runs.same(jaxgd.open_run(tmp_path / "run"), jaxgd.open_run(whole))
