@@ -127,7 +127,8 @@ def figure(result: Claim) -> Any:
     right.axhline(LEFT, color="black", lw=0.8, label="the flow's share, 0.5157")
     right.axvline(MAX_RATE, color="black", lw=0.8, ls=":", label="first start thrown over the maximum")
     right.set(xlabel="step (length^2 / value)", ylabel="share going left, d = 1")
-    right.legend(fontsize=7, loc="lower right")
+    right.set_xticks([0.01, 0.02, 0.03, 0.04, 0.05])
+    right.legend(fontsize=7, loc="upper left")
     return drawn
 
 

@@ -134,8 +134,8 @@ def figure(result: Claim) -> Any:
         left.plot(number, last * kappa(steepness, learning_rate) ** (number - num_saddles), ":", color="black", lw=1)
     left.plot([], [], ":", color="black", label="the law's factor")
     left.set(yscale="log", xlabel="saddle", ylabel="median steps until it is left", title="logarithmic scale")
-    right.set(xlabel="saddle", ylabel="median steps until it is left", title="the same, linear scale", ylim=(0, 400))
-    left.legend(fontsize=7, loc="upper right")
+    right.set(xlabel="saddle", ylabel="median steps until it is left", title="the same, linear scale", ylim=(0, 480))
+    left.legend(fontsize=7, loc="lower right")
     return drawn
 
 

@@ -19,10 +19,14 @@ SURVEY = (
 ).split()
 
 
-def start(*words, launcher=()):
+def start(*words, launcher=(), **variables):
     module = ["jaxgd.launch", *map(str, launcher), "--"] if launcher else ["jaxgd.cli"]
     return subprocess.Popen(
-        [sys.executable, "-m", *module, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", *module, *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **variables},
     )
 
 
@@ -59,6 +63,39 @@ def test_any_number_of_processes_and_devices_gives_the_same_bits(num_processes, 
     assert said.count("another process reports") == num_processes - 1
     runs.same(jaxgd.open_run(tmp_path / "run"), jaxgd.open_run(whole))
     assert litter(tmp_path / "run") == []
+
+
+CLUSTERS = {  # what the tasks of a job of two find in their environment; jax detects it
+    "slurm": lambda task: {
+        "SLURM_JOB_ID": "4242",
+        "SLURM_JOB_NODELIST": "localhost",
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_NTASKS": "2",
+        "SLURM_PROCID": str(task),
+        "SLURM_LOCALID": str(task),
+    },
+    "open_mpi": lambda task: {
+        "OMPI_MCA_orte_hnp_uri": "1531576320.0;tcp://127.0.0.1:38635",
+        "OMPI_COMM_WORLD_SIZE": "2",
+        "OMPI_COMM_WORLD_RANK": str(task),
+        "OMPI_COMM_WORLD_LOCAL_RANK": str(task),
+    },
+    "addresses": lambda task: {
+        "JAX_COORDINATOR_ADDRESS": "localhost:38637",
+        "JAX_NUM_PROCESSES": "2",
+        "JAX_PROCESS_ID": str(task),
+    },
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_tasks_that_jax_joins_first_give_the_same_bits(cluster, whole, tmp_path, runs):
+    words = [*SURVEY, "--devices", 1, "--distributed", "--out", tmp_path / "run"]
+    tasks = [start(*words, **CLUSTERS[cluster](number)) for number in range(2)]
+    said = [output(task)[1] for task in tasks]
+    assert sum("another process reports" in text for text in said) == 1
+    runs.same(jaxgd.open_run(tmp_path / "run"), jaxgd.open_run(whole))
 
 
 @pytest.mark.slow
