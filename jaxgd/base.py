@@ -87,14 +87,14 @@ class Stop:
     """When a lane stops; tested on every new iterate's value and gradient, never on the size of a step.
 
     Attributes:
-      gradient_norm: `converged` once the Euclidean norm of the gradient is at most this (> 0).
+      gradient_norm: `converged` once the Euclidean norm of the gradient is at most this (> 0); None never.
       max_steps: `step_limit` after this many updates (>= 0).
       patience: `plateau` once the best value has not fallen by `improvement` for this many updates; 0 never.
       improvement: the fall of the best value that counts as progress, relative to max(1, |best value|).
       at_event: `stopped_by_event` when the event of this name first fires.
     """
 
-    gradient_norm: float = 1e-6
+    gradient_norm: float | None = 1e-6
     max_steps: int = 10_000
     patience: int = 0
     improvement: float = 1e-12
@@ -102,8 +102,8 @@ class Stop:
 
     def __post_init__(self) -> None:
         """Refuses rules that cannot be meant."""
-        if not (np.isfinite(self.gradient_norm) and self.gradient_norm > 0):
-            raise InputValueError(f"`gradient_norm` must be positive and finite, got {self.gradient_norm}.")
+        if self.gradient_norm is not None and not (np.isfinite(self.gradient_norm) and self.gradient_norm > 0):
+            raise InputValueError(f"`gradient_norm` must be positive and finite, or None, got {self.gradient_norm}.")
         for name in ("max_steps", "patience"):
             count = getattr(self, name)
             if isinstance(count, bool) or not isinstance(count, (int, np.integer)):

@@ -19,8 +19,6 @@ from jaxgd.lanes.lane import Descent, as_asked
 
 Observe = Callable[[Params, Any], Any]
 
-_NEVER = 1e-300  # a gradient norm that only an exact zero reaches
-
 
 def trajectories(
     landscape: Landscape,
@@ -75,7 +73,7 @@ def trajectories(
         optimizer_of=lambda number: with_extras,
         num_paired=None,
         has_starts=starts is not None,
-        stop=Stop(gradient_norm=_NEVER, max_steps=num_steps + every),
+        stop=Stop(gradient_norm=None, max_steps=num_steps + every),
         restart=None,
         events={},
         is_noisy=is_noisy,

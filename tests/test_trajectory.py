@@ -23,7 +23,7 @@ def test_every_step_is_that_of_descend(key):
     optimizer = optax.sgd(0.01)
     steps, seen = trajectories(WELL, optimizer, 3, key=key, num_steps=7, observe=place, is_noisy=True)
     assert steps.tolist() == list(range(8))
-    stop = Stop(gradient_norm=1e-300, max_steps=7)
+    stop = Stop(gradient_norm=None, max_steps=7)
     ends = jaxgd.descend(WELL, optimizer, 3, key=key, stop=stop, is_noisy=True)
     np.testing.assert_allclose(seen[:, 7], ends.params, rtol=1e-12)
 

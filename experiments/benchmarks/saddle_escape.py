@@ -29,7 +29,7 @@ from jaxgd.experiment import Outcome, System
 
 DIM, LEARNING_RATE, MAX_STEPS, NOISE = 100, 0.05, 100_000, 0.5
 CURVATURES = np.concatenate([[-1.0], np.linspace(1, 10, DIM - 1)])
-STOP = jaxgd.Stop(gradient_norm=1e-300, max_steps=MAX_STEPS, at_event="escaped")
+STOP = jaxgd.Stop(gradient_norm=None, max_steps=MAX_STEPS, at_event="escaped")
 """The gradient vanishes beside the saddle, too: only the event may end a descent."""
 
 

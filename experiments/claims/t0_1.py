@@ -19,7 +19,7 @@ from jaxgd import Stop, descend, experiment, landscapes
 from jaxgd.experiment.arms import tuned, values_at
 from jaxgd.experiment.charts import with_intervals
 
-DIM, STOP = 10, Stop(gradient_norm=1e-300, max_steps=1_000)
+DIM, STOP = 10, Stop(gradient_norm=None, max_steps=1_000)
 
 
 def measure(options: experiment.Options) -> experiment.Claim:

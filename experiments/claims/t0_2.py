@@ -24,7 +24,7 @@ from jaxgd.experiment.charts import forest
 DIM, LIMIT, MAX_STEPS = 10, 300.0, 1_000
 HILL = landscapes.styblinski_tang(dim=DIM)
 STEEP = replace(HILL, sample=lambda key: 2 * HILL.sample(key))
-STOP = Stop(gradient_norm=1e-300, max_steps=MAX_STEPS)
+STOP = Stop(gradient_norm=None, max_steps=MAX_STEPS)
 GUARDS = {
     "nothing": optax.identity(),
     "clipping": optax.clip_by_global_norm(LIMIT),

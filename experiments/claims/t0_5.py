@@ -51,14 +51,14 @@ def measure(options: experiment.Options) -> experiment.Claim:
         starts = jax.vmap(landscape.sample)(jax.random.split(KEY, num))
         every = jax.tree.map(lambda leaf: jnp.repeat(leaf, REPEATS, axis=0), starts)
         for length in (SHORT, LONG):
-            stop = Stop(gradient_norm=1e-300, max_steps=length)
+            stop = Stop(gradient_norm=None, max_steps=length)
             ends = descend(landscape, optimizer, starts=every, key=jax.random.key(1), stop=stop, is_noisy=is_noisy)
             losses[name, length] = values_at(landscape, ends.params).reshape(num, REPEATS)
-    stop = Stop(gradient_norm=1e-300, max_steps=LONG)
+    stop = Stop(gradient_norm=None, max_steps=LONG)
     warm = descend(HALF, optax.sgd(0.3), num, key=KEY, stop=stop, is_noisy=True).params
     gains = {}
     for length in (SHORT, LONG):
-        stop = Stop(gradient_norm=1e-300, max_steps=length)
+        stop = Stop(gradient_norm=None, max_steps=length)
         ends = descend(NETWORK, optax.sgd(0.3), starts=warm, key=jax.random.key(1), stop=stop, is_noisy=True)
         gains[length] = losses["network", length][:, 0] - values_at(NETWORK, ends.params)
     return judge(losses, gains)

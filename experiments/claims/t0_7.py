@@ -20,7 +20,7 @@ from jaxgd import Stop, experiment, landscapes
 from jaxgd.experiment.arms import tuned
 from jaxgd.experiment.charts import with_intervals
 
-STOP = Stop(gradient_norm=1e-300, max_steps=2_000, at_event="there")
+STOP = Stop(gradient_norm=None, max_steps=2_000, at_event="there")
 EVENTS = {"there": lambda weights, value, gradient: value < 0.005}
 DECAY = (np.euler_gamma + np.log(2)) / 2
 LAWS = {

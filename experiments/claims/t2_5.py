@@ -43,7 +43,7 @@ def measure(options: experiment.Options) -> experiment.Claim:
         for arm, (builder, grid) in ARMS.items():
             found = sweep(
                 landscape, builder, TUNING + count, key=jax.random.key(1), **grid,
-                stop=Stop(gradient_norm=1e-300, max_steps=TICKS, at_event="home"),
+                stop=Stop(gradient_norm=None, max_steps=TICKS, at_event="home"),
                 events={"home": lambda x, value, grad: jnp.all(jnp.abs(x - HOME) < 1)},
             )  # fmt: skip
             steps = np.stack([np.minimum(ticks_to(ends, "home"), TICKS + 1) for ends in found.ends])

@@ -46,12 +46,12 @@ def measure(options: experiment.Options) -> experiment.Claim:
     for temperature in TEMPERATURES[: 2 if options.quick else 3]:
         across = descend(
             start, langevin(RATE, temperature), count, key=jax.random.key(2), events={"across": lambda x, v, g: x >= 1},
-            stop=Stop(gradient_norm=1e-300, max_steps=200_000, at_event="across"),
+            stop=Stop(gradient_norm=None, max_steps=200_000, at_event="across"),
         )  # fmt: skip
         times[temperature] = RATE * np.asarray(across.event_steps["across"])
     rest = descend(
         QUARTIC, langevin(0.005, HOT), 2 * count, key=jax.random.key(3), events={"lower": lambda x, v, g: x < 0.7},
-        stop=Stop(gradient_norm=1e-300, max_steps=16_000),
+        stop=Stop(gradient_norm=None, max_steps=16_000),
     )  # fmt: skip
     return judge(ends, times, np.asarray(rest.params), np.asarray(rest.event_steps["lower"]))
 

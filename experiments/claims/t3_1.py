@@ -21,7 +21,7 @@ from jaxgd.experiment.arms import ticks_to, tuned
 from jaxgd.experiment.charts import with_intervals
 
 DIM, NEAR, MAX_STEPS, JUDGED_AT = 10, 0.03, 10_000, 1000.0
-STOP = Stop(gradient_norm=1e-300, max_steps=MAX_STEPS, at_event="near")
+STOP = Stop(gradient_norm=None, max_steps=MAX_STEPS, at_event="near")
 EVENTS = {"near": lambda x, value, gradient: jnp.sqrt(jnp.mean(x**2)) <= NEAR}
 ARMS = {
     "gradient descent": lambda learning_rate, condition: optax.sgd(learning_rate * 2 / condition),

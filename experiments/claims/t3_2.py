@@ -21,7 +21,7 @@ from jaxgd.experiment.arms import ticks_to, tuned
 from jaxgd.experiment.charts import with_intervals
 
 MAX_STEPS, STEEP, EVEN = 5_000, 100.0, 0.01
-STOP = Stop(gradient_norm=1e-300, max_steps=MAX_STEPS, at_event="near")
+STOP = Stop(gradient_norm=None, max_steps=MAX_STEPS, at_event="near")
 EVENTS = {"near": lambda x, value, gradient: jnp.max(jnp.abs(x)) <= 0.5}
 ROOT_MEAN, JUDGED = "root-mean AdaGrad", "RMSProp, alpha 0.9"
 ARMS = {

@@ -49,7 +49,7 @@ def measure(options: experiment.Options) -> experiment.Claim:
         NETWORK, still, starts=same, key=jax.random.key(0), num_steps=100, every=1, observe=log_rate, is_noisy=True
     )
     variance = np.asarray(seen).var(axis=0, ddof=1).reshape(len(steps), -1)[1:]
-    stop = Stop(gradient_norm=1e-300, max_steps=NUM_STEPS)
+    stop = Stop(gradient_norm=None, max_steps=NUM_STEPS)
     losses = {}
     for name, builder in ARMS.items():
         found = sweep(

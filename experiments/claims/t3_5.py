@@ -22,7 +22,7 @@ from jaxgd.experiment.charts import forest
 from jaxgd.trajectory import trajectories
 
 B1, B2, MAX_STEPS, CONDITION = 0.9, 0.999, 10_000, 1000.0
-STOP = Stop(gradient_norm=1e-300, max_steps=MAX_STEPS, at_event="near")
+STOP = Stop(gradient_norm=None, max_steps=MAX_STEPS, at_event="near")
 EVENTS = {"near": lambda x, value, gradient: jnp.sqrt(jnp.mean(x**2)) <= 0.03}
 ARMS = {
     "gradient descent": lambda learning_rate: optax.sgd(learning_rate * 2 / CONDITION),

@@ -36,7 +36,7 @@ def measure(options: experiment.Options) -> experiment.Claim:
     """Returns eigenvalues along the way, and final losses."""
     num_spectra, num_starts = (12, 24) if options.quick else (64, 256)
     spectra, losses = {}, {}
-    stop, key = Stop(gradient_norm=1e-300, max_steps=NUM_STEPS), jax.random.key(0)
+    stop, key = Stop(gradient_norm=None, max_steps=NUM_STEPS), jax.random.key(0)
     for name, how in NETWORKS.items():
         network = landscapes.digits_network(**COMMON, **how)
         arm = tuned(network, optax.sgd, num_starts, rates=np.geomspace(0.01, 10, 8), key=key, stop=stop, num_tuning=8)

@@ -33,7 +33,7 @@ def dwell(ends: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def stop(max_steps: int) -> Stop:
     """Returns the rule that ends a dwell at its escape."""
-    return Stop(gradient_norm=1e-300, max_steps=max_steps, at_event="out")
+    return Stop(gradient_norm=None, max_steps=max_steps, at_event="out")
 
 
 def measure(options: experiment.Options) -> experiment.Claim:

@@ -33,7 +33,7 @@ def measure(options: experiment.Options) -> experiment.Claim:
     num_starts, num_steps = (16, 1_000) if options.quick else (128, 6_000)
     key, ways = jax.random.key(0), {}
     for name, (builder, rates, is_noisy) in ARMS.items():
-        stop = Stop(gradient_norm=1e-300, max_steps=300)
+        stop = Stop(gradient_norm=None, max_steps=300)
         rate = tuned(NETWORK, builder, 1, rates=rates, key=key, stop=stop, num_tuning=8, is_noisy=is_noisy).rate
         seen = trajectories(NETWORK, builder(rate), num_starts, key=jax.random.key(1), num_steps=num_steps, every=EVERY,
                             is_noisy=is_noisy)[1]  # fmt: skip

@@ -31,7 +31,7 @@ REMEDIES: dict[str, tuple[dict[str, Any], Any]] = {
     "warm-up": ({}, lambda learning_rate: optax.chain(
         optax.scale_by_schedule(lambda step: jnp.minimum((step + 1) / 100, 1.0)), optax.sgd(learning_rate))),
 }  # fmt: skip
-STOP = Stop(gradient_norm=1e-300, max_steps=500, at_event="learned")
+STOP = Stop(gradient_norm=None, max_steps=500, at_event="learned")
 EVENTS = {"learned": lambda params, value, gradient: value < 1.5}
 
 

@@ -80,7 +80,7 @@ def simulate(temperature: float, step: float, num_descents: int, seed: int) -> d
         jaxgd.transforms.langevin(step, temperature),
         num_descents,
         key=jax.random.key(seed),
-        stop=jaxgd.Stop(gradient_norm=1e-300, max_steps=10**8, at_event="right"),
+        stop=jaxgd.Stop(gradient_norm=None, max_steps=10**8, at_event="right"),
         events={name: lambda x, value, gradient, level=level: x >= level for name, level in at.items()},
         keep=(),
         num_devices=len(jax.devices()),

@@ -40,7 +40,6 @@ BESIDE, FAR = 1e-4, 0.03  # width of the starts around a saddle, in each paramet
 HALFWAY, NUM_HALFWAY = (100, 300), 16  # steps after which Newton's method takes over from so many descents
 BATCHES = {"all 300 images": None, "batches of 64": 64, "batches of 16": 16, "batches of 4": 4}
 NUM_DESCENTS, NUM_PROBED, NUM_WATCHED, EVERY, NUM_DRAWS = 400, 24, 400, 20, 1_000
-NEVER = 1e-300
 
 Arm = tuple[np.ndarray, np.ndarray]
 
@@ -139,7 +138,7 @@ def dwell(saddle: Saddle, batch_size: int | None, num: int, width: float, seed: 
 
     ends = jaxgd.descend(
         landscape, optax.sgd(LEARNING_RATE), starts=jax.vmap(unravel)(flat), key=key, events={"left": has_left},
-        stop=jaxgd.Stop(gradient_norm=NEVER, max_steps=MAX_STEPS, at_event="left"), is_noisy=batch_size is not None,
+        stop=jaxgd.Stop(gradient_norm=None, max_steps=MAX_STEPS, at_event="left"), is_noisy=batch_size is not None,
         keep=(), num_devices=len(jax.devices()),
     )  # fmt: skip
     left = np.asarray(ends.event_steps["left"])

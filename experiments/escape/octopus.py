@@ -54,7 +54,7 @@ def escape_times(optimizer: Any, steepness: float, num_saddles: int, num_descent
         optimizer,
         num_descents,
         key=jax.random.key(seed),
-        stop=jaxgd.Stop(gradient_norm=1e-300, max_steps=MAX_STEPS, at_event=f"saddle {num_saddles}"),
+        stop=jaxgd.Stop(gradient_norm=None, max_steps=MAX_STEPS, at_event=f"saddle {num_saddles}"),
         events=events,
         keep=(),
         num_devices=len(jax.devices()),

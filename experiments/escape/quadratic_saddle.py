@@ -33,7 +33,7 @@ NUM_DESCENTS = {2: 40_000, 10: 40_000, 100: 10_000, 1_000: 2_000}
 SCALES = (1e-2, 1e-4, 1e-6, 1e-8, 1e-10)  # s of the starts, for the slope
 TEMPERATURES = (1e-6, 1e-8, 1e-10, 1e-12)
 AT_SADDLE = 1e-30  # starts of noisy descents: not exactly 0, where the gradient norm would end them
-STOP = jaxgd.Stop(gradient_norm=1e-300, max_steps=100_000, at_event="escaped")
+STOP = jaxgd.Stop(gradient_norm=None, max_steps=100_000, at_event="escaped")
 
 GRADIENT_DESCENT, HEAVY_BALL, LANGEVIN = "gradient descent", "heavy ball", "Langevin noise"
 OPTIMIZERS = {

@@ -233,7 +233,10 @@ class Descent:
         never = jnp.zeros((), bool)
         reasons = (
             (Status.DIVERGED, ~is_finite),
-            (Status.CONVERGED, lane.gradient_norm <= self.stop.gradient_norm),
+            (
+                Status.CONVERGED,
+                never if self.stop.gradient_norm is None else lane.gradient_norm <= self.stop.gradient_norm,
+            ),
             (
                 Status.STOPPED_BY_EVENT,
                 lane.event_steps[self.stop.at_event] >= 0 if self.stop.at_event else never,

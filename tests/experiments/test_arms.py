@@ -9,7 +9,7 @@ from jaxgd.experiment.arms import ticks_to, tuned, values_at
 
 BOWL = Landscape(value=lambda x: jnp.sum(x**2) / 2, sample=lambda key: jax.random.normal(key, (2,)))
 NEAR = {"near": lambda x, value, gradient: value < 1e-3}
-STOP = Stop(gradient_norm=1e-300, max_steps=30, at_event="near")
+STOP = Stop(gradient_norm=None, max_steps=30, at_event="near")
 
 
 @pytest.fixture(scope="module")

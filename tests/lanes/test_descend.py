@@ -184,7 +184,7 @@ def test_noisy_descents_average_to_the_plain_one(key):
         sample=lambda k: jnp.ones(()),
     )
     ends = jaxgd.descend(
-        landscape, optax.sgd(0.1), 2000, key=key, is_noisy=True, stop=Stop(gradient_norm=1e-300, max_steps=20)
+        landscape, optax.sgd(0.1), 2000, key=key, is_noisy=True, stop=Stop(gradient_norm=None, max_steps=20)
     )
     # x_20 = 0.9^20 + noise of variance 0.01 (1 - 0.81^20) / (1 - 0.81)
     sigma = np.sqrt(0.01 * (1 - 0.81**20) / 0.19 / 2000)
@@ -221,6 +221,13 @@ def test_hessian_vector_products_are_counted_as_long_as_a_descent_runs(key):
     assert len(set(ends.num_steps.tolist())) > 1
     np.testing.assert_array_equal(ends.num_hvps, 3 * ends.num_steps)
     assert not jaxgd.descend(landscape, optax.sgd(0.01), 4, key=key, stop=Stop(max_steps=5)).num_hvps.any()
+
+
+def test_without_a_gradient_norm_not_even_a_critical_point_ends_a_descent(key):
+    bowl = Landscape(value=lambda x: x**2, sample=lambda k: jnp.zeros(()))
+    ends = jaxgd.descend(bowl, optax.sgd(0.1), 3, key=key, stop=Stop(gradient_norm=None, max_steps=7))
+    assert ends.status_counts() == {"step_limit": 3}
+    np.testing.assert_array_equal(ends.num_steps, 7)
 
 
 def test_a_restart_begins_anew_with_a_changed_step(key):
