@@ -125,7 +125,8 @@ def _probe(landscape: Landscape) -> Observe:
         matrix = hessian(lambda x: ravel_pytree(landscape.gradient(unravel(x)))[0], x)
         eigenvalues = jnp.linalg.eigvalsh((matrix + matrix.T) / 2)
         zero = jnp.sqrt(jnp.finfo(x.dtype).eps) * jnp.max(jnp.abs(eigenvalues))
-        index = jnp.where(jnp.all(jnp.isfinite(eigenvalues)), jnp.sum(eigenvalues < -zero), -1)
+        is_known = jnp.isfinite(value) & jnp.all(jnp.isfinite(eigenvalues))
+        index = jnp.where(is_known, jnp.sum(eigenvalues < -zero), -1)
         return index.astype(jnp.int32), eigenvalues[0], value, optax.tree.norm(grad)
 
     return look

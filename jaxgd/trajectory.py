@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgd.base import Array, Key, Landscape, Params, Stop
+from jaxgd.base import Array, Key, Landscape, Params, Status, Stop
 from jaxgd.descend import count_starts
 from jaxgd.lanes.checks import check_count, check_key, check_optimizer
-from jaxgd.lanes.lane import Descent, as_asked
+from jaxgd.lanes.lane import Descent, Lane, as_asked
 
 Observe = Callable[[Params, Any], Any]
 
@@ -34,8 +34,8 @@ def trajectories(
 ) -> tuple[Array, Any]:
     """Returns the observed steps 0, `every`, 2 `every`, ... <= `num_steps`, and what was observed there.
 
-    A lane that leaves the finite range, or whose gradient is exactly zero, stands still from there on. All lanes run
-    together, so memory grows with their number and with that of the observations.
+    A lane that leaves the finite range stands still where it left it. All lanes run together, so memory grows with
+    their number and with that of the observations.
 
     Args:
       landscape: what to descend, and the law of its starts.
@@ -82,11 +82,16 @@ def trajectories(
     starts = None if starts is None else jax.tree.map(jnp.asarray, starts)
     look = observe or (lambda params, state: _value_and_norm(landscape, params))
 
+    def step(lane: Lane, number: jax.Array) -> Lane:
+        new = descent.tick(lane, number, key)
+        has_left = new.status == jnp.asarray(int(Status.DIVERGED), jnp.int8)  # the engine goes back, to the last finite
+        stay = lambda old, new: jnp.where(has_left, old, new)
+        return new._replace(params=jax.tree.map(stay, lane.params, new.params))
+
     def follow(number: jax.Array) -> Any:
-        def observation(lane: Any, first: jax.Array) -> tuple[Any, Any]:
+        def observation(lane: Lane, first: jax.Array) -> tuple[Lane, Any]:
             seen = look(lane.params, lane.optimizer)
-            later = jax.lax.fori_loop(0, every, lambda i, now: descent.tick(now, first + i, key), lane)
-            return later, seen
+            return jax.lax.fori_loop(0, every, lambda i, now: step(now, first + i), lane), seen
 
         lane = descent.begin(number, jnp.zeros((), jnp.int32), key, starts)
         return jax.lax.scan(observation, lane, steps)[1]

@@ -8,6 +8,7 @@ itself had come to rest on a small gradient, `diverged` where it had left the fi
 """
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ from jaxgd.points.flat import flat, motions_at, placement_error
 from jaxgd.points.flat_directions import NUM_DIRECTIONS, descends
 from jaxgd.points.matrix_free import MISSED_PROBABILITY, Judged, Walked, judge, walk
 from jaxgd.points.polish import curvature_change
-from jaxgd.points.polish_all import polish_all, together
+from jaxgd.points.polish_all import polish_all
 
 MAX_DENSE_DIM = 1024
 """Above this many parameters the whole Hessian is not formed: verdicts rest on Hessian-vector products."""
@@ -50,15 +51,17 @@ def judge_in_full(
     dim = rows.shape[1]
     length = jnp.asarray(_unit_of_length(landscape), dtype)
     if dim <= MAX_DENSE_DIM:
-        bytes_each, most = largest * dim * rows.itemsize, _MAX_CHUNK
-        on_chunk = lambda chunk: _dense(landscape, kind, chunk, length)
+        judge_chunk, bytes_each, most = _dense, largest * dim * rows.itemsize, _MAX_CHUNK
     else:
-        bytes_each, most = (8 * largest + _ROWS_OF_A_LARGE_POINT * dim) * 8, _MAX_LARGE_CHUNK
-        on_chunk = lambda chunk: _matrix_free(landscape, kind, chunk, length)
+        judge_chunk, bytes_each, most = (
+            _matrix_free,
+            (8 * largest + _ROWS_OF_A_LARGE_POINT * dim) * 8,
+            _MAX_LARGE_CHUNK,
+        )
     num_together = int(np.clip(_BYTES_PER_CHUNK // bytes_each, 1, most))
     parts = []
     for begin in range(0, num_points, num_together):
-        parts.append(on_chunk(rows[begin : begin + num_together]))
+        parts.append(judge_chunk(landscape, kind, rows[begin : begin + num_together], length, num_together))
         if progress is not None:
             progress(min(begin + num_together, num_points), num_points)
     found: _Found = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
@@ -92,8 +95,8 @@ class _Found(NamedTuple):
     is_finite: Any
 
 
-def _dense(landscape: Landscape, kind: Any, chunk: np.ndarray, length: jax.Array) -> _Found:
-    value, polished = polish_all(flat(landscape, *kind), chunk, length)
+def _dense(landscape: Landscape, kind: Any, chunk: np.ndarray, length: jax.Array, most: int) -> _Found:
+    value, polished = polish_all(flat(landscape, *kind), chunk, length, most)
     nothing = np.zeros(len(chunk), value.dtype)
     return _Found(
         value=value,
@@ -105,9 +108,10 @@ def _dense(landscape: Landscape, kind: Any, chunk: np.ndarray, length: jax.Array
     )
 
 
-def _matrix_free(landscape: Landscape, kind: Any, chunk: np.ndarray, length: jax.Array) -> _Found:
+def _matrix_free(landscape: Landscape, kind: Any, chunk: np.ndarray, length: jax.Array, most: int) -> _Found:
     functions, num_points = flat(landscape, *kind), len(chunk)
-    chunk = np.resize(chunk, (together(num_points, _MAX_LARGE_CHUNK), chunk.shape[1]))
+    filled_up = min(2 ** math.ceil(math.log2(num_points)), most)  # few sizes, few programs
+    chunk = np.resize(chunk, (filled_up, chunk.shape[1]))
     value, walked = _walk(landscape, *kind)(chunk, length)
     found: Judged = judge(functions.gradient, walked, float(length))
     value, walked = jax.device_get((value, walked._replace(zero_modes=None)))

@@ -1,11 +1,10 @@
 """Polish for many ends: those that are going take a step together, those that are done wait for nobody.
 
 Most ends need one step, an end on a plateau many. Each step is one program for a fixed number of points, as many as
-keep their Hessians in the second-level cache; fewer are filled up.
+keep their Hessians in the second-level cache; fewer are filled up, which costs less than to compile another program.
 """
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,7 +15,6 @@ from jaxgd.points.flat import Flat
 from jaxgd.points.polish import Polished, Polishing, advance, begin, finish
 
 _CACHE_BYTES = 2**19
-_MOST, _FEWEST = 256, 16
 
 
 class _Programs(NamedTuple):
@@ -27,11 +25,13 @@ class _Programs(NamedTuple):
     finish: Callable[..., tuple[Any, Polished]]  # also the value
 
 
-def polish_all(functions: Flat, ends: np.ndarray, length: Any) -> tuple[np.ndarray, Polished]:
-    """Returns the value at what was found beside each of the (n, dim) ends, and what it is; arrays of n rows."""
+def polish_all(functions: Flat, ends: np.ndarray, length: Any, most: int) -> tuple[np.ndarray, Polished]:
+    """Returns the value at what was found beside each of the (n, dim) ends, and what it is; arrays of n rows.
+
+    No more than `most` are worked on at a time.
+    """
     programs, (num_ends, dim) = _programs(functions), ends.shape
-    fitting = np.clip(_CACHE_BYTES // (dim**2 * ends.itemsize), _FEWEST, _MOST)
-    num_together = together(num_ends, int(fitting))
+    num_together = int(np.clip(_CACHE_BYTES // (dim**2 * ends.itemsize), 1, most))
     everything = np.arange(num_ends)
     state = _of(programs.begin, ends, everything, num_together, length)
     while len(going := np.flatnonzero(state.is_going())):
@@ -39,11 +39,6 @@ def polish_all(functions: Flat, ends: np.ndarray, length: Any) -> tuple[np.ndarr
         for array, rows in zip(jax.tree.leaves(state), jax.tree.leaves(new), strict=True):
             array[going] = rows
     return _of(programs.finish, state, everything, num_together, length)
-
-
-def together(count: int, most: int) -> int:
-    """Returns for how many rows a program is made that is to serve `count`: few sizes, few programs."""
-    return min(2 ** math.ceil(math.log2(count)), most)
 
 
 def _of(program: Callable[..., Any], tree: Any, which: np.ndarray, num_together: int, length: Any) -> Any:

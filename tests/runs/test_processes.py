@@ -108,11 +108,12 @@ def test_a_stopped_run_goes_on_where_it_was(number, whole, tmp_path, runs):
     _, said = output(process, -9 if number == signal.SIGKILL else 128 + number)
     before = {path.name: path.stat().st_ino for path in run.glob("part-*.npz")}
     assert 0 < len(before) < 40
+    num_done = sum(int(name[20:30]) - int(name[9:19]) for name in before)  # the last part is a short one
     if number != signal.SIGKILL:
-        assert f"stopped: {512 * len(before):,} of 20,000 descents are in" in said
+        assert f"stopped: {num_done:,} of 20,000 descents are in" in said
         assert litter(run) == []
     merged, _ = output(start("merge", run, "--json"), 3)
-    assert json.loads(merged)["num_descents"] == 512 * len(before)
+    assert json.loads(merged)["num_descents"] == num_done
     output(start(*(SURVEY if number == signal.SIGINT else ["resume"]), *(["--out"] * (number == signal.SIGINT)), run))
     after = {path.name: path.stat().st_ino for path in run.glob("part-*.npz")}
     assert {name: after[name] for name in before} == before
