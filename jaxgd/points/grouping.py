@@ -67,15 +67,19 @@ def classify(
         return judge_in_full(landscape, ends, progress=progress)
     invariants = invariants_of(landscape, ends.params)
     is_converged = np.asarray(ends.status) == int(Status.CONVERGED)
-    leader = _leaders(invariants, np.asarray(ends.gradient_norm), is_converged)
+    able = np.flatnonzero(is_converged & np.all(np.isfinite(invariants), axis=1))
+    tolerance, size = tolerances(invariants[able])
+    leader = _leaders(invariants, np.asarray(ends.gradient_norm), able, size)
     itself = np.arange(len(ends))
     judging = _Judging(landscape, ends, progress)
     judging.judge(np.flatnonzero(leader == itself))
     passed = np.flatnonzero(leader != itself)
-    minima = judging.points_of(leader[passed])
-    distance = np.max(np.abs(invariants[passed] - judging.invariants_of(leader[passed])), axis=1, initial=0)
-    passed = passed[_belongs(ends[passed], minima, distance, *tolerances(invariants))]
-    judging.take_over(passed, leader[passed])
+    if len(passed):
+        row, at = judging.row[leader[passed]], invariants_of(landscape, judging.judged.params)
+        distance = np.max(np.abs(invariants[passed] - at[row]), axis=1, initial=0)
+        end = np.asarray(ends.gradient_norm)[passed], np.asarray(ends.value)[passed]
+        passed = passed[_belongs(*end, judging.judged, row, distance, tolerance, size)]
+        judging.take_over(passed, leader[passed])
     rest = np.flatnonzero(judging.row < 0)
     audited = np.random.default_rng(0).permutation(passed)[:NUM_AUDITED]
     taken = judging.points_of(audited)
@@ -112,10 +116,11 @@ class _Judging:
         self.row[which] = np.arange(len(which)) + (len(self.points) if self.points is not None else 0)
         self.points = found if self.points is None else join_points([self.points, found])
 
-    def invariants_of(self, which: np.ndarray) -> np.ndarray:
-        """Returns what is compared of these points."""
+    @property
+    def judged(self) -> Points:
+        """The points so far, one for each end that was judged."""
         assert self.points is not None
-        return invariants_of(self.landscape, self.points.params)[self.row[which]]
+        return self.points
 
     def take_over(self, which: np.ndarray, leader: np.ndarray) -> None:
         """Lets ends have the points of their leaders."""
@@ -123,36 +128,39 @@ class _Judging:
 
     def points_of(self, which: np.ndarray) -> Points:
         """Returns the points that stand for these ends."""
-        assert self.points is not None
-        return self.points[self.row[which]]
+        return self.judged[self.row[which]]
 
 
-def _leaders(invariants: np.ndarray, gradient_norm: np.ndarray, is_converged: np.ndarray) -> np.ndarray:
-    """Returns for every end the one of smallest gradient in its cell; itself where it did not converge."""
+def _leaders(invariants: np.ndarray, gradient_norm: np.ndarray, which: np.ndarray, size: float) -> np.ndarray:
+    """Returns for every end the one of smallest gradient in its cell; itself for those not among `which`."""
     leader = np.arange(len(invariants))
-    which = np.flatnonzero(is_converged & np.all(np.isfinite(invariants), axis=1))
-    if not len(which):
-        return leader
     which = which[np.argsort(gradient_norm[which], kind="stable")]
     directions = np.random.default_rng(0).standard_normal((invariants.shape[1], _NUM_PROJECTIONS))
     directions /= np.linalg.norm(directions, axis=0)
-    _, size = tolerances(invariants[which])
     cells = np.floor(invariants[which].astype(float) @ directions / (_CELL * size) + 0.5)
     _, first, inverse = np.unique(named(cells), return_index=True, return_inverse=True)
     leader[which] = which[first[inverse]]
     return leader
 
 
-def _belongs(ends: Ends, minima: Points, distance: np.ndarray, tolerance: float, size: float) -> np.ndarray:
-    """Returns whether each end is beside the minimum that is named for it, whose invariants lie at this distance."""
-    curvature = np.asarray(minima.lowest_eigenvalue - minima.eigenvalue_error, float)
-    is_plain = (minima.verdict == int(Verdict.MINIMUM)) & (minima.num_zero_modes == minima.num_symmetry_modes)
-    is_plain &= (minima.missed_probability == 0) & (curvature > 0)
-    gradient, value = np.asarray(ends.gradient_norm, float), np.asarray(minima.value, float)
-    away = gradient / np.where(is_plain, curvature, 1)
-    rounding = np.sqrt(np.finfo(np.asarray(ends.value).dtype).eps) * np.maximum(1, np.abs(value))
-    is_level = np.abs(np.asarray(ends.value, float) - value) <= 2 * gradient * away + rounding
-    return is_plain & is_level & (away <= _NEAR * size) & (distance <= 4 * away + tolerance)
+def _belongs(
+    gradient_norm: np.ndarray,
+    value: np.ndarray,
+    points: Points,
+    row: np.ndarray,
+    distance: np.ndarray,
+    tolerance: float,
+    size: float,
+) -> np.ndarray:
+    """Returns whether each end is beside point `row`, a minimum whose invariants lie at this distance."""
+    curvature = np.asarray(points.lowest_eigenvalue - points.eigenvalue_error, float)
+    is_plain = (points.verdict == int(Verdict.MINIMUM)) & (points.num_zero_modes == points.num_symmetry_modes)
+    is_plain &= (points.missed_probability == 0) & (curvature > 0)
+    gradient, lowest = gradient_norm.astype(float), np.asarray(points.value, float)[row]
+    away = gradient / np.where(is_plain, curvature, 1)[row]
+    rounding = np.sqrt(np.finfo(value.dtype).eps) * np.maximum(1, np.abs(lowest))
+    is_level = np.abs(value.astype(float) - lowest) <= 2 * gradient * away + rounding
+    return is_plain[row] & is_level & (away <= _NEAR * size) & (distance <= 4 * away + tolerance)
 
 
 def _num_different(taken: Points, judged: Points) -> int:
