@@ -82,7 +82,7 @@ def _results(which: Sequence[str], flags: Sequence[str], out: Path, jobs: int) -
 
 def _run_one(name: str, flags: Sequence[str], out: Path) -> dict[str, Any]:
     began = time.perf_counter()
-    command = [sys.executable, "-m", _module(name), "--json", "--out", str(out), *flags]
+    command = [sys.executable, "-m", "experiments.claims", name, "--json", "--out", str(out), *flags]
     try:
         limit = SECONDS_PER_CLAIM["--quick" in flags]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=True)

@@ -8,7 +8,6 @@ starts and noise for all. Judged: success at the widest goal, how much of it is 
 and the share astray where the goal is 100 times as high, at the rate tuned for height 1.
 """
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -84,7 +83,3 @@ def figure(claim: experiment.Claim) -> Any:
     panel.set(xlabel="width of the goal (sparse goals to the left)", ylabel="share that reaches it", ylim=(-0.03, 1.03))
     panel.legend()
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

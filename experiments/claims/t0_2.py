@@ -9,7 +9,6 @@ the finite range stops there; the ticks it saves are those to the limit. Outside
 twice as wide, where the huge gradient is the wall itself and to discard it is to stand still.
 """
 
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -96,7 +95,3 @@ def figure(claim: experiment.Claim) -> Any:
     forest(shares, claim.rows[:5], xlabel="share")
     forest(values, claim.rows[5:], xlabel="difference of final value")
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

@@ -7,7 +7,6 @@ gradient that is annealed to zero, each with the best of 8 rates at each ruggedn
 start by start; where the bumps leave it with one minimum (ruggedness 4) lies outside the condition.
 """
 
-import sys
 from typing import Any
 
 import jax.numpy as jnp
@@ -79,7 +78,3 @@ def figure(claim: experiment.Claim) -> Any:
     panel.set_ylim(bottom=-0.1)
     panel.legend()
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

@@ -7,7 +7,6 @@ for both. From random starts on bumpy landscapes, what is lower at the end? Outs
 already good (near the global minimum) and gradients that are themselves noisy, where straying is the risk.
 """
 
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -88,7 +87,3 @@ def figure(claim: experiment.Claim) -> Any:
     forest(panel, claim.rows, xlabel="standard deviations (right: noise wins)")
     panel.axvline(0, color="black", lw=1)
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

@@ -8,7 +8,6 @@ the images against random starts, on all images, at equal budgets, short and lon
 training not counted. Gradient descent at stated rates, the same for both: the starts are the arms.
 """
 
-import sys
 from typing import Any
 
 import jax
@@ -94,7 +93,3 @@ def figure(claim: experiment.Claim) -> Any:
     scatter.set(xlabel="start, by rank of its mean", ylabel="final loss of the network", yscale="log")
     scatter.legend()
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

@@ -8,7 +8,6 @@ ticks without restarts, with restarts at the same step, and with restarts at hal
 ticks, restarts included. Rates are fixed (stated in the code), since the claim is about starts.
 """
 
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -88,7 +87,3 @@ def figure(claim: experiment.Claim) -> Any:
     spread.set(xlabel="spins N", ylabel="final energy per spin")
     forest(effects, claim.rows, xlabel="exponent, difference or share")
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

@@ -8,7 +8,6 @@ length, chosen on 16 starts of their own. Outside the condition: the same chains
 N(0, 0.01)), as skip connections do it.
 """
 
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -83,7 +82,3 @@ def figure(claim: experiment.Claim) -> Any:
     success.set(xlabel="links L", ylabel="share that arrives", ylim=(-0.03, 1.03))
     size.legend()
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

@@ -8,7 +8,6 @@ on 16 starts of their own; same starts for all. Judged: how often gradient desce
 the condition are the merely ill-conditioned ones.
 """
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -92,7 +91,3 @@ def figure(claim: experiment.Claim) -> Any:
     forest(panel, claim.rows, xlabel="share of starts, ties half")
     panel.axvline(0.5, color="black", lw=1)
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

@@ -7,7 +7,6 @@ charged as d + 1 evaluations. Grid and random search are counted where they can 
 """
 
 import itertools
-import sys
 from typing import Any
 
 import jax
@@ -91,7 +90,3 @@ def figure(claim: experiment.Claim) -> Any:
     axis.plot(dims, dims, ":", color="black", label="whole grid, 10^d")
     axis.set(xscale="log", xlabel="dimension d", ylabel="log10 of evaluations", ylim=(-0.5, 20))
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

@@ -5,7 +5,6 @@ the share that reaches the global maximum is compared with the exact width of it
 A second sweep takes other steps: what they change, and that none reaches the global maximum from everywhere.
 """
 
-import sys
 from typing import Any
 
 import jax
@@ -82,7 +81,3 @@ def figure(claim: experiment.Claim) -> Any:
     bars.set(xlabel="step", ylabel="share that ends at the global maximum", ylim=(0, 1))
     bars.set_title("stable only below .0786 on the small hill, .0737 on the high one", fontsize=9)
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

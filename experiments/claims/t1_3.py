@@ -5,7 +5,6 @@ How small cos a is for a random direction in d dimensions has an exact law: its 
 means per Euclidean length; per length in the maximum norm the signs of the gradient climb more steeply (T2.3).
 """
 
-import sys
 from typing import Any
 
 import jax
@@ -93,7 +92,3 @@ def figure(claim: experiment.Claim) -> Any:
     law.plot(dims, mean_cosine(np.array(dims)), color="black", linewidth=0.8, label="exact mean")
     law.set(xscale="log", yscale="log", xlabel="dimension d", ylabel="|cos a| of a random direction")
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

@@ -5,7 +5,6 @@ a single class, at many networks, relative to the full gradient. Then the loss t
 images, by batch size: each rate is tuned over 8 values on 8 starts, and all descend from the same further starts.
 """
 
-import sys
 from typing import Any
 
 import jax
@@ -93,7 +92,3 @@ def figure(claim: experiment.Claim) -> Any:
     right.boxplot(list(losses.values()), tick_labels=names)
     right.set(yscale="log", xlabel="batch size, with its tuned rate", ylabel="loss after equally many images")
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

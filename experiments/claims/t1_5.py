@@ -5,7 +5,6 @@ slope never changes sign, so no step below 2 can turn back: all creep towards th
 2 / (step * updates). The same three steps on sqrt(1 + 9 x^2), a valley with straight walls, do what the article says.
 """
 
-import sys
 from typing import Any
 
 import jax
@@ -85,7 +84,3 @@ def figure(claim: experiment.Claim) -> Any:
         axes[0].set_title("x + sin x from 2.5 (dotted: inflection)")
     axes[1].set_title("sqrt(1 + 9 x²) from 2.5 (dotted: minimum)")
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

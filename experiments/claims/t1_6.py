@@ -5,7 +5,6 @@ each: excess over the minimum, as the median difference of log10. Then the rates
 any grow near the optimum? Last the formula without delta on the digits, where blank pixels have no gradient at all.
 """
 
-import sys
 from typing import Any
 
 import jax
@@ -93,7 +92,3 @@ def figure(claim: experiment.Claim) -> Any:
     right.axhline(0.1, color="black", linestyle=":", linewidth=0.8, label="constant")
     right.set(xlabel="ticks on x²/2 from 1", ylabel="rate that multiplies the gradient", yscale="log")
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

@@ -7,7 +7,6 @@ change when a layer is multiplied by 10 and the next by 1/10, as the function do
 """
 
 import functools
-import sys
 from typing import Any
 
 import jax
@@ -87,7 +86,3 @@ def figure(claim: experiment.Claim) -> Any:
     axes[2].tick_params(axis="x", labelsize=7)
     axes[2].set(ylabel="roughness: share of downward bending", ylim=(0, None))
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

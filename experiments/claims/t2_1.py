@@ -6,7 +6,6 @@ Euler's method is stable below 2 / (largest curvature): descents beside a minimu
 just above it. No rate is tuned: it is the variable.
 """
 
-import sys
 from typing import Any
 
 import jax
@@ -93,7 +92,3 @@ def figure(claim: experiment.Claim) -> Any:
     right.axvline(1, color="black", linestyle=":")
     right.set(xlabel="rate / (2 / largest curvature)", ylabel="share that settles (curves shifted by .02)")
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

@@ -6,7 +6,6 @@ from starts 1e-6 beside a maximum, and, outside of what can be meant, exactly on
 critical points are inflections. Nothing is tuned; starts of each kind are the same at every rate.
 """
 
-import sys
 from typing import Any
 
 import jax
@@ -89,7 +88,3 @@ def figure(claim: experiment.Claim) -> Any:
     right.set(xlabel="share of ends", xlim=(0, 1))
     right.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.4, 1.14), ncols=4)
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

@@ -5,7 +5,6 @@ take the same path; with memory its distance to that path shrinks with the decay
 ends in a two-cycle of +-rate/2, and sign descent within one rate of the minimum. Nothing is tuned.
 """
 
-import sys
 from typing import Any
 
 import jax
@@ -92,7 +91,3 @@ def figure(claim: experiment.Claim) -> Any:
     right.axhspan(-0.5, 0.5, alpha=0.1, color="black", label="+- rate / 2")
     right.set(xlabel="ticks on x²/2", ylabel="x / rate", ylim=(-1.5, 4))
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

@@ -5,7 +5,6 @@ Gradient descent, AdaGrad (sum) and RMSProp, each rate tuned over 10 values on 1
 well, as the median of log10 ratios. Then RMSProp's two-cycle on x^2/2 by epsilon, and AdaGrad's way on an even slope.
 """
 
-import sys
 from typing import Any
 
 import jax
@@ -93,7 +92,3 @@ def figure(claim: experiment.Claim) -> Any:
         axes[1].plot(np.where(size > 0, size, np.nan), linewidth=0.9, label=f"epsilon {eps:g}")
     axes[1].set(yscale="log", ylim=(1e-12, 3), xlabel=f"ticks of RMSProp on x²/2, rate {RATE}", ylabel="|x|")
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

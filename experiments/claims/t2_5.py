@@ -6,7 +6,6 @@ global minimum, at most 2,000, for the step with the cap M and for gradient desc
 Both are tuned over 24 settings (rates times caps, rates times temperatures) on 16 starts, and share all further starts.
 """
 
-import sys
 from typing import Any
 
 import jax
@@ -93,7 +92,3 @@ def figure(claim: experiment.Claim) -> Any:
     right.set_xticks(range(len(ticks)), [str(dim) for dim in ticks])
     right.set(xlabel="dimension", ylabel="median ticks + 1, rates tuned", yscale="log")
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

@@ -6,7 +6,6 @@ exact integral, the goal moved out by .5826 sqrt(2 T rate), as steps are seen on
 wells, the share in the lower one against exp(-f / T), and the share that has been there. Nothing is tuned.
 """
 
-import sys
 from typing import Any
 
 import jax
@@ -93,7 +92,3 @@ def figure(claim: experiment.Claim) -> Any:
         right.errorbar(1 / temperature, row.measured, [[row.measured - row.low], [row.high - row.measured]], fmt="o")
     right.set(xlabel="1 / temperature", ylabel="mean time from -1 to 1", yscale="log")
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

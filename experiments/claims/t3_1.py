@@ -7,7 +7,6 @@ their own, same starts for all. The claim is judged by the ratio of gradient des
 start, at condition number 1,000.
 """
 
-import sys
 from typing import Any
 
 import jax.numpy as jnp
@@ -83,7 +82,3 @@ def figure(claim: experiment.Claim) -> Any:
     drawn.axes[0].legend()
     drawn.suptitle("Rates for each coordinate win where the curvatures lie along the axes")
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

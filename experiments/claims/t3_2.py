@@ -8,7 +8,6 @@ all. The claim is judged by the ratio of their ticks, start by start, where the 
 outside its condition where it does not change.
 """
 
-import sys
 from typing import Any
 
 import jax.numpy as jnp
@@ -82,7 +81,3 @@ def figure(claim: experiment.Claim) -> Any:
     panel.set(xscale="log", yscale="log", xlabel="slope of the walls over that of the floor", ylabel="median ticks")
     panel.legend()
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

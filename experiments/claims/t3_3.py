@@ -12,7 +12,6 @@ squared gradients so far. It is unstable beyond 2, that is from t = 4 S / (rate 
 before. A rate like 1/sqrt(t) keeps rate / sigma constant.
 """
 
-import sys
 from typing import Any
 
 import jax
@@ -83,17 +82,14 @@ def judge(across: dict[str, np.ndarray]) -> experiment.Claim:
             experiment.slope("exponent of the swing in the length of the stretch", first["onset"], first["swing"]),
         ]  # fmt: skip
     longest = int(np.argmax(constant["swing"]))
-    return experiment.Claim(
-        name="T3.3", rows=rows, data={"paths": {name: path[longest] for name, path in across.items()}},
-        claim="After a long flat stretch root-mean AdaGrad bursts sideways; a decaying rate cures it.",
-    )  # fmt: skip
+    return experiment.stated(__doc__, rows, data={name: path[longest] for name, path in across.items()})
 
 
 def figure(claim: experiment.Claim) -> Any:
     """Returns the way of one descent across the valley, for each arm."""
     drawn = Figure(figsize=(8, 7), layout="constrained")
-    panels = drawn.subplots(len(claim.data["paths"]), 1, sharex=True, sharey=True)
-    for panel, (name, path) in zip(panels, claim.data["paths"].items(), strict=True):
+    panels = drawn.subplots(len(claim.data), 1, sharex=True, sharey=True)
+    for panel, (name, path) in zip(panels, claim.data.items(), strict=True):
         panel.plot(path, lw=0.6)
         panel.set(ylabel="y", ylim=(-0.6, 0.6))
         panel.set_title(name, loc="left", fontsize=10)
@@ -101,7 +97,3 @@ def figure(claim: experiment.Claim) -> Any:
     share = claim.rows[0].measured
     drawn.suptitle(f"Sideways bursts of root-mean AdaGrad in a straight valley ({share:.0%} of the descents)")
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

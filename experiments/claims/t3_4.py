@@ -8,7 +8,6 @@ largest rate but two, where Adam suffers; same starts and minibatches for all. J
 minus the others' at the high rate; at the best rates lies outside the condition.
 """
 
-import sys
 from typing import Any
 
 import jax
@@ -80,11 +79,8 @@ def judge(variance: np.ndarray, losses: dict[str, np.ndarray]) -> experiment.Cla
                             is_outside=True),
         ]  # fmt: skip
     means = {name: [experiment.mean("", row) for row in values] for name, values in after.items()}
-    return experiment.Claim(
-        name="T3.4", rows=rows, data={"means": means, "variance": np.median(variance[:, is_alive], axis=1)},
-        claim="Warm-up helps Adam, as sigma is noisy at first; RAdam does the same.",
-        condition="the rate is higher than Adam's best one",
-    )  # fmt: skip
+    data = {"means": means, "variance": np.median(variance[:, is_alive], axis=1)}
+    return experiment.stated(__doc__, rows, data=data, condition="the rate is higher than Adam's best one")
 
 
 def figure(claim: experiment.Claim) -> Any:
@@ -99,7 +95,3 @@ def figure(claim: experiment.Claim) -> Any:
     loss.set_ylim(0, 3)
     loss.legend()
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

@@ -8,7 +8,6 @@ the minimum of a ten-dimensional quadratic of condition number 1,000; each with 
 decades, chosen on 16 starts of their own.
 """
 
-import sys
 from typing import Any
 
 import jax
@@ -89,18 +88,11 @@ def judge(paths: dict, settled: dict[str, float], ticks: dict[str, np.ndarray]) 
     for name in list(ARMS)[:-1]:
         judged: dict[str, Any] = dict(expected=1.0, relation="at_least") if name == "gradient descent" else {}
         rows.append(experiment.median(f"ticks of {name} over Adam's", capped[name] / capped["Adam"], **judged))
-    return experiment.Claim(
-        name="T3.5", rows=rows, data={"ticks": {name: experiment.median(name, v) for name, v in capped.items()}},
-        claim="Adam is RMSProp with momentum; the two do not cancel.",
-    )  # fmt: skip
+    return experiment.stated(__doc__, rows, data={name: experiment.median(name, v) for name, v in capped.items()})
 
 
 def figure(claim: experiment.Claim) -> Any:
     """Returns the ticks of each arm."""
     drawn, (panel,) = experiment.panels("What momentum and sigma do, each alone and both together (Adam)", 1, width=7)
-    forest(panel, list(claim.data["ticks"].values()), xlabel=f"ticks at condition number {CONDITION:g}", scale="log")
+    forest(panel, list(claim.data.values()), xlabel=f"ticks at condition number {CONDITION:g}", scale="log")
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

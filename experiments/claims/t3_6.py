@@ -8,7 +8,6 @@ itself, which bounds the rate. Judged: the spread at the start, and the loss aft
 flattening.
 """
 
-import sys
 from typing import Any
 
 import jax
@@ -90,7 +89,3 @@ def figure(claim: experiment.Claim) -> Any:
     way.set(yscale="log", xlabel="step", ylabel="largest |curvature|")
     spectrum.legend()
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

@@ -7,7 +7,6 @@ origin of x^4, of the monkey saddle and of a deep linear chain, the inflections 
 second derivatives vanish there. No optimizer, no rate, nothing tuned; a "descent" is a judged point.
 """
 
-import sys
 from typing import Any
 
 import jax
@@ -91,7 +90,3 @@ def figure(claim: experiment.Claim) -> Any:
     grid.grid(visible=False)
     forest(shares, claim.rows, xlabel="share of points")
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

@@ -11,7 +11,6 @@ matrix is far rarer than 0.5^n; and the index of a critical point of a field fol
 low ones are minima.
 """
 
-import sys
 from typing import Any
 
 import jax
@@ -93,7 +92,3 @@ def figure(claim: experiment.Claim) -> Any:
         panel.plot(values, index, "o", ms=4, alpha=0.5)
         panel.set(xlabel="value", ylabel="negative directions, share", title=name)
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

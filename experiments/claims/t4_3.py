@@ -7,7 +7,6 @@ every direction curved up or down by the toss of a coin, the share of minima wou
 descents that do not converge within the step limit are counted and not judged.
 """
 
-import sys
 from typing import Any
 
 import jax
@@ -80,7 +79,3 @@ def figure(claim: experiment.Claim) -> Any:
     panel.set(xlabel="parameters", ylabel="share", ylim=(-0.03, 1.03))
     panel.legend(loc="center right")
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

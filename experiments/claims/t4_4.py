@@ -9,7 +9,6 @@ pass it, with noise and without, from the same starts. All at rate 0.05 (network
 as the dwell in units of 1 / rate is the question. Censored after the stated number of steps.
 """
 
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -98,7 +97,3 @@ def figure(claim: experiment.Claim) -> Any:
         panel.set(xlabel="steps", ylabel="share still there", ylim=(-0.03, 1.05), xscale="log", xlim=(5, None))
         panel.legend(fontsize=8)
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

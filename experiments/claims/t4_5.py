@@ -7,7 +7,6 @@ share of descents that seem converged, and their gradient norm at the end over t
 condition: L-BFGS on all images at once, which goes on until the gradient has vanished.
 """
 
-import sys
 from typing import Any
 
 import jax
@@ -78,7 +77,3 @@ def figure(claim: experiment.Claim) -> Any:
     norms.set(xlabel="tick", ylabel="gradient norm (median, quartiles)", yscale="log")
     losses.legend()
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

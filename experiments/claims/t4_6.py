@@ -11,7 +11,6 @@ Theory: the last coordinate to leave 0 passes a saddle alone if the others have 
 for a ratio of the two smallest |x_i| at the start; that ratio is uniform on [0, 1] in every dimension.
 """
 
-import sys
 from typing import Any
 
 import jax
@@ -89,7 +88,3 @@ def figure(claim: experiment.Claim) -> Any:
     panel.set(xscale="log", yscale="log", xlabel="dimension", ylabel="share", ylim=(1e-4, 1))
     panel.legend()
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

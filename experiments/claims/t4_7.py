@@ -9,7 +9,6 @@ parabola of curvature 1 the step sizes 1/2, 1/4, 1/8, ... stop at the product of
 the minimum.
 """
 
-import sys
 from typing import Any
 
 import jax
@@ -91,7 +90,3 @@ def figure(claim: experiment.Claim) -> Any:
         panel.set(xlabel="steps", title=f"weights times {scale:g}", ylim=(-0.03, 1.05), ylabel="loss still above 1.5")
         panel.legend()
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))

@@ -7,7 +7,6 @@ clipping the gradient to norm 1, a warm-up of the rate. "Plateau": within 500 ti
 their own; the same random numbers make the weights in all arms. Judged: by how much each lowers the share of plateaus.
 """
 
-import sys
 from typing import Any
 
 import jax.numpy as jnp
@@ -73,7 +72,3 @@ def figure(claim: experiment.Claim) -> Any:
     )
     forest(panel, claim.rows, xlabel="share of descents")
     return drawn
-
-
-if __name__ == "__main__":
-    sys.exit(experiment.main(measure, description=__doc__, figure=figure))
