@@ -280,8 +280,7 @@ class Ends(Rows):
       status: (n,) int8, see `Status`.
       num_steps: (n,) int32, updates applied, the one that left the finite range included, in all attempts.
       num_restarts: (n,) int32, how often the lane began anew.
-      num_hvps: (n,) int32, Hessian-vector products that the optimizer's state says it took, in all attempts; each costs
-        one to two gradients.
+      num_hvps: (n,) int32, Hessian-vector products that the optimizer's state says it took, in all attempts.
       best_value: (n,) lowest finite value met on the way.
       best_params: pytree with leading axis n, where it was met; None where it was not kept.
       event_steps: for each event, (n,) int32 step at which it first fired, -1 where it did not.

@@ -58,3 +58,9 @@ def test_what_cannot_be_meant_is_refused(key):
         trajectories(WELL, "sgd", 1, key=key, num_steps=1)
     with pytest.raises(InputValueError, match="`num_starts` or `starts`"):
         trajectories(WELL, optax.sgd(0.1), key=key, num_steps=1)
+
+
+def test_a_lane_that_leaves_the_finite_range_stands_where_it_left(key):
+    cliff = Landscape(value=lambda x: jnp.where(x > 0, x**2, jnp.nan), sample=lambda key: jnp.ones(()))
+    _, seen = trajectories(cliff, optax.sgd(0.7), 1, key=key, num_steps=3, observe=place)
+    np.testing.assert_allclose(seen, [[1.0, -0.4, -0.4, -0.4]], rtol=1e-12)

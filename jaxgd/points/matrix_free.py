@@ -76,7 +76,7 @@ def walk(
     end: jax.Array,
     length: jax.Array,
 ) -> Walked:
-    """Returns the critical point beside one end; see `jaxgd.points.polish.polish`."""
+    """Returns the critical point beside one end; by the rules of `jaxgd.points.polish`."""
     eps = jnp.finfo(end.dtype).eps
     resolution = placement_error(end, length)
     modes_at = lambda x: motions_at(generators, x, length)

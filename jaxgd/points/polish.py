@@ -29,7 +29,7 @@ Gradient = Callable[[jax.Array], jax.Array]
 MAX_NEWTON_STEPS = 40
 REACH = 4.0  # of the first Newton step; an m-fold root needs m - 1 of them, a simple one less than 2
 SHORTENINGS = (1.0, 0.5, 0.25, 0.125)
-DIGIT = 0.1
+DIGIT = 0.1  # share to which a step must bring the gradient down for its Hessian to serve once more
 
 
 class Polished(NamedTuple):

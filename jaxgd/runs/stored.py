@@ -10,7 +10,7 @@ import json
 import operator
 import os
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -221,12 +221,11 @@ class StoredRun:
         """Returns every array by name: those of the ends as they are called, those of the points with `point_`."""
         columns: dict[str, np.ndarray] = {}
         for prefix, record in (("", self.ends), ("point_", self.points)):
-            for item in fields(record):
-                value = getattr(record, item.name)
-                if item.name == "params":
+            for name, value in record.columns().items():
+                if name == "params":
                     columns |= {f"{prefix}params{path}": leaf for path, leaf in leaves_by_path(value).items()}
-                elif isinstance(value, np.ndarray) and item.name != "start_number":
-                    columns[prefix + item.name] = value
+                elif isinstance(value, np.ndarray) and name != "start_number":
+                    columns[prefix + name] = value
         return columns
 
     @cached_property
