@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from jaxgd.base import InputValueError
+from jaxgd.cores import own_cores
 
 _POLL_SECONDS = 0.1
 
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
       0 if a process has seen the run finished; else the largest exit code of a process.
     """
     parser = argparse.ArgumentParser(prog="python -m jaxgd.launch", description=__doc__.partition("\n")[0])
-    parser.add_argument("--processes", type=int, default=len(_cores()), help="one for each core if left out")
+    parser.add_argument("--processes", type=int, default=len(own_cores()), help="one for each core if left out")
     parser.add_argument("--distributed", action="store_true", help="join them by jax.distributed, too")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- survey NAME ... --out DIR")
     asked = parser.parse_args(arguments)
@@ -71,7 +72,7 @@ def join() -> None:
 
 
 def _start(number: int, num_processes: int, command: list[str], port: int) -> "subprocess.Popen[bytes]":
-    cores = _cores()
+    cores = own_cores()
     own = cores[number::num_processes] or [cores[number % len(cores)]]
     environment = {
         **os.environ,
@@ -84,10 +85,6 @@ def _start(number: int, num_processes: int, command: list[str], port: int) -> "s
         with contextlib.suppress(OSError):
             os.sched_setaffinity(process.pid, own)  # before it has counted its cores
     return process
-
-
-def _cores() -> list[int]:
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
 def _free_port() -> int:

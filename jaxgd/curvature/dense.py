@@ -61,8 +61,9 @@ def spectrum(matrix: jax.Array, motions: jax.Array | None = None) -> Spectrum:
     basis = jnp.zeros((1, dim), matrix.dtype) if motions is None else motions
     num_symmetry_modes = jnp.sum(jnp.sum(basis**2, axis=1) > 0.5).astype(jnp.int32)
     # Symmetry modes are moved above everything else, where they come out last and can be cut off.
-    off_modes = jnp.eye(dim, dtype=matrix.dtype) - basis.T @ basis
-    marked = off_modes @ symmetric @ off_modes + 4 * (scale + jnp.finfo(matrix.dtype).tiny) * (basis.T @ basis)
+    height = 4 * (scale + jnp.finfo(matrix.dtype).tiny)
+    across = symmetric - basis.T @ (basis @ symmetric)
+    marked = across - (across @ basis.T) @ basis + height * (basis.T @ basis)
     eigenvalues, vectors = jnp.linalg.eigh((marked + marked.T) / 2)
     is_mode = jnp.arange(dim, dtype=jnp.int32) < dim - num_symmetry_modes
     norm = jnp.max(jnp.where(is_mode, jnp.abs(eigenvalues), 0), initial=0)

@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxgd.cores import own_cores
 from jaxgd.survey import versions
 
 
@@ -37,7 +37,7 @@ def _processor() -> str:
 
 def num_cores() -> int:
     """Returns how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(own_cores())
 
 
 def note(text: str) -> None:

@@ -8,7 +8,6 @@ together. The unseen mass is the probability that one more descent ends at a cri
 
 import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
@@ -17,9 +16,8 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from jaxgd.base import Landscape, Params, Points, Verdict
+from jaxgd.points.rows import ForRows
 from jaxgd.statistics import Unseen, proportion_interval, unseen_mass
-
-_INVARIANTS_TOGETHER = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,21 +200,12 @@ def invariants_of(landscape: Landscape, params: Params) -> np.ndarray:
     num_points = len(leaves[0])
     if landscape.symmetry is None or num_points == 0:
         return np.concatenate([leaf.reshape(num_points, math.prod(leaf.shape[1:])) for leaf in leaves], axis=1)
-    num_together = min(_INVARIANTS_TOGETHER, 2 ** math.ceil(math.log2(num_points)))  # few sizes, few programs
-    parts = []
-    for begin in range(0, num_points, num_together):
-        rows = np.minimum(np.arange(begin, begin + num_together), num_points - 1)
-        found = _invariants(landscape)(
-            jax.tree.map(lambda leaf, rows=rows: jnp.asarray(np.asarray(leaf)[rows]), params)
-        )
-        parts.append(np.asarray(found)[: num_points - begin])
-    return np.concatenate(parts)
+    return np.asarray(_invariants(landscape)(jax.tree.map(np.asarray, params)))
 
 
 @functools.lru_cache(maxsize=32)
-def _invariants(landscape: Landscape) -> Callable[[Params], jax.Array]:
-    of_one = lambda params: jnp.ravel(ravel_pytree(landscape.symmetry.invariants(params))[0])  # type: ignore[union-attr]
-    return jax.jit(jax.vmap(of_one))
+def _invariants(landscape: Landscape) -> ForRows:
+    return ForRows(lambda params: jnp.ravel(ravel_pytree(landscape.symmetry.invariants(params))[0]))  # type: ignore[union-attr]
 
 
 def _distinct_rows(points: Points, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

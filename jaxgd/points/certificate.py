@@ -122,7 +122,8 @@ def certify(
 @functools.lru_cache(maxsize=32)
 def _measure(landscape: Landscape, treedef: Any, leaf_types: tuple[Any, ...]) -> Callable[..., Any]:
     """Returns what is measured at flat points: (length of the Newton step, |H^-1|, sampled Lipschitz constant)."""
-    _, gradient, generators = flat(landscape, treedef, leaf_types)
+    functions = flat(landscape, treedef, leaf_types)
+    gradient, generators = functions.gradient, functions.generators
 
     def one(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         at = spectrum(hessian(gradient, x), motions_at(generators, x, jnp.max(jnp.abs(x))))

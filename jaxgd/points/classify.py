@@ -18,20 +18,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgd.base import Ends, InputValueError, Landscape, Params, Points, Status, Verdict
-from jaxgd.curvature import hessian, spectrum
 from jaxgd.lanes.checks import check_params, check_value
 from jaxgd.lanes.tune import work_of
-from jaxgd.points.flat import flat, motions_at, placement_error
-from jaxgd.points.flat_directions import NUM_DIRECTIONS, descends
+from jaxgd.points.flat import Flat, flat, placement_error
+from jaxgd.points.flat_directions import descends
 from jaxgd.points.matrix_free import MISSED_PROBABILITY, Judged, Walked, judge, walk
-from jaxgd.points.polish import curvature_change
-from jaxgd.points.polish_all import polish_all
+from jaxgd.points.polish import curvature_change, polish, programs_of, spectra
+from jaxgd.points.rows import ForRows
 
 MAX_DENSE_DIM = 1024
 """Above this many parameters the whole Hessian is not formed: verdicts rest on Hessian-vector products."""
 
-_BYTES_PER_CHUNK = 2**28  # of intermediate arrays of Hessians held at once
-_MAX_CHUNK = 256
+_BYTES_PER_CHUNK = 2**28  # held at once
+_MAX_CHUNK = 1024
+_HESSIANS_OF_A_POINT = 8  # held, inverses, eigenvectors and moved ones among them
 _MAX_LARGE_CHUNK = 32
 _ROWS_OF_A_LARGE_POINT = 128  # vectors held for each
 _TELLING_ASYMMETRY = 1e3  # rounding units of the norm, times the dimension
@@ -51,7 +51,7 @@ def judge_in_full(
     dim = rows.shape[1]
     length = jnp.asarray(_unit_of_length(landscape), dtype)
     if dim <= MAX_DENSE_DIM:
-        judge_chunk, bytes_each, most = _dense, largest * dim * rows.itemsize, _MAX_CHUNK
+        judge_chunk, bytes_each, most = _dense, _HESSIANS_OF_A_POINT * dim**2 * rows.itemsize, _MAX_CHUNK
     else:
         judge_chunk, bytes_each, most = (
             _matrix_free,
@@ -69,7 +69,7 @@ def judge_in_full(
     columns = zip(np.split(found.x, ends_of_leaves, axis=1), leaves, strict=True)
     params = jax.tree.unflatten(treedef, [part.reshape(leaf.shape).astype(leaf.dtype) for part, leaf in columns])
     points = _points(found, status, params)
-    return _with_flat_directions(landscape, kind, points, found.x, length, max(1, num_together // NUM_DIRECTIONS))
+    return _with_flat_directions(landscape, kind, points, found.x, length)
 
 
 class _Found(NamedTuple):
@@ -96,10 +96,9 @@ class _Found(NamedTuple):
 
 
 def _dense(landscape: Landscape, kind: Any, chunk: np.ndarray, length: jax.Array, most: int) -> _Found:
-    value, polished = polish_all(flat(landscape, *kind), chunk, length, most)
-    nothing = np.zeros(len(chunk), value.dtype)
+    polished = polish(flat(landscape, *kind), chunk, length)
+    nothing = np.zeros(len(chunk), polished.value.dtype)
     return _Found(
-        value=value,
         is_told=np.ones(len(chunk), bool),
         index_high=polished.num_negative + polished.num_zero,
         missed_probability=nothing,
@@ -183,30 +182,25 @@ def _walk(landscape: Landscape, treedef: Any, leaf_types: tuple[Any, ...]) -> Ca
     return jax.jit(jax.vmap(one, in_axes=(0, None)))
 
 
-@functools.lru_cache(maxsize=32)
-def _descends(landscape: Landscape, treedef: Any, leaf_types: tuple[Any, ...]) -> Callable[..., Any]:
-    """Returns the compiled question whether the value falls along a flat direction: (points, dim), () -> (points,)."""
-    functions = flat(landscape, treedef, leaf_types)
-
-    def one(x: jax.Array, length: jax.Array) -> jax.Array:
-        at = spectrum(hessian(functions.gradient, x), motions_at(functions.generators, x, length))
-        error = at.error + curvature_change(functions.gradient, at, x, placement_error(x, length))
-        return descends(functions.value, functions.gradient, x, at, error, length)
-
-    return jax.jit(jax.vmap(one, in_axes=(0, None)))
-
-
 def _with_flat_directions(
-    landscape: Landscape, kind: Any, points: Points, rows: np.ndarray, length: jax.Array, num_together: int
+    landscape: Landscape, kind: Any, points: Points, rows: np.ndarray, length: jax.Array
 ) -> Points:
     """Returns the points with `descends` answered for the degenerate ones whose spectrum is known whole."""
-    places = np.flatnonzero((points.verdict == int(Verdict.DEGENERATE)) & (points.missed_probability == 0))
-    answers = points.descends.copy()
-    for begin in range(0, len(places), num_together):
-        chunk = places[begin : begin + num_together]
-        filled = np.resize(chunk, num_together)
-        answers[chunk] = np.asarray(_descends(landscape, *kind)(jnp.asarray(rows[filled]), length))[: len(chunk)]
+    degenerate = np.flatnonzero((points.verdict == int(Verdict.DEGENERATE)) & (points.missed_probability == 0))
+    if not len(degenerate):
+        return points
+    functions, x, answers = flat(landscape, *kind), rows[degenerate], points.descends.copy()
+    programs, resolution = programs_of(functions), np.asarray(placement_error(rows[degenerate], length))
+    at = spectra(programs, x, np.asarray(length))
+    error = at.error + curvature_change(programs, x, at, resolution)
+    answers[degenerate] = _descends(functions)(x, at, error, length)
     return replace(points, descends=answers)
+
+
+@functools.lru_cache(maxsize=32)
+def _descends(functions: Flat) -> ForRows:
+    """Returns the question whether the value falls along a flat direction: x, spectrum, error, length -> int8."""
+    return ForRows(functools.partial(descends, functions.value, functions.gradient), num_shared=1)
 
 
 @functools.lru_cache(maxsize=32)

@@ -22,6 +22,7 @@ class Flat(NamedTuple):
 
     value: Callable[[jax.Array], jax.Array]
     gradient: Callable[[jax.Array], jax.Array]
+    evaluate: Callable[[jax.Array], tuple[jax.Array, jax.Array]]  # both
     generators: Generators | None
 
 
@@ -34,16 +35,23 @@ def flat(landscape: Landscape, treedef: Any, leaf_types: tuple[Any, ...]) -> Fla
     symmetry, generators = landscape.symmetry, None
     if symmetry is not None and symmetry.generators is not None:
         generators = lambda x: jax.vmap(flatten)(symmetry.generators(unravel(x)))
+
+    def evaluate(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        value, gradient = landscape.evaluate(unravel(x))
+        return value, flatten(gradient)
+
     return Flat(
         value=lambda x: landscape.value(unravel(x)),
         gradient=lambda x: flatten(landscape.gradient(unravel(x))),
+        evaluate=evaluate,
         generators=generators,
     )
 
 
 def placement_error(x: jax.Array, length: jax.Array) -> jax.Array:
-    """Returns the distance that numbers cannot place a double root of the gradient better than."""
-    return jnp.sqrt(jnp.finfo(x.dtype).eps) * jnp.maximum(length, jnp.max(jnp.abs(x)))
+    """Returns the distance that numbers cannot place a double root of the gradient at (..., dim) better than."""
+    xp = x.__array_namespace__()  # NumPy's or jax's
+    return jnp.finfo(x.dtype).eps ** 0.5 * xp.maximum(length, xp.max(xp.abs(x), axis=-1))
 
 
 def motions_at(generators: Generators | None, x: jax.Array, length: jax.Array) -> jax.Array:

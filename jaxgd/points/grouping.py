@@ -134,12 +134,19 @@ class _Judging:
 def _leaders(invariants: np.ndarray, gradient_norm: np.ndarray, which: np.ndarray, size: float) -> np.ndarray:
     """Returns for every end the one of smallest gradient in its cell; itself for those not among `which`."""
     leader = np.arange(len(invariants))
-    which = which[np.argsort(gradient_norm[which], kind="stable")]
+    if not len(which):
+        return leader
     directions = np.random.default_rng(0).standard_normal((invariants.shape[1], _NUM_PROJECTIONS))
-    directions /= np.linalg.norm(directions, axis=0)
-    cells = np.floor(invariants[which].astype(float) @ directions / (_CELL * size) + 0.5)
-    _, first, inverse = np.unique(named(cells), return_index=True, return_inverse=True)
-    leader[which] = which[first[inverse]]
+    directions /= np.linalg.norm(directions, axis=0) * _CELL * size
+    cells = named(np.floor(invariants[which].astype(float, copy=False) @ directions + 0.5))
+    order = np.argsort(cells, kind="stable")
+    which, cells = which[order], cells[order]
+    begins = np.flatnonzero(np.append(True, cells[1:] != cells[:-1]))
+    cell_of = np.repeat(np.arange(len(begins)), np.diff(begins, append=len(which)))
+    smallest = np.minimum.reduceat(gradient_norm[which], begins)
+    candidates = np.flatnonzero(gradient_norm[which] == smallest[cell_of])
+    _, first = np.unique(cell_of[candidates], return_index=True)
+    leader[which] = which[candidates[first]][cell_of]
     return leader
 
 

@@ -41,13 +41,15 @@ def test_descent_along_a_flat_direction(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("offset", [1e-2, 1e-3, 1e-5, 1e-8])
 def test_a_quartic_is_never_said_to_fall_however_badly_its_point_is_placed(offset):
-    from jaxgd.curvature import hessian, spectrum
-    from jaxgd.points.flat import placement_error
+    from jaxgd.points.flat import flat, placement_error
     from jaxgd.points.flat_directions import descends
-    from jaxgd.points.polish import curvature_change
+    from jaxgd.points.polish import curvature_change, programs_of, spectra
 
-    value, length = (lambda x: jnp.sum(x**4)), jnp.asarray(1.0)
-    x = jnp.asarray([offset])
-    at = spectrum(hessian(jax.grad(value), x))
-    error = jnp.abs(at.eigenvalues) + curvature_change(jax.grad(value), at, x, placement_error(x, length))
-    assert descends(value, jax.grad(value), x, at, error, length) != 1
+    landscape = Landscape(value=lambda x: jnp.sum(x**4), sample=lambda key: jax.random.normal(key, (1,)))
+    x, length = np.array([[offset]]), np.array(1.0)
+    functions = flat(landscape, jax.tree.structure(0), (((1,), x.dtype),))
+    programs = programs_of(functions)
+    at = spectra(programs, x, length)
+    error = np.abs(at.eigenvalues) + curvature_change(programs, x, at, placement_error(x, length))
+    first = jax.tree.map(lambda leaf: leaf[0], (x, at, error))
+    assert descends(functions.value, functions.gradient, *first, jnp.asarray(length)) != 1

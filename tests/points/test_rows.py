@@ -1,0 +1,65 @@
+"""A function of one point run for many: any number of rows, on any number of cores, under the caller's settings."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgd.points import rows
+from jaxgd.points.rows import ForRows
+
+
+def centred(tree, scale):
+    return {"sum": jnp.sum(tree["a"]) * scale, "rest": tree["a"][:, None] - tree["b"][None, :] * scale}
+
+
+@pytest.fixture(params=["one by one", "at once"])
+def layout(request, monkeypatch):
+    if request.param == "at once":
+        monkeypatch.setattr(ForRows, "_one_by_one", ForRows._at_once)
+
+
+@pytest.mark.parametrize("num_rows", [1, 2, 5, 300, 1000])
+def test_every_row_is_mapped_whatever_their_number(layout, num_rows):
+    draw = np.random.default_rng(0).normal
+    tree, scale = {"a": draw(size=(num_rows, 3)), "b": draw(size=(num_rows, 2))}, np.float64(2.0)
+    found = ForRows(centred, num_shared=1)(tree, scale)
+    expected = jax.vmap(centred, in_axes=(0, None))(tree, scale)
+    jax.tree.map(np.testing.assert_array_equal, found, jax.tree.map(np.asarray, expected))
+
+
+def test_one_program_serves_all_numbers_of_rows_and_another_every_kind_of_them():
+    traces = []
+
+    def square(x):
+        traces.append(x.dtype)
+        return x * x
+
+    squares = ForRows(square)
+    for num_rows in (7, 1, 400):
+        assert squares(np.arange(float(num_rows))).shape == (num_rows,)
+    once = len(traces)
+    assert squares(np.arange(3, dtype=np.float32)).dtype == np.float32
+    assert len(traces) == 2 * once
+
+
+def test_rows_wider_than_a_batch_are_taken_alone(monkeypatch):
+    monkeypatch.setattr(rows, "_BYTES_TOGETHER", 64)
+    wide = np.random.default_rng(0).normal(size=(6, 40))
+    np.testing.assert_allclose(ForRows(lambda x: jnp.outer(x, x))(wide), wide[:, :, None] * wide[:, None, :])
+
+
+def test_the_callers_precision_counts_on_every_core():
+    halve = ForRows(lambda x: jnp.asarray(x, float) / 3)
+    ones = np.ones(200, np.float32)
+    assert halve(ones).dtype == np.float64
+    with jax.enable_x64(False):
+        assert halve(ones).dtype == np.float32
+
+
+def test_what_a_function_raises_reaches_the_caller():
+    def refuse(x):
+        raise RuntimeError("not this one")
+
+    with pytest.raises(RuntimeError, match="not this one"):
+        ForRows(refuse)(np.ones((5, 2)))
