@@ -22,6 +22,7 @@ beforehand; that costs a third of a product a step at a million parameters, wher
 """
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -36,11 +37,12 @@ from jaxgd.curvature.products import Product
 MAX_BASIS_BYTES = 2**30
 """Rows of the basis, of all lanes together, before the process restarts."""
 
-_BLOCK = 16  # rows that are allocated and multiplied together
+_BLOCK_ENTRIES = 2**23  # of the rows that are allocated and multiplied together; 4 to 16 rows
 _MIN_ROWS = 48
 _LOOK_EVERY = 8
 _KEPT_HIGHEST = 0.25  # of the Ritz vectors kept at a restart
-_NEARLY_DONE = 1e-3  # share of a product that is left over by the rows
+_CLEAN = 0.25  # of what rounding may do to a Ritz value: so much along older rows need not be taken away
+_MAX_PASSES = 3
 _HIGHEST = jax.lax.Precision.HIGHEST
 
 
@@ -158,11 +160,16 @@ class _Process:
         wide = jnp.zeros(()).dtype  # float64 where it is switched on
         self.product, self.key = product, key
         self.dtype = max(wide, jnp.dtype(product.dtype), key=lambda dtype: dtype.itemsize)
-        modes = jnp.zeros((lanes, 1, dim), self.dtype) if zero_modes is None else zero_modes.astype(self.dtype)
-        self.zero_modes = modes
-        self.free_dim = dim - np.asarray(jnp.sum(jnp.sum(modes**2, axis=2) > 0.5, axis=1))
+        self.rounding = float(jnp.finfo(self.dtype).eps) * math.sqrt(dim)
+        num_modes = np.zeros(lanes, int)
+        self.modes = []
+        if zero_modes is not None:
+            num_modes = np.asarray(jnp.sum(jnp.sum(zero_modes**2, axis=2) > 0.5, axis=1))
+            self.modes = [zero_modes.astype(self.dtype)] if np.any(num_modes) else []
+        self.free_dim = dim - num_modes
+        self.rows_together = int(np.clip(_BLOCK_ENTRIES // (lanes * dim), 4, 16))
         rows = max_bytes // (lanes * dim * self.dtype.itemsize)
-        self.max_rows = int(max(_MIN_ROWS, rows // _BLOCK * _BLOCK))
+        self.max_rows = int(max(_MIN_ROWS, rows // self.rows_together * self.rows_together))
         self.num_products = self.num_krylov = self.num_rows = 0
         self.blocks: list[jax.Array] = []
         self.matrix = np.zeros((lanes, 0, 0))  # Q H Q', as computed
@@ -170,64 +177,79 @@ class _Process:
         self.is_row = np.zeros((lanes, 0), bool)
         self.span = np.stack([np.full(lanes, np.inf), np.full(lanes, -np.inf)])
         start = jax.random.normal(jax.random.fold_in(key, 0), (lanes, dim), self.dtype)
-        self.next = _unit(_without(start, modes))
-        self.last_two = jnp.zeros((lanes, 2, dim), self.dtype)
+        self.last_two = (jnp.zeros_like(start), jnp.zeros_like(start))
+        for block in self.modes:
+            start = _subtract(start, _along(block, start), block)
+        length = np.asarray(_lengths(start))
+        self.is_next = self.free_dim > 0
+        self.next = _scaled(start, np.where(self.is_next, 1 / np.where(length > 0, length, 1), 0))
 
     def extend(self) -> None:
         """Adds one row and its product."""
         if self.num_rows == self.max_rows:
             self.restart()
         k, lanes = self.num_rows, self.product.num_lanes
-        place = k % _BLOCK
+        place = k % self.rows_together
         if place == 0:
-            self.blocks.append(jnp.zeros((lanes, _BLOCK, self.product.dim), self.dtype))
+            self.blocks.append(jnp.zeros((lanes, self.rows_together, self.product.dim), self.dtype))
         row = self.next
         self.blocks[-1] = _place(self.blocks[-1], np.int32(place), row)
-        self.last_two = _append(self.last_two, row)
-        key = jax.random.fold_in(self.key, self.num_products + 1)
-        column, length, self.next = self.orthogonalise(self.product(row), key)
+        self.last_two = (self.last_two[1], row)
+        self.is_row = np.concatenate([self.is_row, self.is_next[:, None]], axis=1)
+        column, length = self.orthogonalise(self.product(row))
         grown = np.zeros((lanes, k + 1, k + 1))
         grown[:, :k, :k], grown[:, k, :k] = self.matrix, self.border
-        grown[:, :, k] = column[:, : k + 1]
+        grown[:, :, k] = column
         self.matrix = grown
         self.border = np.zeros((lanes, k + 1))
         self.border[:, k] = length
-        self.is_row = np.concatenate([self.is_row, np.asarray(jnp.any(row != 0, axis=1))[:, None]], axis=1)
         self.num_rows += 1
         self.num_products += 1
         if self.num_products <= self.max_rows:
             self.num_krylov = self.num_products
 
-    def orthogonalise(self, product: jax.Array, key: Key) -> tuple[np.ndarray, np.ndarray, jax.Array]:
-        """Returns (coefficients in the rows, length of what is left, the next row, zero where there is none)."""
-        size = _lengths(product)
-        # The last two rows take away nearly everything; what all rows take from the rest is rounding: one pass does.
-        vector, near, before = _strip(self.last_two, _without(product, self.zero_modes))
-        vector, column, length = self.strip(vector)
-        # Not after a restart, nor near the end of an invariant subspace, where only rounding is left: twice is enough.
-        if np.any((length < 0.9 * np.asarray(before)) | (length < _NEARLY_DONE * np.asarray(size))):
-            vector, more, length = self.strip(_without(vector, self.zero_modes))
-            column += more
-        column[:, max(self.num_rows - 1, 0) : self.num_rows + 1] += np.asarray(near)[:, -min(2, self.num_rows + 1) :]
-        is_done = length <= 10 * float(jnp.finfo(self.dtype).eps) * np.asarray(size)
+    def orthogonalise(self, product: jax.Array) -> tuple[np.ndarray, np.ndarray]:
+        """Sets the next row from a product; returns its coefficients in the rows, and the length of what is left."""
+        vector, near, size, length = _strip_two(product, *self.last_two)
+        size, length = np.asarray(size), np.asarray(length)
+        vector, column, length = self.strip(vector, length)
+        column[:, -2:] += np.asarray(near)[:, -column.shape[1] :]
+        is_done = length <= 10 * float(jnp.finfo(self.dtype).eps) * size
+        self.is_next = np.ones(len(length), bool)
         if np.any(is_done):  # an invariant subspace: go on from a new random direction
-            fresh = jax.random.normal(key, vector.shape, self.dtype)
-            left = np.ones(len(length))
+            key = jax.random.fold_in(self.key, self.num_products + 1)
+            fresh, left = jax.random.normal(key, vector.shape, self.dtype), length
             for _ in range(3):
-                fresh, _, left = self.strip(_unit(_without(fresh, self.zero_modes)))
+                size = np.maximum(np.asarray(_lengths(fresh)), float(jnp.finfo(self.dtype).tiny))
+                fresh, _, left = self.strip(_scaled(fresh, 1 / size), np.ones_like(left))
             # what is left of a unit vector is small where the rows span the whole space
-            is_there = left > 0.5
-            keep = jnp.asarray(is_there.astype(np.float64)[:, None], self.dtype)
-            vector = jnp.where(jnp.asarray(is_done[:, None]), fresh * keep, vector)
-        return column, np.where(is_done, 0.0, length), _unit(vector)
+            self.is_next = ~is_done | (left > 0.5)
+            vector = jnp.where(jnp.asarray(is_done[:, None]), _scaled(fresh, np.where(left > 0.5, 1 / left, 0)), vector)
+            length = np.where(is_done, 0.0, length)
+        self.next = _scaled(vector, 1 / np.where(is_done, 1.0, length))
+        return column, length
 
-    def strip(self, vector: jax.Array) -> tuple[jax.Array, np.ndarray, np.ndarray]:
-        """Returns what is left of a vector off the rows, its coefficients in them, and its length."""
-        columns = []
-        for block in self.blocks:
-            vector, column, length = _strip(block, vector)
-            columns.append(column)
-        return vector, np.concatenate([np.asarray(column, np.float64) for column in columns], 1), np.asarray(length)
+    def strip(self, vector: jax.Array, length: np.ndarray) -> tuple[jax.Array, np.ndarray, np.ndarray]:
+        """Returns what is left of a vector off modes and rows, its coefficients in the rows, and its length.
+
+        The last two rows have taken away nearly everything, and what is left of the others is rounding: then to measure
+        it is enough. Not after a restart, nor when a Ritz value has settled or little is left: once or twice more.
+        """
+        blocks, total = (*self.modes, *self.blocks), 0.0
+        clean = _CLEAN * self.rounding
+        for _ in range(_MAX_PASSES):
+            along = [_along(block, vector) for block in blocks]
+            column = np.concatenate([np.asarray(part, np.float64) for part in along], axis=1)
+            total = total + column
+            if np.all(np.max(np.abs(column), axis=1) <= clean * length):
+                break
+            for block, part in zip(blocks, along, strict=True):
+                vector = _subtract(vector, part, block)
+            before, length = length, np.asarray(_lengths(vector))
+            if np.all(length > 0.9 * before):
+                break
+        num_modes = sum(block.shape[1] for block in self.modes)
+        return vector, np.asarray(total)[:, num_modes : num_modes + self.num_rows + 1], length
 
     def loss_of_orthogonality(self) -> np.ndarray:
         """Returns (lanes,) the Frobenius norm of Q Q' - 1, rows that do not exist left out."""
@@ -236,7 +258,7 @@ class _Process:
             for other in self.blocks[:i]:
                 total += 2 * np.sum(np.asarray(_products(one, other)) ** 2, axis=(1, 2))
             own = np.asarray(_products(one, one))
-            total += np.sum(((1 - np.eye(_BLOCK))[None] * own) ** 2, axis=(1, 2))
+            total += np.sum(((1 - np.eye(own.shape[1]))[None] * own) ** 2, axis=(1, 2))
         return np.sqrt(total)
 
     def restart(self) -> None:
@@ -252,7 +274,7 @@ class _Process:
         self.border = np.einsum("lk,lkm->lm", self.border, vectors)
         self.is_row = np.isfinite(found.values[:, kept])
         self.num_rows = num_kept
-        self.last_two = jnp.zeros_like(self.last_two)
+        self.last_two = (jnp.zeros_like(self.next), jnp.zeros_like(self.next))
 
     def ritz(self, is_last: bool = False) -> Ritz:
         """Returns what is known so far; the loss of orthogonality is measured for the last result only."""
@@ -299,16 +321,26 @@ def _place(block: jax.Array, place: jax.Array, row: jax.Array) -> jax.Array:
 
 
 @jax.jit
-def _strip(block: jax.Array, vector: jax.Array) -> tuple[jax.Array, ...]:
-    """Returns (what is left of a vector off a block's rows, its coefficients in them, the length left)."""
-    along = jnp.einsum("lkn,ln->lk", block, vector, precision=_HIGHEST)
-    vector = vector - jnp.einsum("lk,lkn->ln", along, block, precision=_HIGHEST)
-    return vector, along, jnp.linalg.norm(vector, axis=1)
+def _strip_two(vector: jax.Array, older: jax.Array, newer: jax.Array) -> tuple[jax.Array, ...]:
+    """Returns (what is left of a vector off two rows, its coefficients in them, the length before, the length left)."""
+    size = jnp.linalg.norm(vector, axis=1)
+    along = jnp.stack([_dot(older, vector), _dot(newer, vector)], axis=1)
+    vector = vector - along[:, :1] * older - along[:, 1:] * newer
+    return vector, along, size, jnp.linalg.norm(vector, axis=1)
+
+
+def _dot(one: jax.Array, other: jax.Array) -> jax.Array:
+    return jnp.einsum("ln,ln->l", one, other, precision=_HIGHEST)
 
 
 @jax.jit
-def _without(vector: jax.Array, modes: jax.Array) -> jax.Array:
-    return _strip(modes, vector)[0]
+def _along(block: jax.Array, vector: jax.Array) -> jax.Array:
+    return jnp.einsum("lkn,ln->lk", block, vector, precision=_HIGHEST)
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _subtract(vector: jax.Array, along: jax.Array, block: jax.Array) -> jax.Array:
+    return vector - jnp.einsum("lk,lkn->ln", along, block, precision=_HIGHEST)
 
 
 @jax.jit
@@ -317,14 +349,8 @@ def _lengths(vector: jax.Array) -> jax.Array:
 
 
 @jax.jit
-def _append(last_two: jax.Array, row: jax.Array) -> jax.Array:
-    return jnp.stack([last_two[:, 1], row], axis=1)
-
-
-@jax.jit
-def _unit(vector: jax.Array) -> jax.Array:
-    length = jnp.linalg.norm(vector, axis=1, keepdims=True)
-    return jnp.where(length > 0, vector / jnp.where(length > 0, length, 1), jnp.where(jnp.isnan(length), jnp.nan, 0))
+def _scaled(vector: jax.Array, factor: np.ndarray) -> jax.Array:
+    return vector * factor.astype(vector.dtype)[:, None]
 
 
 @jax.jit
@@ -348,9 +374,9 @@ def _add_combination(total: jax.Array, coefficients: jax.Array, block: jax.Array
 def _turned(blocks: tuple[jax.Array, ...], turn: np.ndarray) -> tuple[jax.Array, ...]:
     """Returns new blocks of rows, (lanes, m, rows) combinations of the old ones, one block at a time."""
     padded = _padded(turn.transpose(0, 2, 1), blocks).transpose(0, 2, 1)
-    missing = -padded.shape[1] % _BLOCK
-    padded = jnp.pad(padded, ((0, 0), (0, missing), (0, 0)))
-    return tuple(_combine(blocks, padded[:, i : i + _BLOCK]) for i in range(0, padded.shape[1], _BLOCK))
+    together = blocks[0].shape[1]
+    padded = jnp.pad(padded, ((0, 0), (0, -padded.shape[1] % together), (0, 0)))
+    return tuple(_combine(blocks, padded[:, i : i + together]) for i in range(0, padded.shape[1], together))
 
 
 def _padded(coefficients: np.ndarray, blocks: tuple[jax.Array, ...]) -> jax.Array:
