@@ -235,12 +235,13 @@ class _Process:
         The last two rows have taken away nearly everything, and what is left of the others is rounding: then to measure
         it is enough. Not after a restart, nor when a Ritz value has settled or little is left: once or twice more.
         """
-        blocks, total = (*self.modes, *self.blocks), 0.0
+        blocks = (*self.modes, *self.blocks)
+        total = np.zeros((len(length), sum(block.shape[1] for block in blocks)))
         clean = _CLEAN * self.rounding
         for _ in range(_MAX_PASSES):
             along = [_along(block, vector) for block in blocks]
             column = np.concatenate([np.asarray(part, np.float64) for part in along], axis=1)
-            total = total + column
+            total += column
             if np.all(np.max(np.abs(column), axis=1) <= clean * length):
                 break
             for block, part in zip(blocks, along, strict=True):
@@ -249,7 +250,7 @@ class _Process:
             if np.all(length > 0.9 * before):
                 break
         num_modes = sum(block.shape[1] for block in self.modes)
-        return vector, np.asarray(total)[:, num_modes : num_modes + self.num_rows + 1], length
+        return vector, total[:, num_modes : num_modes + self.num_rows + 1], length
 
     def loss_of_orthogonality(self) -> np.ndarray:
         """Returns (lanes,) the Frobenius norm of Q Q' - 1, rows that do not exist left out."""

@@ -48,7 +48,7 @@ def flat(landscape: Landscape, treedef: Any, leaf_types: tuple[Any, ...]) -> Fla
     )
 
 
-def placement_error(x: jax.Array, length: jax.Array) -> jax.Array:
+def placement_error(x: Any, length: Any) -> Any:
     """Returns the distance that numbers cannot place a double root of the gradient at (..., dim) better than."""
     xp = x.__array_namespace__()  # NumPy's or jax's
     return jnp.finfo(x.dtype).eps ** 0.5 * xp.maximum(length, xp.max(xp.abs(x), axis=-1))

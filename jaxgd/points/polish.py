@@ -29,7 +29,7 @@ REACH = 4.0  # of the first Newton step; an m-fold root needs m - 1 of them, a s
 SHORTENINGS = (1.0, 0.5, 0.25, 0.125)
 DIGIT = 0.1  # share to which a step must bring the gradient down for its Hessian to serve once more
 
-Rows = np.ndarray  # with one leading axis of points
+Rows = Any  # a NumPy array with one leading axis of points
 
 
 class Polished(NamedTuple):
@@ -84,24 +84,8 @@ def _polish(programs: Programs, ends: Rows, length: Rows) -> Polished:
     gradient_at_end = programs.evaluate(ends)[1]
     first = spectra(programs, ends, length)
     resolution = np.asarray(placement_error(ends, length))
-    step = newton_step(first, gradient_at_end)
-    reach = REACH * _norm(step) + resolution
-    x, gradient, at, seen_at = ends.copy(), gradient_at_end.copy(), jax.tree.map(np.copy, first), ends.copy()
-    going = np.flatnonzero(np.all(np.isfinite(step), axis=1) & (_norm(gradient) > 0))
-    for _ in range(MAX_NEWTON_STEPS):
-        going = going[_norm(x[going] - ends[going]) <= reach[going]]
-        if not len(going):
-            break
-        before = _norm(gradient[going])
-        new, at_new = _stepped(programs, x[going], gradient[going], _rows(at, going))
-        improves, gains = _norm(at_new) < before, _norm(at_new) <= DIGIT * before
-        x[going[improves]], gradient[going[improves]] = new[improves], at_new[improves]
-        is_seen = gains & (_norm(x[going] - seen_at[going]) <= resolution[going])  # as well as it can be
-        going = going[improves & ~is_seen]
-        if len(going):
-            seen_at[going] = x[going]
-            _put(at, going, spectra(programs, x[going], length))
-        going = going[_is_left(x[going], gradient[going], _rows(at, going))]
+    reach = REACH * _norm(newton_step(first, gradient_at_end)) + resolution
+    x, gradient, at, seen_at = _walk(programs, ends, gradient_at_end, first, reach, length)
     move = _norm(x - ends)
     error = at.error + curvature_change(programs, seen_at, at, resolution)
     inertia, inertia_at_end = _inertia(at, error), _inertia(first, first.error)
@@ -129,6 +113,33 @@ def _polish(programs: Programs, ends: Rows, length: Rows) -> Polished:
         is_finite=np.isfinite(asymmetry),
         **inertia._asdict(),
     )
+
+
+def _walk(
+    programs: Programs, ends: Rows, gradient: Rows, first: Spectrum, reach: Rows, length: Rows
+) -> tuple[Rows, Rows, Spectrum, Rows]:
+    """Returns where Newton's steps lead from ends, the gradient there, and the last spectrum on the way, seen where.
+
+    What has moved no further than it can be placed, and gained a digit on the way, need not be looked at again.
+    """
+    resolution = np.asarray(placement_error(ends, length))
+    x, gradient, at, seen_at = ends.copy(), gradient.copy(), jax.tree.map(np.copy, first), ends.copy()
+    going = np.flatnonzero(np.all(np.isfinite(newton_step(at, gradient)), axis=1) & (_norm(gradient) > 0))
+    for _ in range(MAX_NEWTON_STEPS):
+        going = going[_norm(x[going] - ends[going]) <= reach[going]]
+        if not len(going):
+            break
+        before = _norm(gradient[going])
+        new, at_new = _stepped(programs, x[going], gradient[going], _rows(at, going))
+        improves, gains = _norm(at_new) < before, _norm(at_new) <= DIGIT * before
+        x[going[improves]], gradient[going[improves]] = new[improves], at_new[improves]
+        is_seen = gains & (_norm(x[going] - seen_at[going]) <= resolution[going])
+        going = going[improves & ~is_seen]
+        if len(going):
+            seen_at[going] = x[going]
+            _put(at, going, spectra(programs, x[going], length))
+        going = going[_is_left(x[going], gradient[going], _rows(at, going))]
+    return x, gradient, at, seen_at
 
 
 def _stepped(programs: Programs, x: Rows, gradient: Rows, at: Spectrum) -> tuple[Rows, Rows]:
