@@ -20,9 +20,10 @@ import numpy as np
 from jaxgd.base import Ends, InputValueError, Landscape, Params, Points, Status, Verdict
 from jaxgd.lanes.checks import check_params, check_value
 from jaxgd.lanes.tune import work_of
+from jaxgd.points import matrix_free
 from jaxgd.points.flat import Flat, flat, placement_error
 from jaxgd.points.flat_directions import descends
-from jaxgd.points.matrix_free import MISSED_PROBABILITY, Judged, Walked, judge, walk
+from jaxgd.points.newton import take
 from jaxgd.points.polish import curvature_change, polish, programs_of, spectra
 from jaxgd.points.rows import ForRows
 
@@ -49,7 +50,7 @@ def judge_in_full(
     num_points, dtype = len(leaves[0]), jnp.result_type(*leaves)
     rows = np.concatenate([np.asarray(leaf).reshape(num_points, -1) for leaf in leaves], axis=1).astype(dtype)
     dim = rows.shape[1]
-    length = jnp.asarray(_unit_of_length(landscape), dtype)
+    length = np.asarray(_unit_of_length(landscape), dtype)
     if dim <= MAX_DENSE_DIM:
         judge_chunk, bytes_each, most = _dense, _HESSIANS_OF_A_POINT * dim**2 * rows.itemsize, _MAX_CHUNK
     else:
@@ -58,10 +59,10 @@ def judge_in_full(
             (8 * largest + _ROWS_OF_A_LARGE_POINT * dim) * 8,
             _MAX_LARGE_CHUNK,
         )
-    num_together = int(np.clip(_BYTES_PER_CHUNK // bytes_each, 1, most))
-    parts = []
+    num_together = 2 ** int(math.log2(np.clip(_BYTES_PER_CHUNK // bytes_each, 1, most)))
+    functions, parts = flat(landscape, *kind), []
     for begin in range(0, num_points, num_together):
-        parts.append(judge_chunk(landscape, kind, rows[begin : begin + num_together], length, num_together))
+        parts.append(judge_chunk(functions, rows[begin : begin + num_together], length))
         if progress is not None:
             progress(min(begin + num_together, num_points), num_points)
     found: _Found = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
@@ -69,7 +70,7 @@ def judge_in_full(
     columns = zip(np.split(found.x, ends_of_leaves, axis=1), leaves, strict=True)
     params = jax.tree.unflatten(treedef, [part.reshape(leaf.shape).astype(leaf.dtype) for part, leaf in columns])
     points = _points(found, status, params)
-    return _with_flat_directions(landscape, kind, points, found.x, length)
+    return _with_flat_directions(functions, points, found.x, length)
 
 
 class _Found(NamedTuple):
@@ -95,8 +96,8 @@ class _Found(NamedTuple):
     is_finite: Any
 
 
-def _dense(landscape: Landscape, kind: Any, chunk: np.ndarray, length: jax.Array, most: int) -> _Found:
-    polished = polish(flat(landscape, *kind), chunk, length)
+def _dense(functions: Flat, chunk: np.ndarray, length: np.ndarray) -> _Found:
+    polished = polish(functions, chunk, length)
     nothing = np.zeros(len(chunk), polished.value.dtype)
     return _Found(
         is_told=np.ones(len(chunk), bool),
@@ -107,23 +108,20 @@ def _dense(landscape: Landscape, kind: Any, chunk: np.ndarray, length: jax.Array
     )
 
 
-def _matrix_free(landscape: Landscape, kind: Any, chunk: np.ndarray, length: jax.Array, most: int) -> _Found:
-    functions, num_points = flat(landscape, *kind), len(chunk)
-    filled_up = min(2 ** math.ceil(math.log2(num_points)), most)  # few sizes, few programs
-    chunk = np.resize(chunk, (filled_up, chunk.shape[1]))
-    value, walked = _walk(landscape, *kind)(chunk, length)
-    found: Judged = judge(functions.gradient, walked, float(length))
-    value, walked = jax.device_get((value, walked._replace(zero_modes=None)))
-    in_value = lambda array: np.asarray(array, value.dtype)
+def _matrix_free(functions: Flat, chunk: np.ndarray, length: np.ndarray) -> _Found:
+    reached, num_points = matrix_free.polish(functions, chunk, length), len(chunk)
+    filled_up = np.resize(np.arange(num_points), 2 ** math.ceil(math.log2(num_points)))  # few sizes, few programs
+    found = take(matrix_free.judge(functions.gradient, take(reached, filled_up), float(length)), slice(num_points))
+    in_value = lambda array: np.asarray(array, reached.value.dtype)
     has_negative, has_positive = found.num_negative > 0, found.num_positive > 0
     is_told = (has_negative & has_positive) | (found.num_zero > 0) | found.is_above | found.is_below
-    filled = _Found(
-        x=walked.x,
-        value=value,
-        gradient_norm=walked.gradient_norm,
-        move=walked.move,
-        is_critical=walked.is_critical & found.is_finite,
-        is_gradient_flat=walked.is_gradient_flat,
+    return _Found(
+        x=reached.x,
+        value=reached.value,
+        gradient_norm=reached.gradient_norm,
+        move=reached.move,
+        is_critical=reached.is_critical & found.is_finite,
+        is_gradient_flat=reached.is_gradient_flat,
         num_negative=found.num_negative,
         num_positive=found.num_positive,
         num_zero=found.num_zero,
@@ -132,12 +130,11 @@ def _matrix_free(landscape: Landscape, kind: Any, chunk: np.ndarray, length: jax
         index_high=chunk.shape[1] - found.num_positive - found.num_symmetry_modes,
         lowest_eigenvalue=in_value(found.lowest_eigenvalue),
         eigenvalue_error=in_value(found.eigenvalue_error),
-        missed_probability=np.full(len(chunk), MISSED_PROBABILITY, value.dtype),
+        missed_probability=np.full(num_points, matrix_free.MISSED_PROBABILITY, reached.value.dtype),
         missed_curvature=in_value(found.missed_curvature),
         asymmetry=in_value(found.asymmetry),
         is_finite=found.is_finite,
     )
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[:num_points], filled)
 
 
 def _batch_and_status(ends: Any) -> tuple[Params, np.ndarray | None]:
@@ -170,29 +167,14 @@ def _largest_array(landscape: Landscape, treedef: Any, leaf_types: tuple[Any, ..
     return work_of(landscape.evaluate, one).largest
 
 
-@functools.lru_cache(maxsize=32)
-def _walk(landscape: Landscape, treedef: Any, leaf_types: tuple[Any, ...]) -> Callable[..., Any]:
-    """Returns the compiled polish by products of a batch of flat points: (points, dim), () -> (value, Walked)."""
-    functions = flat(landscape, treedef, leaf_types)
-
-    def one(end: jax.Array, length: jax.Array) -> tuple[jax.Array, Walked]:
-        walked = walk(functions.gradient, functions.generators, end, length)
-        return functions.value(walked.x), walked
-
-    return jax.jit(jax.vmap(one, in_axes=(0, None)))
-
-
-def _with_flat_directions(
-    landscape: Landscape, kind: Any, points: Points, rows: np.ndarray, length: jax.Array
-) -> Points:
+def _with_flat_directions(functions: Flat, points: Points, rows: np.ndarray, length: np.ndarray) -> Points:
     """Returns the points with `descends` answered for the degenerate ones whose spectrum is known whole."""
     degenerate = np.flatnonzero((points.verdict == int(Verdict.DEGENERATE)) & (points.missed_probability == 0))
     if not len(degenerate):
         return points
-    functions, x, answers = flat(landscape, *kind), rows[degenerate], points.descends.copy()
-    programs, resolution = programs_of(functions), np.asarray(placement_error(rows[degenerate], length))
-    at = spectra(programs, x, np.asarray(length))
-    error = at.error + curvature_change(programs, x, at, resolution)
+    x, programs, answers = rows[degenerate], programs_of(functions), points.descends.copy()
+    at = spectra(programs, x, length)
+    error = at.error + curvature_change(programs, x, at, placement_error(x, length))
     answers[degenerate] = _descends(functions)(x, at, error, length)
     return replace(points, descends=answers)
 

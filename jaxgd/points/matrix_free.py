@@ -1,9 +1,8 @@
 """Polish and judgement from Hessian-vector products alone, where the whole Hessian would not fit.
 
-The rules are those of the dense polish (`jaxgd.points.polish`): a Newton step is taken only if the gradient norm falls,
-the whole way stays within a few times the first step, and what breaks a rule stays where it was. The step comes from
-MINRES, which solves what can be solved of an indefinite or singular system. An end counts as polished when the step
-that is left is as short as numbers can tell and solves for most of the gradient that is left.
+Newton's steps (`jaxgd.points.newton`) come from MINRES, which solves what can be solved of an indefinite or singular
+system. An end counts as polished when the step that is left is as short as numbers can tell and solves for most of the
+gradient that is left.
 
 What the point is then follows from the ends of its spectrum. One Ritz value below zero by more than its error proves a
 direction of descent: `saddle`, and the count of them is a lower bound on the index. The other side can only hold with a
@@ -21,8 +20,9 @@ import numpy as np
 
 from jaxgd.curvature import Ritz, hessian_product, lanczos, num_steps_for
 from jaxgd.curvature.minres import Solution, minres
-from jaxgd.points.flat import Generators, motions_at, placement_error
-from jaxgd.points.polish import MAX_NEWTON_STEPS, REACH, SHORTENINGS
+from jaxgd.points.flat import Flat, motions_at, placement_error
+from jaxgd.points.newton import Rows, norms, walk
+from jaxgd.points.rows import ForRows
 
 MISSED_PROBABILITY = 1e-3
 """Level at which the depth of curvature that may have been missed is stated."""
@@ -36,22 +36,22 @@ SHARPNESS = 0.02
 MAX_PRODUCTS = 384
 """Products of one Lanczos process at most."""
 
-_MAX_POLISH_PRODUCTS = 4000
 _MAX_SOLVE_PRODUCTS = 1000
 _FORCING = 1e-3  # share of the gradient that a Newton step may leave over
 _NUM_MOVES = 2
 
 
-class Walked(NamedTuple):
+class Reached(NamedTuple):
     """Where polish arrived from each end; arrays with one leading axis of lanes."""
 
-    x: Any  # (lanes, dim) the critical point, or the end itself where none was reached
-    gradient_norm: Any
-    move: Any
-    is_critical: Any
-    is_gradient_flat: Any
-    is_loose: Any  # the gradient that is left lies where there is no curvature: the point is placed loosely
-    zero_modes: Any  # (lanes, m, dim) orthonormal rows at x
+    x: Rows  # (lanes, dim) the critical point, or the end itself where none was reached
+    value: Rows
+    gradient_norm: Rows
+    move: Rows
+    is_critical: Rows
+    is_gradient_flat: Rows
+    is_loose: Rows  # the gradient that is left lies where there is no curvature: the point is placed loosely
+    zero_modes: Rows  # (lanes, m, dim) orthonormal rows at x
 
 
 class Judged(NamedTuple):
@@ -70,107 +70,97 @@ class Judged(NamedTuple):
     is_finite: np.ndarray  # bool, whether products were
 
 
-def walk(
-    gradient: Callable[[jax.Array], jax.Array],
-    generators: Generators | None,
-    end: jax.Array,
-    length: jax.Array,
-) -> Walked:
-    """Returns the critical point beside one end; by the rules of `jaxgd.points.polish`."""
-    eps = jnp.finfo(end.dtype).eps
-    resolution = placement_error(end, length)
-    modes_at = lambda x: motions_at(generators, x, length)
+class Programs(NamedTuple):
+    """What is computed for one point at a time."""
 
-    def solve(x: jax.Array, at_x: jax.Array) -> Solution:
-        modes = modes_at(x)
-        off_modes = lambda vector: vector - (modes @ vector) @ modes
-        product = lambda vector: off_modes(jax.jvp(gradient, (x,), (off_modes(vector),))[1])
-        probe = off_modes(jax.random.normal(jax.random.key(0), x.shape, x.dtype))
-        norm = jnp.linalg.norm(product(probe)) / jnp.maximum(jnp.linalg.norm(probe), jnp.finfo(x.dtype).tiny)
-        return minres(product, -off_modes(at_x), tolerance=_FORCING, max_products=_MAX_SOLVE_PRODUCTS, norm=norm)
+    evaluate: ForRows  # x -> value, gradient
+    solve: ForRows  # x, gradient, length -> Solution of the Newton equation
+    motions: ForRows  # x, length -> (k, dim)
 
-    gradient_at_end = gradient(end)
-    first = solve(end, gradient_at_end)
-    reach = REACH * jnp.linalg.norm(first.step) + resolution
-    start = _Walk(
-        x=end,
-        gradient=gradient_at_end,
-        move=jnp.zeros((), end.dtype),
-        at=first,
-        num_steps=jnp.zeros((), jnp.int32),
-        num_products=first.num_products,
-        improves=jnp.all(jnp.isfinite(first.step)) & (jnp.linalg.norm(gradient_at_end) > 0),
-    )
 
-    def is_going(state: _Walk) -> jax.Array:
-        has_room = (state.num_steps < MAX_NEWTON_STEPS) & (state.num_products < _MAX_POLISH_PRODUCTS)
-        return state.improves & has_room & (state.move <= reach)
+class _Solved(NamedTuple):
+    """Hessians seen by what they make of the gradient."""
 
-    def advance(state: _Walk) -> _Walk:
-        trials = state.x[None] + jnp.asarray(SHORTENINGS, end.dtype)[:, None] * state.at.step[None]
-        gradients = jax.lax.map(gradient, trials)
-        norms = jnp.linalg.norm(gradients, axis=1)
-        best = jnp.argmin(jnp.where(jnp.isfinite(norms), norms, jnp.inf))
-        improves = norms[best] < jnp.linalg.norm(state.gradient)
-        x = jnp.where(improves, trials[best], state.x)
-        at_x = jnp.where(improves, gradients[best], state.gradient)
-        at = solve(x, at_x)
-        return _Walk(
-            x=x,
-            gradient=at_x,
-            move=jnp.linalg.norm(x - end),
-            at=at,
-            num_steps=state.num_steps + 1,
-            num_products=state.num_products + at.num_products,
-            improves=improves & (norms[best] > eps * at.norm * jnp.linalg.norm(x)),
-        )
+    programs: Programs
+    length: Rows
+    max_steps: int = 12  # of up to _MAX_SOLVE_PRODUCTS each
+    serves_again: bool = False
 
-    final = jax.lax.while_loop(is_going, advance, start)
-    norm = jnp.linalg.norm(final.gradient)
-    is_at_rest = norm <= 10 * eps * final.at.norm * jnp.maximum(jnp.linalg.norm(final.x), length)
-    rounding = jnp.sqrt(eps)
+    def look(self, x: Rows, gradient: Rows) -> Solution:
+        return self.programs.solve(x, gradient, self.length)
+
+    def step(self, seen: Solution, gradient: Rows) -> Rows:
+        return seen.step
+
+    def norm(self, seen: Solution) -> Rows:
+        return seen.norm
+
+
+def polish(functions: Flat, ends: Rows, length: Any) -> Reached:
+    """Returns the critical point beside each of the (lanes, dim) ends; arguments as in `jaxgd.points.polish`."""
+    with np.errstate(all="ignore"):  # what is not finite is left where it was
+        return _polish(programs_of(functions), ends, np.asarray(length, ends.dtype))
+
+
+def _polish(programs: Programs, ends: Rows, length: Rows) -> Reached:
+    eps, resolution = np.finfo(ends.dtype).eps, placement_error(ends, length)
+    rounding = np.sqrt(eps)
+    walked = walk(programs.evaluate, _Solved(programs, length), ends, resolution)
+    left, norm = walked.seen, norms(walked.gradient)
+    is_at_rest = norm <= 10 * eps * left.norm * np.maximum(norms(walked.x), length)
     # what is left over lies in the kernel: a slope there if it is large, the slowness of a multiple root if it is not
-    is_in_kernel = (final.at.residual > 0.5 * norm) & (final.at.image <= rounding * final.at.norm)
-    is_slope = norm > rounding * final.at.norm * length
-    is_solved = is_at_rest | (final.at.residual <= 0.1 * norm) | (is_in_kernel & ~is_slope)
-    is_settled = is_solved & (jnp.linalg.norm(final.at.step) <= 100 * resolution)
+    is_in_kernel = (left.residual > 0.5 * norm) & (left.image <= rounding * left.norm)
+    is_slope = norm > rounding * left.norm * length
+    is_solved = is_at_rest | (left.residual <= 0.1 * norm) | (is_in_kernel & ~is_slope)
+    is_settled = is_solved & (norms(left.step) <= 100 * resolution)
     is_flat = is_in_kernel & is_slope & ~is_at_rest
-    is_finite = jnp.all(jnp.isfinite(final.gradient)) & jnp.isfinite(final.at.norm)
-    is_critical = is_settled & ~is_flat & (final.move <= reach) & is_finite
-    x = jnp.where(is_critical, final.x, end)
-    return Walked(
+    is_finite = np.all(np.isfinite(walked.gradient), axis=1) & np.isfinite(left.norm)
+    is_critical = is_settled & ~is_flat & walked.is_within_reach & is_finite
+    x = np.where(is_critical[:, None], walked.x, ends)
+    return Reached(
         x=x,
-        gradient_norm=jnp.linalg.norm(jnp.where(is_critical, final.gradient, gradient_at_end)),
-        move=jnp.where(is_critical, final.move, 0),
+        value=programs.evaluate(x)[0],
+        gradient_norm=norms(np.where(is_critical[:, None], walked.gradient, walked.gradient_at_end)),
+        move=np.where(is_critical, walked.move, 0),
         is_critical=is_critical,
         is_gradient_flat=is_flat & is_finite,
         is_loose=is_in_kernel,
-        zero_modes=modes_at(x),
+        zero_modes=programs.motions(x, length),
     )
 
 
-class _Walk(NamedTuple):
-    x: jax.Array
-    gradient: jax.Array
-    move: jax.Array
-    at: Solution  # of the Newton equation at x
-    num_steps: jax.Array
-    num_products: jax.Array
-    improves: jax.Array
+@functools.lru_cache(maxsize=32)
+def programs_of(functions: Flat) -> Programs:
+    """Returns the programs of a landscape."""
+    modes_at = lambda x, length: motions_at(functions.generators, x, length)
+
+    def solve(x: jax.Array, gradient: jax.Array, length: jax.Array) -> Solution:
+        modes = modes_at(x, length)
+        off_modes = lambda vector: vector - (modes @ vector) @ modes
+        product = lambda vector: off_modes(jax.jvp(functions.gradient, (x,), (off_modes(vector),))[1])
+        probe = off_modes(jax.random.normal(jax.random.key(0), x.shape, x.dtype))
+        norm = jnp.linalg.norm(product(probe)) / jnp.maximum(jnp.linalg.norm(probe), jnp.finfo(x.dtype).tiny)
+        return minres(product, -off_modes(gradient), tolerance=_FORCING, max_products=_MAX_SOLVE_PRODUCTS, norm=norm)
+
+    return Programs(
+        evaluate=ForRows(functions.evaluate),
+        solve=ForRows(solve, num_shared=1),
+        motions=ForRows(modes_at, num_shared=1),
+    )
 
 
-def judge(gradient: Callable[[jax.Array], jax.Array], walked: Walked, length: float) -> Judged:
+def judge(gradient: Callable[[jax.Array], jax.Array], reached: Reached, length: float) -> Judged:
     """Returns what the ends of the spectra at polished points say.
 
     Args:
       gradient: of one flat point.
-      walked: where polish arrived; lanes that reached no critical point are not waited for.
+      reached: where polish arrived; lanes that reached no critical point are not waited for.
       length: the landscape's unit of length.
     """
-    points = jnp.asarray(walked.x)
+    points = jnp.asarray(reached.x)
     product = hessian_product(gradient, points)
     least = num_steps_for(RESOLUTION, MISSED_PROBABILITY, product.dim)
-    is_critical = np.asarray(walked.is_critical)
+    is_critical = np.asarray(reached.is_critical)
 
     def is_told(found: Ritz) -> bool:
         if found.num_products < least:
@@ -184,10 +174,14 @@ def judge(gradient: Callable[[jax.Array], jax.Array], walked: Walked, length: fl
         return bool(np.all(is_saddle | is_zero | is_minimum | is_maximum | np.isnan(found.norm) | ~is_critical))
 
     found = lanczos(
-        product, jax.random.key(0), num_products=max(least, MAX_PRODUCTS), zero_modes=walked.zero_modes, until=is_told
+        product,
+        jax.random.key(0),
+        num_products=max(least, MAX_PRODUCTS),
+        zero_modes=jnp.asarray(reached.zero_modes),
+        until=is_told,
     )
     # MINRES takes curvature under sqrt(eps) of the norm for none; where that left a gradient over, so does the verdict
-    loose = np.where(np.asarray(walked.is_loose), np.sqrt(jnp.finfo(product.dtype).eps) * found.norm, 0.0)
+    loose = np.where(np.asarray(reached.is_loose), np.sqrt(jnp.finfo(product.dtype).eps) * found.norm, 0.0)
     error = found.error + np.maximum(_curvature_change(gradient, points, found, length), loose)
     values, residuals = found.values, found.residuals
     is_negative, is_positive = values < -error[:, None], values > error[:, None]

@@ -5,6 +5,7 @@ not there cost nothing, so that one program serves any number. Each core runs it
 then has to stay on the core that calls it (OpenBLAS would hold a lock). An accelerator takes all its rows at once.
 """
 
+import contextlib
 import functools
 import math
 from collections.abc import Callable
@@ -51,10 +52,8 @@ class ForRows:
         each = min(most, max(math.ceil(num_rows / len(own_cores())), _FEW))
         calls = [_call(rows, begin, min(begin + each, num_rows), most) for begin in range(0, num_rows, each)]
         run = lambda call: jax.tree.map(lambda leaf: np.asarray(leaf)[: call[0]], run_on_rows(*call, *shared))
-        if len(calls) == 1:
-            return run(calls[0])
-        with _linear_algebra().limit(limits=1, user_api="blas"):
-            found = list(_pool().map(run, calls))
+        with _linear_algebra().limit(limits=1, user_api="blas") if len(calls) > 1 else contextlib.nullcontext():
+            found = list(_pool().map(run, calls))  # the caller only waits, so that Ctrl-C reaches it
         return jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
 
     def prepare(self, *args: Any) -> Any:
