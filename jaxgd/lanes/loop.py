@@ -9,6 +9,7 @@ Work is shared out by number: a share takes every `num_shares`-th descent of a r
 that a descent does not depend on how many there are.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from jaxgd.lanes.lane import IDLE, RESTARTING, RUNNING, Descent, Lane
 from jaxgd.lanes.layout import LANE_AXIS, map_lanes
 from jaxgd.lanes.traced import kind_of
 
+_BUFFER_BYTES = 2**27  # of ends on their way out
 _MIN_DRAWN, _SHARE_DRAWN = 8, 8  # starts are drawn for an eighth of the lanes at a time, but for 8 at least
 
 
@@ -138,18 +140,18 @@ class Loop:
 
         return compile_it
 
-    @property
-    def capacity(self) -> int:
-        """Ends that the buffer holds."""
-        return max(4 * self.num_lanes, 1024)
+    def capacity(self, record: Buffer) -> int:
+        """Returns how many ends the buffer holds: many, if records are small; at least those of all lanes."""
+        bytes_each = sum(math.prod(leaf.shape[1:]) * leaf.dtype.itemsize for leaf in jax.tree.leaves(record))
+        return max(self.num_lanes, min(max(4 * self.num_lanes, 1024), _BUFFER_BYTES // bytes_each))
 
     def _chunk(self, key: Key, starts: Params | None) -> Chunk:
         """Has the shape of a chunk; it is never computed."""
         zeros = jnp.zeros(self.num_lanes, jnp.int32)
         lanes = map_lanes(self.descent.begin, self.layout, (-1, -1, None, None))(zeros, zeros, key, starts)
-        buffer = jax.tree.map(
-            lambda leaf: jnp.zeros((self.capacity, *leaf.shape[1:]), leaf.dtype), self._ends_of(lanes)
-        )
+        record = self._ends_of(lanes)
+        capacity = self.capacity(record)
+        buffer = jax.tree.map(lambda leaf: jnp.zeros((capacity, *leaf.shape[1:]), leaf.dtype), record)
         zero = jnp.zeros((), jnp.int32)
         return Chunk(lanes=lanes, next_place=zero, tick=zero, buffer=buffer, num_ends=zero)
 
@@ -166,7 +168,7 @@ class Loop:
             visit, chunk = carry
             status = chunk.lanes.status
             is_busy = jnp.any((status == RUNNING) | (status == RESTARTING)) | (chunk.next_place < own.num_places)
-            return (visit < num_visits) & (chunk.num_ends <= self.capacity - self.num_lanes) & is_busy
+            return (visit < num_visits) & (chunk.num_ends <= len(chunk.buffer.counts) - self.num_lanes) & is_busy
 
         def body(carry: tuple[jax.Array, Chunk]) -> tuple[jax.Array, Chunk]:
             visit, chunk = carry
@@ -201,7 +203,7 @@ class Loop:
         is_again = (lanes.status >= 0) & map_lanes(self.descent.again, self.layout, (-1,))(lanes)
         is_done = (lanes.status >= 0) & ~is_again
         rank = chunk.num_ends + jnp.cumsum(is_done, dtype=jnp.int32) - 1
-        row = jnp.where(is_done, rank, jnp.asarray(self.capacity, jnp.int32))
+        row = jnp.where(is_done, rank, jnp.asarray(len(chunk.buffer.counts), jnp.int32))  # beyond: dropped
         buffer = jax.lax.cond(
             jnp.any(is_done),
             lambda buffer: jax.tree.map(

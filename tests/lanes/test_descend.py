@@ -314,6 +314,21 @@ def test_stream_yields_every_end_once(key):
     assert 0.5 < ends.cost.occupancy <= 1
 
 
+def test_ends_of_many_parameters_leave_one_by_one_instead_of_filling_the_memory(key, monkeypatch):
+    loop = importlib.import_module("jaxgd.lanes.loop")
+    monkeypatch.setattr(loop, "_BUFFER_BYTES", 1)  # no two records fit
+    landscape = Landscape(value=WELL.value, sample=WELL.sample, name="wide well")
+    descent = importlib.import_module("jaxgd.descend")._descent(
+        landscape, optax.sgd(0.02), False, Stop(), None, (), False, False
+    )
+    lanes = Loop(descent=descent, layout="lanes_last", num_lanes=4, keeps_params=True)
+    assert len(jax.eval_shape(lanes._chunk, key, None).buffer.counts) == 4
+    ends = jaxgd.descend(landscape, optax.sgd(0.02), 50, key=key, num_lanes=4)
+    every = jaxgd.descend(WELL, optax.sgd(0.02), 50, key=key, num_lanes=4)
+    np.testing.assert_array_equal(ends.start_number, np.arange(50))
+    np.testing.assert_array_equal(ends.params, every.params)
+
+
 def test_a_second_run_compiles_nothing(key):
     landscape, optimizer = Landscape(value=WELL.value, sample=WELL.sample), optax.sgd(0.02)
     jaxgd.descend(landscape, optimizer, 10, key=key)
