@@ -18,6 +18,7 @@ from jaxgd import experiment
 from jaxgd.experiment import Outcome, System
 from jaxgd.names import find_optimizer
 
+CONVERGED = int(jaxgd.Status.CONVERGED)
 CASES: dict[str, tuple[jaxgd.Landscape, int]] = {
     "lennard_jones_13": (jaxgd.landscapes.lennard_jones(num_atoms=13), 4_096),
     "styblinski_tang_10": (jaxgd.landscapes.styblinski_tang(dim=10), 100_000),
@@ -59,7 +60,7 @@ def systems_of(name: str, landscape: jaxgd.Landscape, num_starts: int) -> list[S
         System(
             name=f"descents, {name}",
             build=lambda: descend,
-            judge=lambda ends: Outcome(amount=num_starts, converged=float(np.mean(ends.status == jaxgd.Status.CONVERGED))),
+            judge=lambda ends: Outcome(amount=num_starts, converged=float(np.mean(ends.status == CONVERGED))),
         ),
         System(
             name=f"verdicts, {name}",

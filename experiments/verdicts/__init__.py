@@ -1,0 +1,1 @@
+"""Verdicts, put to the test where nobody can look at the whole spectrum."""
