@@ -149,7 +149,13 @@ def _batch_and_status(ends: Any) -> tuple[Params, np.ndarray | None]:
         raise InputValueError("the points to judge must be params with one leading axis of points in every leaf.")
     if len(leaves[0]) == 0:
         raise InputValueError("there are no points to judge.")
-    return batch, status
+    return jax.tree.map(at_least_single, batch), status
+
+
+def at_least_single(leaf: Any) -> Any:
+    """Returns an array in float32 where it has half precision, in which no spectrum is computed."""
+    is_half = jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.dtype.itemsize < np.dtype(np.float32).itemsize
+    return np.asarray(leaf, np.float32) if is_half else leaf
 
 
 @functools.lru_cache(maxsize=32)

@@ -16,11 +16,12 @@ judged in full, and so is a random sample of those that passed: how many of them
 from collections.abc import Callable
 from dataclasses import replace
 
+import jax
 import numpy as np
 
 from jaxgd.base import Ends, Landscape, Params, Points, Status, Verdict, joined_columns
 from jaxgd.points.catalogue import invariants_of, named, tolerances
-from jaxgd.points.classify import judge_in_full
+from jaxgd.points.classify import at_least_single, judge_in_full
 
 NUM_AUDITED = 32
 """Ends that passed and are judged in full all the same."""
@@ -65,6 +66,7 @@ def classify(
     """
     if in_full or not isinstance(ends, Ends) or ends.params is None or len(ends) <= _FEW:
         return judge_in_full(landscape, ends, progress=progress)
+    ends = replace(ends, params=jax.tree.map(at_least_single, ends.params))
     invariants = invariants_of(landscape, ends.params)
     is_converged = np.asarray(ends.status) == int(Status.CONVERGED)
     able = np.flatnonzero(is_converged & np.all(np.isfinite(invariants), axis=1))
@@ -165,7 +167,7 @@ def _belongs(
     is_plain &= (points.missed_probability == 0) & (curvature > 0)
     gradient, lowest = gradient_norm.astype(float), np.asarray(points.value, float)[row]
     away = gradient / np.where(is_plain, curvature, 1)[row]
-    rounding = np.sqrt(np.finfo(value.dtype).eps) * np.maximum(1, np.abs(lowest))
+    rounding = np.sqrt(np.finfo(points.value.dtype).eps) * np.maximum(1, np.abs(lowest))
     is_level = np.abs(value.astype(float) - lowest) <= 2 * gradient * away + rounding
     return is_plain[row] & is_level & (away <= _NEAR * size) & (distance <= 4 * away + tolerance)
 

@@ -8,7 +8,8 @@ then has to stay on the core that calls it (OpenBLAS would hold a lock). An acce
 import contextlib
 import functools
 import math
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from jaxgd.lanes.traced import kind_of
 _BYTES_TOGETHER = 2**21  # of arguments and results of a program, at most, unless a single row has more
 _MAX_TOGETHER = 256
 _FEW = 4  # rows that are not worth another core
+_turn = threading.Lock()
 
 
 class _Program(NamedTuple):
@@ -52,7 +54,7 @@ class ForRows:
         each = min(most, max(math.ceil(num_rows / len(own_cores())), _FEW))
         calls = [_call(rows, begin, min(begin + each, num_rows), most) for begin in range(0, num_rows, each)]
         run = lambda call: jax.tree.map(lambda leaf: np.asarray(leaf)[: call[0]], run_on_rows(*call, *shared))
-        with _linear_algebra().limit(limits=1, user_api="blas") if len(calls) > 1 else contextlib.nullcontext():
+        with _quiet_linear_algebra() if len(calls) > 1 else contextlib.nullcontext():
             found = list(_pool().map(run, calls))  # the caller only waits, so that Ctrl-C reaches it
         return jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
 
@@ -97,6 +99,13 @@ def _call(rows: Any, begin: int, end: int, most: int) -> tuple[Any, ...]:
         return part if len(part) == most else np.resize(part, (most, *part.shape[1:]))
 
     return np.int32(end - begin), *jax.device_put(jax.tree.map(filled_up, rows))
+
+
+@contextlib.contextmanager
+def _quiet_linear_algebra() -> Iterator[None]:
+    """Within it, linear algebra uses one thread a call; for one caller at a time, since that is one setting for all."""
+    with _turn, _linear_algebra().limit(limits=1, user_api="blas"):
+        yield
 
 
 @functools.cache

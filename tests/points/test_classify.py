@@ -218,6 +218,15 @@ def test_a_hessian_that_is_not_finite_where_the_gradient_is_stays_undecided_and_
     assert "not finite at 1 of 1 points" in points.notes[0]
 
 
+@pytest.mark.parametrize("dtype", [pytest.param(jnp.float16, marks=pytest.mark.slow), jnp.bfloat16])
+def test_half_precision_is_judged_in_float32(dtype):
+    landscape = jaxgd.landscapes.styblinski_tang(dim=2)
+    points = jaxgd.classify(landscape, jnp.full((2, 2), -2.9, dtype))
+    assert points.verdict_counts() == {"minimum": 2}
+    assert points.value.dtype == points.params.dtype == np.float32
+    np.testing.assert_allclose(points.params, -2.903534, rtol=1e-6)
+
+
 @pytest.mark.slow
 def test_float32_says_when_float64_may_tell():
     shallow = Landscape(value=lambda x: x[0] ** 2 + 1e-9 * x[1] ** 2, sample=lambda key: jax.random.normal(key, (2,)))

@@ -1,9 +1,12 @@
 """A function of one point run for many: any number of rows, on any number of cores, under the caller's settings."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import threadpoolctl
 
 from jaxgd.points import rows
 from jaxgd.points.rows import ForRows
@@ -55,6 +58,17 @@ def test_the_callers_precision_counts_on_every_core():
     assert halve(ones).dtype == np.float64
     with jax.enable_x64(False):
         assert halve(ones).dtype == np.float32
+
+
+def test_callers_from_several_threads_leave_linear_algebra_as_it_was():
+    products = ForRows(lambda x: x @ x)
+    matrices = np.random.default_rng(0).normal(size=(64, 40, 40))
+    products(matrices)
+    threads_before = [pool["num_threads"] for pool in threadpoolctl.threadpool_info()]
+    with ThreadPoolExecutor(4) as callers:
+        for found in callers.map(lambda _: products(matrices), range(16)):
+            np.testing.assert_allclose(found, matrices @ matrices)
+    assert [pool["num_threads"] for pool in threadpoolctl.threadpool_info()] == threads_before
 
 
 def test_what_a_function_raises_reaches_the_caller():
