@@ -287,7 +287,7 @@ def merge(directory: Path, trust: bool, as_json: bool) -> None:
 def plan(name: str, params: dict[str, str], starts: int, processes: int, as_json: bool, **options: Any) -> None:
     """Measure for some seconds, and say how long a survey will take, and how much memory and disk."""
     start_jax(options["dtype"], options["devices"])
-    from jaxgd.plan import plan as measure
+    from jaxgd.runs.plan import plan as measure
 
     found = measure(question_of(name, params, options), starts, processes, how_of(options))
     click.echo(json.dumps(found.to_json(), indent=1, allow_nan=False) if as_json else str(found))
