@@ -257,8 +257,8 @@ class _Process:
         total = np.zeros(self.product.num_lanes)
         for i, one in enumerate(self.blocks):
             for other in self.blocks[:i]:
-                total += 2 * np.sum(np.asarray(_products(one, other)) ** 2, axis=(1, 2))
-            own = np.asarray(_products(one, one))
+                total += 2 * np.sum(_products(one, other) ** 2, axis=(1, 2))
+            own = _products(one, one)
             total += np.sum(((1 - np.eye(own.shape[1]))[None] * own) ** 2, axis=(1, 2))
         return np.sqrt(total)
 
@@ -354,9 +354,11 @@ def _scaled(vector: jax.Array, factor: np.ndarray) -> jax.Array:
     return vector * factor.astype(vector.dtype)[:, None]
 
 
-@jax.jit
-def _products(rows: jax.Array, others: jax.Array) -> jax.Array:
-    return jnp.einsum("lkn,lmn->lkm", rows, others, precision=_HIGHEST)
+def _products(rows: jax.Array, others: jax.Array) -> np.ndarray:
+    """Returns (lanes, k, m) products of a few long rows: on CPU by BLAS, which not every XLA calls for them."""
+    if jax.default_backend() == "cpu":
+        return np.asarray(rows) @ np.asarray(others).transpose(0, 2, 1)
+    return np.asarray(jnp.einsum("lkn,lmn->lkm", rows, others, precision=_HIGHEST))
 
 
 def _combine(blocks: tuple[jax.Array, ...], coefficients: jax.Array) -> jax.Array:
