@@ -79,20 +79,6 @@ def spectrum(matrix: jax.Array, motions: jax.Array | None = None) -> Spectrum:
     )
 
 
-def nothing_known(dim: int, dtype: jnp.dtype) -> Spectrum:
-    """Returns a spectrum without modes."""
-    zeros, zero = jnp.zeros(dim, dtype), jnp.zeros((), dtype)
-    return Spectrum(
-        eigenvalues=zeros,
-        vectors=jnp.zeros((dim, dim), dtype),
-        error=zeros,
-        is_mode=jnp.zeros(dim, bool),
-        num_symmetry_modes=jnp.zeros((), jnp.int32),
-        norm=zero,
-        asymmetry=zero,
-    )
-
-
 def orthonormal_rows(rows: jax.Array, slowest: jax.Array | float = 0.0) -> jax.Array:
     """Returns an orthonormal basis of the span of the (k, dim) rows, with zero rows for what is missing to k.
 

@@ -19,7 +19,6 @@ References:
 
 import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +29,8 @@ from jax.flatten_util import ravel_pytree
 
 from jaxgd.base import InputValueError, Landscape, Params, Points
 from jaxgd.curvature import hessian, spectrum
-from jaxgd.points.flat import flat, motions_at
+from jaxgd.points.flat import at_least_single, flat, motions_at
+from jaxgd.points.rows import ForRows
 
 SAFETY = 4.0
 """Factor on the largest difference of Hessians that was sampled."""
@@ -94,6 +94,7 @@ def certify(
         raise InputValueError(
             f"`points` must be at least one point of 1 to {_MAX_DIM} parameters, got {num_points} of {dim}."
         )
+    params = jax.tree.map(at_least_single, params)
     rows = np.concatenate([np.asarray(leaf).reshape(num_points, -1) for leaf in leaves], axis=1)
     if third_derivative is not None:
         given = np.asarray(third_derivative, np.float64)
@@ -104,8 +105,8 @@ def certify(
             )
     one = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), params)
     kind = (jax.tree.structure(one), tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(one)))
-    step, inverse, sampled = jax.device_get(_measure(landscape, *kind)(jnp.asarray(rows, ravel_pytree(one)[0].dtype)))
-    step, inverse, sampled = (np.asarray(array, np.float64) for array in (step, inverse, sampled))
+    measured = _measure(landscape, *kind)(rows.astype(ravel_pytree(one)[0].dtype))
+    step, inverse, sampled = (np.asarray(array, np.float64) for array in measured)
     lipschitz = SAFETY * sampled if third_derivative is None else np.broadcast_to(given, step.shape).copy()
     with np.errstate(divide="ignore", invalid="ignore"):
         h = np.where(np.isfinite(inverse), inverse * lipschitz * step, np.inf)
@@ -120,7 +121,7 @@ def certify(
 
 
 @functools.lru_cache(maxsize=32)
-def _measure(landscape: Landscape, treedef: Any, leaf_types: tuple[Any, ...]) -> Callable[..., Any]:
+def _measure(landscape: Landscape, treedef: Any, leaf_types: tuple[Any, ...]) -> ForRows:
     """Returns what is measured at flat points: (length of the Newton step, |H^-1|, sampled Lipschitz constant)."""
     functions = flat(landscape, treedef, leaf_types)
     gradient, generators = functions.gradient, functions.generators
@@ -146,4 +147,4 @@ def _measure(landscape: Landscape, treedef: Any, leaf_types: tuple[Any, ...]) ->
 
         return step, inverse, jnp.max(jax.lax.map(change, draws))
 
-    return jax.jit(lambda rows: jax.lax.map(one, rows))
+    return ForRows(one)

@@ -21,7 +21,7 @@ from jaxgd.base import Ends, InputValueError, Landscape, Params, Points, Status,
 from jaxgd.lanes.checks import check_params, check_value
 from jaxgd.lanes.tune import work_of
 from jaxgd.points import matrix_free
-from jaxgd.points.flat import Flat, flat, placement_error
+from jaxgd.points.flat import Flat, at_least_single, flat, placement_error
 from jaxgd.points.flat_directions import descends
 from jaxgd.points.newton import take
 from jaxgd.points.polish import curvature_change, polish, programs_of, spectra
@@ -32,7 +32,7 @@ MAX_DENSE_DIM = 1024
 
 _BYTES_PER_CHUNK = 2**28  # held at once
 _MAX_CHUNK = 1024
-_HESSIANS_OF_A_POINT = 8  # held, inverses, eigenvectors and moved ones among them
+_HESSIANS_OF_A_POINT = 8  # held, eigenvectors and moved ones among them
 _MAX_LARGE_CHUNK = 32
 _ROWS_OF_A_LARGE_POINT = 128  # vectors held for each
 _TELLING_ASYMMETRY = 1e3  # rounding units of the norm, times the dimension
@@ -150,12 +150,6 @@ def _batch_and_status(ends: Any) -> tuple[Params, np.ndarray | None]:
     if len(leaves[0]) == 0:
         raise InputValueError("there are no points to judge.")
     return jax.tree.map(at_least_single, batch), status
-
-
-def at_least_single(leaf: Any) -> Any:
-    """Returns an array in float32 where it has half precision, in which no spectrum is computed."""
-    is_half = jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.dtype.itemsize < np.dtype(np.float32).itemsize
-    return np.asarray(leaf, np.float32) if is_half else leaf
 
 
 @functools.lru_cache(maxsize=32)

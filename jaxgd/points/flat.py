@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from jaxgd.base import Landscape
@@ -46,6 +47,13 @@ def flat(landscape: Landscape, treedef: Any, leaf_types: tuple[Any, ...]) -> Fla
         evaluate=evaluate,
         generators=generators,
     )
+
+
+def at_least_single(leaf: Any) -> np.ndarray:
+    """Returns an array, in float32 where it has half precision, in which no spectrum is computed."""
+    array = np.asarray(leaf)
+    is_half = jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.itemsize < np.dtype(np.float32).itemsize
+    return array.astype(np.float32) if is_half else array
 
 
 def placement_error(x: Any, length: Any) -> Any:

@@ -21,7 +21,8 @@ import numpy as np
 
 from jaxgd.base import Ends, Landscape, Params, Points, Status, Verdict, joined_columns
 from jaxgd.points.catalogue import invariants_of, named, tolerances
-from jaxgd.points.classify import at_least_single, judge_in_full
+from jaxgd.points.classify import judge_in_full
+from jaxgd.points.flat import at_least_single
 
 NUM_AUDITED = 32
 """Ends that passed and are judged in full all the same."""

@@ -12,7 +12,7 @@ would have been missed with no more than `MISSED_PROBABILITY`. What is neither s
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ from jaxgd.curvature import Ritz, hessian_product, lanczos, num_steps_for
 from jaxgd.curvature.minres import Solution, minres
 from jaxgd.points.flat import Flat, motions_at, placement_error
 from jaxgd.points.newton import Rows, norms, walk
+from jaxgd.points.polish import programs_of
 from jaxgd.points.rows import ForRows
 
 MISSED_PROBABILITY = 1e-3
@@ -70,24 +71,16 @@ class Judged(NamedTuple):
     is_finite: np.ndarray  # bool, whether products were
 
 
-class Programs(NamedTuple):
-    """What is computed for one point at a time."""
-
-    evaluate: ForRows  # x -> value, gradient
-    solve: ForRows  # x, gradient, length -> Solution of the Newton equation
-    motions: ForRows  # x, length -> (k, dim)
-
-
 class _Solved(NamedTuple):
     """Hessians seen by what they make of the gradient."""
 
-    programs: Programs
+    solve: ForRows
     length: Rows
     max_steps: int = 12  # of up to _MAX_SOLVE_PRODUCTS each
     serves_again: bool = False
 
     def look(self, x: Rows, gradient: Rows) -> Solution:
-        return self.programs.solve(x, gradient, self.length)
+        return self.solve(x, gradient, self.length)
 
     def step(self, seen: Solution, gradient: Rows) -> Rows:
         return seen.step
@@ -96,16 +89,13 @@ class _Solved(NamedTuple):
         return seen.norm
 
 
-def polish(functions: Flat, ends: Rows, length: Any) -> Reached:
+@np.errstate(all="ignore")  # what is not finite is left where it was
+def polish(functions: Flat, ends: Rows, length: Rows) -> Reached:
     """Returns the critical point beside each of the (lanes, dim) ends; arguments as in `jaxgd.points.polish`."""
-    with np.errstate(all="ignore"):  # what is not finite is left where it was
-        return _polish(programs_of(functions), ends, np.asarray(length, ends.dtype))
-
-
-def _polish(programs: Programs, ends: Rows, length: Rows) -> Reached:
+    programs = programs_of(functions)
     eps, resolution = np.finfo(ends.dtype).eps, placement_error(ends, length)
     rounding = np.sqrt(eps)
-    walked = walk(programs.evaluate, _Solved(programs, length), ends, resolution)
+    walked = walk(programs.evaluate, _Solved(_newton_equation(functions), length), ends, resolution)
     left, norm = walked.seen, norms(walked.gradient)
     is_at_rest = norm <= 10 * eps * left.norm * np.maximum(norms(walked.x), length)
     # what is left over lies in the kernel: a slope there if it is large, the slowness of a multiple root if it is not
@@ -130,23 +120,18 @@ def _polish(programs: Programs, ends: Rows, length: Rows) -> Reached:
 
 
 @functools.lru_cache(maxsize=32)
-def programs_of(functions: Flat) -> Programs:
-    """Returns the programs of a landscape."""
-    modes_at = lambda x, length: motions_at(functions.generators, x, length)
+def _newton_equation(functions: Flat) -> ForRows:
+    """Returns what solves the Newton equation: x, gradient, length -> Solution."""
 
     def solve(x: jax.Array, gradient: jax.Array, length: jax.Array) -> Solution:
-        modes = modes_at(x, length)
+        modes = motions_at(functions.generators, x, length)
         off_modes = lambda vector: vector - (modes @ vector) @ modes
         product = lambda vector: off_modes(jax.jvp(functions.gradient, (x,), (off_modes(vector),))[1])
         probe = off_modes(jax.random.normal(jax.random.key(0), x.shape, x.dtype))
         norm = jnp.linalg.norm(product(probe)) / jnp.maximum(jnp.linalg.norm(probe), jnp.finfo(x.dtype).tiny)
         return minres(product, -off_modes(gradient), tolerance=_FORCING, max_products=_MAX_SOLVE_PRODUCTS, norm=norm)
 
-    return Programs(
-        evaluate=ForRows(functions.evaluate),
-        solve=ForRows(solve, num_shared=1),
-        motions=ForRows(modes_at, num_shared=1),
-    )
+    return ForRows(solve, num_shared=1)
 
 
 def judge(gradient: Callable[[jax.Array], jax.Array], reached: Reached, length: float) -> Judged:

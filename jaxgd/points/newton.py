@@ -85,7 +85,7 @@ def walk(evaluate: ForRows, hessians: Hessians, ends: Rows, resolution: Rows) ->
         if len(going):
             place[going] = x[going]
             _put(seen, going, hessians.look(x[going], gradient[going]))
-        going = going[_is_left(hessians, x[going], gradient[going], take(seen, going))]
+        going = going[_is_left(x[going], gradient[going], hessians.norm(seen)[going])]
     move = norms(x - ends)
     return Walked(gradient_at_end, first, x, gradient, seen, place, move, move <= reach)
 
@@ -102,20 +102,21 @@ def _stepped(evaluate: ForRows, hessians: Hessians, x: Rows, gradient: Rows, see
     each, best = np.arange(len(x)), np.argmin(np.where(np.isfinite(lengths), lengths, np.inf), axis=1)
     improves = lengths[each, best] < norms(gradient)
     x, gradient = trials[each, best], gradients[each, best]
-    goes = np.flatnonzero(improves & _is_left(hessians, x, gradient, seen) & hessians.serves_again)
+    norm = hessians.norm(seen)
+    goes = np.flatnonzero(improves & _is_left(x, gradient, norm) & hessians.serves_again)
     while len(goes):
         new = x[goes] + hessians.step(take(seen, goes), gradient[goes])
         at_new = evaluate(new)[1]
         gains = norms(at_new) <= DIGIT * norms(gradient[goes])  # false where it is not finite
         goes = goes[gains]
         x[goes], gradient[goes] = new[gains], at_new[gains]
-        goes = goes[_is_left(hessians, x[goes], gradient[goes], take(seen, goes))]
+        goes = goes[_is_left(x[goes], gradient[goes], norm[goes])]
     return x, gradient
 
 
-def _is_left(hessians: Hessians, x: Rows, gradient: Rows, seen: Any) -> Rows:
+def _is_left(x: Rows, gradient: Rows, norm: Rows) -> Rows:
     """Returns whether the gradient is above what one rounding of x makes of it."""
-    return norms(gradient) > np.finfo(x.dtype).eps * hessians.norm(seen) * norms(x)
+    return norms(gradient) > np.finfo(x.dtype).eps * norm * norms(x)
 
 
 def norms(vectors: Rows) -> Rows:

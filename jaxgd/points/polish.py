@@ -11,7 +11,7 @@ of curvature along its eigenvector when the point moves over that distance.
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -56,7 +56,8 @@ class Inertia(NamedTuple):
     num_zero: Rows
 
 
-def polish(functions: Flat, ends: Rows, length: Any) -> Polished:
+@np.errstate(all="ignore")  # what is not finite is left where it was
+def polish(functions: Flat, ends: Rows, length: Rows) -> Polished:
     """Returns what was found beside each of the (n, dim) ends.
 
     Args:
@@ -64,11 +65,7 @@ def polish(functions: Flat, ends: Rows, length: Any) -> Polished:
       ends: where descents ended.
       length: () the landscape's unit of length, which says how well a point can be placed.
     """
-    with np.errstate(all="ignore"):  # what is not finite is left where it was
-        return _polish(programs_of(functions), ends, np.asarray(length, ends.dtype))
-
-
-def _polish(programs: Programs, ends: Rows, length: Rows) -> Polished:
+    programs = programs_of(functions)
     _SPECTRUM.prepare(programs.hessian.prepare(ends), programs.motions.prepare(ends, length))
     resolution = placement_error(ends, length)
     walked = walk(programs.evaluate, _WholeSpectra(programs, length), ends, resolution)

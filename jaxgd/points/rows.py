@@ -47,10 +47,10 @@ class ForRows:
 
     def __call__(self, *args: Any) -> Any:
         """Returns what the function makes of every row; at least one of them."""
-        rows, shared = args[: len(args) - self._num_shared], args[len(args) - self._num_shared :]
+        rows, shared = self._split(args)
         num_rows = len(jax.tree.leaves(rows)[0])
-        program = self._program(rows, shared)
-        most, run_on_rows = program.most, program.compiled.result()
+        most, compiled, _ = self._program(rows, shared)
+        run_on_rows = compiled.result()
         each = min(most, max(math.ceil(num_rows / len(own_cores())), _FEW))
         calls = [_call(rows, begin, min(begin + each, num_rows), most) for begin in range(0, num_rows, each)]
         run = lambda call: jax.tree.map(lambda leaf: np.asarray(leaf)[: call[0]], run_on_rows(*call, *shared))
@@ -60,12 +60,17 @@ class ForRows:
 
     def prepare(self, *args: Any) -> Any:
         """Begins to compile for arguments of these shapes and types, and returns those of the result."""
-        rows, shared = args[: len(args) - self._num_shared], args[len(args) - self._num_shared :]
+        rows, shared = self._split(args)
         num_rows = jax.tree.leaves(rows)[0].shape[0]
         result = self._program(rows, shared).result
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((num_rows, *leaf.shape), leaf.dtype), result)
 
-    def _program(self, rows: Any, shared: Any) -> "_Program":
+    def _split(self, args: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Returns (mapped arguments, shared ones)."""
+        num_mapped = len(args) - self._num_shared
+        return args[:num_mapped], args[num_mapped:]
+
+    def _program(self, rows: Any, shared: Any) -> _Program:
         one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), rows)
         kind = kind_of(one, shared)
         if kind not in self._programs:
@@ -79,11 +84,11 @@ class ForRows:
         return self._programs[kind]
 
     def _at_once(self, count: jax.Array, *args: Any) -> Any:
-        num_rows = len(args) - self._num_shared
-        return jax.vmap(self._fn, in_axes=(0,) * num_rows + (None,) * self._num_shared)(*args)
+        rows, shared = self._split(args)
+        return jax.vmap(lambda *row: self._fn(*row, *shared))(*rows)
 
     def _one_by_one(self, count: jax.Array, *args: Any) -> Any:
-        rows, shared = args[: len(args) - self._num_shared], args[len(args) - self._num_shared :]
+        rows, shared = self._split(args)
         most = len(jax.tree.leaves(rows)[0])
         row = lambda i: self._fn(*jax.tree.map(lambda leaf: leaf[i], rows), *shared)
         nothing = jax.tree.map(lambda leaf: jnp.zeros((most, *leaf.shape), leaf.dtype), jax.eval_shape(row, count))

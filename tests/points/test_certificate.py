@@ -60,3 +60,12 @@ def test_a_singular_hessian_certifies_nothing():
 def test_questions_that_cannot_be_meant_are_refused(points, third_derivative, message):
     with pytest.raises(jaxgd.InputValueError, match=message):
         certify(WELL, points, third_derivative=third_derivative)
+
+
+@pytest.mark.slow
+def test_half_precision_is_certified_in_float32():
+    points = jnp.full((2, 3), 0.99, jnp.bfloat16)
+    found = certify(WELL, points, third_derivative=9.0)
+    exact = certify(WELL, points.astype(jnp.float32), third_derivative=9.0)
+    assert np.all(found.holds())
+    np.testing.assert_array_equal(found.radius, exact.radius)
