@@ -86,7 +86,8 @@ def orthonormal_rows(rows: jax.Array, slowest: jax.Array | float = 0.0) -> jax.A
     """
     if rows.shape[0] == 0:
         return rows
-    _, sizes, basis = jnp.linalg.svd(rows, full_matrices=False)
+    basis, sizes, _ = jax.lax.linalg.qr(rows.T, pivoting=True, full_matrices=False)
+    sizes = jnp.abs(jnp.diagonal(sizes))
     rounding = 1e3 * jnp.finfo(rows.dtype).eps * jnp.maximum(sizes[0], jnp.finfo(rows.dtype).tiny)
     is_independent = sizes > jnp.maximum(rounding, slowest)
-    return jnp.where(is_independent[:, None], basis, 0)
+    return jnp.where(is_independent[:, None], basis.T, 0)

@@ -71,6 +71,6 @@ def motions_at(generators: Generators | None, x: jax.Array, length: jax.Array) -
     if generators is None:
         return jnp.zeros((1, x.size), x.dtype)
     velocities = generators(x)
-    signs = jax.random.rademacher(jax.random.key(0), x.shape, x.dtype)
+    signs = jnp.asarray(np.random.default_rng(0).choice([-1, 1], x.shape), x.dtype)
     change = generators(x + placement_error(x, length) * signs) - velocities
     return orthonormal_rows(velocities.astype(x.dtype), slowest=_STILL * jnp.linalg.norm(change).astype(x.dtype))

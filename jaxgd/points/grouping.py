@@ -79,7 +79,9 @@ def classify(
     passed = np.flatnonzero(leader != itself)
     if len(passed):
         row, at = judging.row[leader[passed]], invariants_of(landscape, judging.judged.params)
-        distance = np.max(np.abs(invariants[passed] - at[row]), axis=1, initial=0)
+        apart = invariants[passed]
+        apart -= at[row]
+        distance = np.max(np.abs(apart, out=apart), axis=1, initial=0)
         end = np.asarray(ends.gradient_norm)[passed], np.asarray(ends.value)[passed]
         passed = passed[_belongs(*end, judging.judged, row, distance, tolerance, size)]
         judging.take_over(passed, leader[passed])

@@ -84,7 +84,7 @@ def walk(evaluate: ForRows, hessians: Hessians, ends: Rows, resolution: Rows) ->
         going = going[improves & ~is_seen]
         if len(going):
             place[going] = x[going]
-            _put(seen, going, hessians.look(x[going], gradient[going]))
+            put(seen, going, hessians.look(x[going], gradient[going]))
         going = going[_is_left(x[going], gradient[going], hessians.norm(seen)[going])]
     move = norms(x - ends)
     return Walked(gradient_at_end, first, x, gradient, seen, place, move, move <= reach)
@@ -129,6 +129,7 @@ def take(tree: Any, which: Rows) -> Any:
     return jax.tree.map(lambda leaf: leaf[which], tree)
 
 
-def _put(tree: Any, which: Rows, new: Any) -> None:
+def put(tree: Any, which: Rows, new: Any) -> None:
+    """Writes new rows over some of a tree's."""
     for leaf, rows in zip(jax.tree.leaves(tree), jax.tree.leaves(new), strict=True):
         leaf[which] = rows

@@ -17,7 +17,8 @@ import numpy as np
 
 from jaxgd.curvature import Spectrum, hessian, spectrum
 from jaxgd.points.flat import Flat, motions_at, placement_error
-from jaxgd.points.newton import Rows, norms, walk
+from jaxgd.points.minima import Minima, plain_minima
+from jaxgd.points.newton import Rows, norms, put, walk
 from jaxgd.points.rows import ForRows
 
 
@@ -56,7 +57,6 @@ class Inertia(NamedTuple):
     num_zero: Rows
 
 
-@np.errstate(all="ignore")  # what is not finite is left where it was
 def polish(functions: Flat, ends: Rows, length: Rows) -> Polished:
     """Returns what was found beside each of the (n, dim) ends.
 
@@ -65,6 +65,30 @@ def polish(functions: Flat, ends: Rows, length: Rows) -> Polished:
       ends: where descents ended.
       length: () the landscape's unit of length, which says how well a point can be placed.
     """
+    found = _as_polished(plain_minima(functions, ends, length))
+    rest = np.flatnonzero(~found.is_critical)
+    if len(rest):
+        put(found, rest, _by_spectra(functions, ends[rest], length))
+    return found
+
+
+def _as_polished(found: Minima) -> Polished:
+    """Returns the minima among these in the words of all points."""
+    num_points, dim = found.x.shape
+    return Polished(
+        is_critical=found.is_minimum,
+        is_gradient_flat=np.zeros(num_points, bool),
+        num_negative=np.zeros(num_points, np.int32),
+        num_positive=dim - found.num_symmetry_modes,
+        num_zero=np.zeros(num_points, np.int32),
+        is_finite=found.is_minimum.copy(),
+        **{name: value for name, value in found._asdict().items() if name != "is_minimum"},
+    )
+
+
+@np.errstate(all="ignore")  # what is not finite is left where it was
+def _by_spectra(functions: Flat, ends: Rows, length: Rows) -> Polished:
+    """Returns what was found beside each end, judged by the whole spectrum."""
     programs = programs_of(functions)
     _SPECTRUM.prepare(programs.hessian.prepare(ends), programs.motions.prepare(ends, length))
     resolution = placement_error(ends, length)

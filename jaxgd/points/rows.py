@@ -3,6 +3,9 @@
 On CPU the program goes through its rows one after the other: what a point needs stays in the cache, and rows that are
 not there cost nothing, so that one program serves any number. Each core runs it on a share of the rows; linear algebra
 then has to stay on the core that calls it (OpenBLAS would hold a lock). An accelerator takes all its rows at once.
+
+A function may come in steps, each of which goes through all rows before the next. XLA makes one fast loop of a step
+that calls no library, and a Hessian takes twice as long beside a call of LAPACK.
 """
 
 import contextlib
@@ -21,7 +24,7 @@ from threadpoolctl import ThreadpoolController
 from jaxgd.cores import own_cores
 from jaxgd.lanes.traced import kind_of
 
-_BYTES_TOGETHER = 2**21  # of arguments and results of a program, at most, unless a single row has more
+_BYTES_TOGETHER = 2**21  # of what a program takes and makes, at most, unless a single row has more
 _MAX_TOGETHER = 256
 _FEW = 4  # rows that are not worth another core
 _turn = threading.Lock()
@@ -37,26 +40,46 @@ class ForRows:
     """Maps pytrees of rows, NumPy arrays with one leading axis, to such pytrees.
 
     Args:
-      fn: maps one row of each mapped argument, then shared ones, to a pytree of arrays.
+      *steps: the first maps one row of each mapped argument, then shared ones, to a pytree of arrays; each further one
+        gets what those before it made between the two. The last one's is the result.
       num_shared: how many arguments, the last ones, are the same for all rows.
     """
 
-    def __init__(self, fn: Callable[..., Any], num_shared: int = 0) -> None:
-        self._fn, self._num_shared = fn, num_shared
+    def __init__(self, *steps: Callable[..., Any], num_shared: int = 0) -> None:
+        self._steps, self._num_shared = steps, num_shared
         self._programs: dict[Any, _Program] = {}
 
     def __call__(self, *args: Any) -> Any:
         """Returns what the function makes of every row; at least one of them."""
         rows, shared = self._split(args)
         num_rows = len(jax.tree.leaves(rows)[0])
-        most, compiled, _ = self._program(rows, shared)
+        most, compiled, one = self._program(rows, shared)
         run_on_rows = compiled.result()
-        each = min(most, max(math.ceil(num_rows / len(own_cores())), _FEW))
-        calls = [_call(rows, begin, min(begin + each, num_rows), most) for begin in range(0, num_rows, each)]
-        run = lambda call: jax.tree.map(lambda leaf: np.asarray(leaf)[: call[0]], run_on_rows(*call, *shared))
-        with _quiet_linear_algebra() if len(calls) > 1 else contextlib.nullcontext():
-            found = list(_pool().map(run, calls))  # the caller only waits, so that Ctrl-C reaches it
-        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
+        found = jax.tree.map(lambda leaf: np.empty((num_rows, *leaf.shape), leaf.dtype), one)
+        rounds = math.ceil(num_rows / (most * len(own_cores())))
+        each = min(most, max(math.ceil(num_rows / (rounds * len(own_cores()))), _FEW))
+
+        begins = iter(range(0, num_rows, each))  # each core takes the next share when it is through with one
+
+        def write(begin: int, made: Any) -> None:
+            count = min(each, num_rows - begin)
+            for whole, part in zip(jax.tree.leaves(found), jax.tree.leaves(made), strict=True):
+                whole[begin : begin + count] = np.asarray(part)[:count]
+
+        def run(_: int) -> None:
+            under_way: list[tuple[int, Any]] = []
+            for begin in begins:
+                count = min(each, num_rows - begin)
+                made = run_on_rows(np.int32(count), *_filled_up(rows, begin, count, most), *shared)
+                under_way.append((begin, made))
+                if len(under_way) > 1:
+                    write(*under_way.pop(0))  # while the next is computed
+            for begin, made in under_way:
+                write(begin, made)
+
+        with _quiet_linear_algebra() if num_rows > each else contextlib.nullcontext():
+            list(_pool().map(run, own_cores()))  # the caller only waits, so that Ctrl-C reaches it
+        return found
 
     def prepare(self, *args: Any) -> Any:
         """Begins to compile for arguments of these shapes and types, and returns those of the result."""
@@ -74,36 +97,49 @@ class ForRows:
         one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), rows)
         kind = kind_of(one, shared)
         if kind not in self._programs:
-            result = jax.eval_shape(self._fn, *one, *shared)
-            bytes_each = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves((one, result)))
+            made: list[Any] = []
+            for step in self._steps:
+                made.append(jax.eval_shape(step, *one, *made, *shared))
+            bytes_each = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves((one, made)))
             most = int(np.clip(_BYTES_TOGETHER // max(bytes_each, 1), 1, _MAX_TOGETHER))
             filled_up = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((most, *leaf.shape), leaf.dtype), one)
             mapped = self._one_by_one if jax.default_backend() == "cpu" else self._at_once
             lowered = jax.jit(mapped).lower(jax.ShapeDtypeStruct((), jnp.int32), *filled_up, *shared)
-            self._programs[kind] = _Program(most, _pool().submit(lowered.compile), result)
+            self._programs[kind] = _Program(most, _pool().submit(lowered.compile), made[-1])
         return self._programs[kind]
 
     def _at_once(self, count: jax.Array, *args: Any) -> Any:
         rows, shared = self._split(args)
-        return jax.vmap(lambda *row: self._fn(*row, *shared))(*rows)
+        made: list[Any] = []
+        for step in self._steps:
+            made.append(jax.vmap(lambda *row, step=step: step(*row, *shared))(*rows, *made))
+        return made[-1]
 
     def _one_by_one(self, count: jax.Array, *args: Any) -> Any:
         rows, shared = self._split(args)
-        most = len(jax.tree.leaves(rows)[0])
-        row = lambda i: self._fn(*jax.tree.map(lambda leaf: leaf[i], rows), *shared)
-        nothing = jax.tree.map(lambda leaf: jnp.zeros((most, *leaf.shape), leaf.dtype), jax.eval_shape(row, count))
-        write = lambda i, found: jax.tree.map(lambda leaf, one: leaf.at[i].set(one), found, row(i))
-        return jax.lax.fori_loop(0, count, write, nothing)
+        made: list[Any] = []
+        for step in self._steps:
+            made.append(_in_a_loop(step, count, (*rows, *made), shared))
+        return made[-1]
 
 
-def _call(rows: Any, begin: int, end: int, most: int) -> tuple[Any, ...]:
-    """Returns the arguments of a program for some of the rows: their number, and the rows, filled up."""
+def _in_a_loop(fn: Callable[..., Any], count: jax.Array, rows: tuple[Any, ...], shared: tuple[Any, ...]) -> Any:
+    """Returns what the function makes of the first `count` rows."""
+    most = len(jax.tree.leaves(rows)[0])
+    row = lambda i: fn(*jax.tree.map(lambda leaf: leaf[i], rows), *shared)
+    nothing = jax.tree.map(lambda leaf: jnp.zeros((most, *leaf.shape), leaf.dtype), jax.eval_shape(row, count))
+    write = lambda i, found: jax.tree.map(lambda leaf, one: leaf.at[i].set(one), found, row(i))
+    return jax.lax.fori_loop(0, count, write, nothing)
+
+
+def _filled_up(rows: Any, begin: int, count: int, most: int) -> Any:
+    """Returns some of the rows, and more up to `most`."""
 
     def filled_up(leaf: np.ndarray) -> np.ndarray:
-        part = leaf[begin:end]
-        return part if len(part) == most else np.resize(part, (most, *part.shape[1:]))
+        part = leaf[begin : begin + count]
+        return part if count == most else np.resize(part, (most, *part.shape[1:]))
 
-    return np.int32(end - begin), *jax.device_put(jax.tree.map(filled_up, rows))
+    return jax.tree.map(filled_up, rows)
 
 
 @contextlib.contextmanager

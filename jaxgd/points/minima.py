@@ -1,0 +1,222 @@
+"""Plain minima, proven by a Cholesky factor: most ends of descents are beside one, and it costs a third of a spectrum.
+
+One Hessian does, at the end itself. Its inverse gives Newton's steps to the point, for as long as they gain a digit
+each, and by inverse iteration a vector v of the lowest curvature. Within the residual of v lies an eigenvalue; that none
+lies below by more than the error that is stated, the Cholesky factor of the Hessian less this bound shows, since only a
+definite matrix has one. The symmetry's motions are raised out of the way first: what then bounds all eigenvalues from
+below bounds those across the motions.
+
+The error of the eigenvalue also holds the change of curvature along v from the end to the point, and when the point
+moves as far as it cannot be placed better in every coordinate; and no curvature may change by as much as the lowest
+one, seen by random vectors. What is not shown in this way, or not closely, is left to whole spectra.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgd.curvature import hessian
+from jaxgd.points.flat import Flat, motions_at, placement_error
+from jaxgd.points.newton import DIGIT, REACH
+from jaxgd.points.rows import ForRows
+
+_HEIGHT = 4.0  # of the symmetry's motions, in units of the Hessian's Frobenius norm
+_MAX_STEPS = 8
+_NEAR = 100.0  # times the placement error that the point may lie from the end
+_ITERATIONS, _ROUNDS = 16, 40  # of inverse iteration between two looks at the residual, and looks
+_CLOSELY = 1e-3  # of the lowest eigenvalue, its error but for what placing the point adds
+_SMALL = 96  # up to this dimension, a loop inverts a matrix faster than LAPACK
+_NUM_MOVES, _NUM_PROBES = 2, 2
+
+
+class Minima(NamedTuple):
+    """What was found beside each end; meant only where `is_minimum`; arrays with one leading axis of points."""
+
+    is_minimum: Any  # bool, proven
+    x: Any  # (n, dim)
+    value: Any
+    gradient_norm: Any
+    move: Any  # distance from the end
+    num_symmetry_modes: Any  # int32
+    lowest_eigenvalue: Any
+    eigenvalue_error: Any
+    asymmetry: Any  # of the Hessian, as a share of its Frobenius norm
+
+
+def plain_minima(functions: Flat, ends: np.ndarray, length: np.ndarray) -> Minima:
+    """Returns the minima beside those of the (n, dim) ends where it can be proven in this way.
+
+    Args:
+      functions: of a landscape, on flat points.
+      ends: where descents ended.
+      length: () the landscape's unit of length.
+    """
+    return _program(functions)(ends, length)
+
+
+@functools.lru_cache(maxsize=32)
+def _program(functions: Flat) -> ForRows:
+    return ForRows(
+        lambda x, length: hessian(functions.gradient, x),
+        lambda x, matrix, length: motions_at(functions.generators, x, length),
+        functools.partial(_find, functions),
+        _prove,
+        num_shared=1,
+    )
+
+
+def _find(
+    functions: Flat, end: jax.Array, matrix: jax.Array, motions: jax.Array, length: jax.Array
+) -> tuple[Minima, jax.Array]:
+    """Returns the minimum, if a matrix is positive definite, and this matrix."""
+    scale = jnp.linalg.norm(matrix)
+    asymmetry = jnp.linalg.norm(matrix - matrix.T) / 2 * (1 / scale)
+    raise_one = lambda i, raised: raised + (_HEIGHT * motions[i])[:, None] * motions[i][None, :]
+    raised = jax.lax.fori_loop(0, len(motions), raise_one, matrix * (1 / scale), unroll=min(len(motions), 8))
+    inverse = _inverse(raised)
+    resolution = placement_error(end, length)
+    reached = _reached(functions, end, lambda gradient: -(inverse @ gradient) * (1 / scale), scale, resolution)
+    lowest = _lowest(raised, inverse, motions, reached.is_settled)
+    # Rounding may let a factor exist where an eigenvalue lies below zero by `rounding`.
+    rounding = len(end) * jnp.finfo(end.dtype).eps * jnp.trace(raised)
+    bound = lowest.curvature - 2 * lowest.residual - _tolerance(end.dtype) * lowest.curvature
+    error = lowest.curvature - bound + 2 * rounding + 2 * asymmetry
+    along, overall = _changes(functions, end, reached.x, lowest.vector, matrix, resolution)
+    curvature = lowest.curvature * scale + along[0]
+    error = error * scale + jnp.abs(along[0])
+    is_steep = curvature - error > jnp.finfo(end.dtype).eps ** 0.5 * scale
+    is_shown = reached.is_settled & (error <= _CLOSELY * curvature) & (jnp.max(overall) < curvature - error) & is_steep
+    found = Minima(
+        is_minimum=is_shown,
+        x=reached.x,
+        value=reached.value,
+        gradient_norm=jnp.linalg.norm(reached.gradient),
+        move=jnp.linalg.norm(reached.x - end),
+        num_symmetry_modes=jnp.sum(jnp.sum(motions**2, axis=1) > 0.5).astype(jnp.int32),
+        lowest_eigenvalue=curvature,
+        eigenvalue_error=error + jnp.max(jnp.abs(along[1:])),
+        asymmetry=asymmetry,
+    )
+    return found, raised - (bound - rounding) * jnp.eye(len(end), dtype=end.dtype)
+
+
+def _prove(
+    end: jax.Array, matrix: jax.Array, motions: jax.Array, found: tuple[Minima, jax.Array], length: jax.Array
+) -> Minima:
+    """Returns what was found, a minimum only if the matrix is positive definite."""
+    minimum, definite_if_so = found
+    factor = jax.lax.linalg.cholesky(definite_if_so, symmetrize_input=False)
+    return minimum._replace(is_minimum=minimum.is_minimum & jnp.isfinite(factor[-1, -1]))
+
+
+class _Reached(NamedTuple):
+    """Where Newton's steps led from one end."""
+
+    x: jax.Array
+    value: jax.Array
+    gradient: jax.Array
+    is_settled: jax.Array
+
+
+def _reached(functions: Flat, end: jax.Array, step: Any, scale: jax.Array, resolution: jax.Array) -> _Reached:
+    """Returns where steps with one inverse Hessian lead, for as long as each gains a digit."""
+
+    def is_going(state: Any) -> jax.Array:
+        return state[0]
+
+    def move(state: Any) -> Any:
+        _, count, trial, reach, old = state
+        new = _Reached(trial, *functions.evaluate(trial), old.is_settled)
+        norm, onward = jnp.linalg.norm(new.gradient), step(new.gradient)
+        reach = jnp.where(count == 0, REACH * jnp.linalg.norm(onward) + resolution, reach)
+        gains = (count == 0) | (norm <= DIGIT * jnp.linalg.norm(old.gradient))
+        new = jax.tree.map(functools.partial(jnp.where, gains), new, old)
+        is_left = norm > jnp.finfo(end.dtype).eps * scale * jnp.linalg.norm(trial)
+        is_within = jnp.linalg.norm(trial + onward - end) <= reach
+        return gains & is_left & is_within & (count < _MAX_STEPS), count + 1, trial + onward, reach, new
+
+    nothing = jnp.zeros((), end.dtype)
+    begin = _Reached(end, nothing, jnp.zeros_like(end), jnp.bool_(False))
+    reached = jax.lax.while_loop(is_going, move, (jnp.bool_(True), jnp.int32(0), end, nothing, begin))[-1]
+    is_near = jnp.linalg.norm(reached.x - end) <= _NEAR * resolution
+    return reached._replace(is_settled=is_near & (jnp.linalg.norm(step(reached.gradient)) <= resolution))
+
+
+def _inverse(matrix: jax.Array) -> jax.Array:
+    """Returns about the inverse of a symmetric matrix."""
+
+    def sweep(k: jax.Array, swept: jax.Array) -> jax.Array:
+        row = swept[k]
+        share = 1 / row[k]
+        row = row.at[k].add(-1)
+        return (swept - row[:, None] * (row * share)[None, :]).at[k, k].add(-2)
+
+    if len(matrix) > _SMALL:
+        return jnp.linalg.inv(matrix)
+    return -jax.lax.fori_loop(0, len(matrix), sweep, matrix)
+
+
+class _Lowest(NamedTuple):
+    """The lowest curvature across the motions, along a unit vector, and how far that is from an eigenvector."""
+
+    vector: jax.Array
+    curvature: jax.Array
+    residual: jax.Array
+
+
+def _lowest(matrix: jax.Array, inverse: jax.Array, motions: jax.Array, is_settled: jax.Array) -> _Lowest:
+    """Returns the lowest curvature by inverse iteration, with the lower Ritz vector of the old one and the new."""
+    unit = lambda vector: vector * (1 / jnp.linalg.norm(vector))
+    across = lambda vector: vector - (motions @ vector) @ motions
+
+    def is_going(state: Any) -> jax.Array:
+        count, found, _ = state
+        return (count < _ROUNDS) & ~(found.residual <= _tolerance(matrix.dtype) * found.curvature)
+
+    def iterate(state: Any) -> Any:
+        count, (old, _, _), image = state
+        apply = lambda _, vector: inverse @ vector
+        new = unit(jax.lax.fori_loop(0, _ITERATIONS, apply, old, unroll=True))
+        new = unit(new - (old @ new) * old)
+        new = unit(new - (old @ new) * old)  # once more: little may have been left
+        image_of_new = across(matrix @ new)
+        angle = jnp.arctan2(2 * (old @ image_of_new), old @ image - new @ image_of_new) / 2
+        of_old, of_new = -jnp.sin(angle), jnp.cos(angle)
+        vector, image = of_old * old + of_new * new, of_old * image + of_new * image_of_new
+        curvature = vector @ image
+        return count + 1, _Lowest(vector, curvature, jnp.linalg.norm(image - curvature * vector)), image
+
+    begin = unit(across(jnp.asarray(np.random.default_rng(0).standard_normal(len(matrix)), matrix.dtype)))
+    unknown = _Lowest(begin, jnp.zeros((), matrix.dtype), jnp.asarray(jnp.inf, matrix.dtype))
+    first = jnp.where(is_settled, jnp.int32(0), jnp.int32(_ROUNDS))
+    return jax.lax.while_loop(is_going, iterate, (first, unknown, across(matrix @ begin)))[1]
+
+
+def _tolerance(dtype: Any) -> Any:
+    """Returns how closely the lowest curvature is sought, as a share of it."""
+    return jnp.finfo(dtype).eps ** 0.4
+
+
+def _changes(
+    functions: Flat, end: jax.Array, x: jax.Array, vector: jax.Array, matrix: jax.Array, resolution: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Returns the changes of the Hessian from the end to the point, and to a few random places about as far as it is.
+
+    Returns:
+      (1 + _NUM_MOVES,) of curvature along a unit vector, and about the Frobenius norms of all change, rather too much.
+    """
+    draw = np.random.default_rng(0)
+    signs = lambda number: jnp.asarray(draw.choice([-1, 1], (number, len(end))), end.dtype)
+    places = jnp.concatenate([x[None], end[None] + resolution * signs(_NUM_MOVES)])
+    directions = jnp.concatenate([vector[None], signs(_NUM_PROBES)])
+    before = jnp.stack([matrix @ direction for direction in directions])
+
+    def change_at(place: jax.Array) -> tuple[jax.Array, jax.Array]:
+        product = lambda direction: jax.jvp(functions.gradient, (place,), (direction,))[1]
+        change = jax.vmap(product)(directions) - before
+        return change[0] @ vector, jnp.linalg.norm(change)
+
+    return jax.lax.map(change_at, places)
