@@ -20,7 +20,7 @@ import numpy as np
 from jaxgd.base import Ends, InputValueError, Landscape, Params, Points, Status, Verdict
 from jaxgd.lanes.checks import check_params, check_value
 from jaxgd.lanes.tune import work_of
-from jaxgd.points import matrix_free
+from jaxgd.points import matrix_free, minima
 from jaxgd.points.flat import Flat, at_least_single, flat, placement_error
 from jaxgd.points.flat_directions import descends
 from jaxgd.points.newton import take
@@ -49,7 +49,9 @@ def judge_in_full(
     largest = _largest_array(landscape, *kind)
     num_points, dtype = len(leaves[0]), jnp.result_type(*leaves)
     rows = np.concatenate([np.asarray(leaf).reshape(num_points, -1) for leaf in leaves], axis=1).astype(dtype)
-    dim = rows.shape[1]
+    functions, dim = flat(landscape, *kind), rows.shape[1]
+    if dim <= MAX_DENSE_DIM:
+        minima.prepare(functions, rows)  # while the unit of length is found
     length = np.asarray(_unit_of_length(landscape), dtype)
     if dim <= MAX_DENSE_DIM:
         judge_chunk, bytes_each, most = _dense, _HESSIANS_OF_A_POINT * dim**2 * rows.itemsize, _MAX_CHUNK
@@ -60,7 +62,7 @@ def judge_in_full(
             _MAX_LARGE_CHUNK,
         )
     num_together = 2 ** int(math.log2(np.clip(_BYTES_PER_CHUNK // bytes_each, 1, most)))
-    functions, parts = flat(landscape, *kind), []
+    parts = []
     for begin in range(0, num_points, num_together):
         parts.append(judge_chunk(functions, rows[begin : begin + num_together], length))
         if progress is not None:

@@ -70,6 +70,29 @@ def test_rigid_motions_are_null_vectors_at_a_critical_point_and_six(key):
     np.testing.assert_allclose(motions @ hessian, 0, atol=1e-10)
 
 
+def test_third_derivatives_and_transposes_match_the_ten_line_oracle(key):
+    landscape = landscapes.lennard_jones(num_atoms=4)
+    x, along, across = jax.random.normal(jax.random.key(1), (3, 4, 3)) + jnp.arange(4.0)[None, :, None]
+
+    def derivatives(energy):
+        curvature = lambda x: jax.jvp(jax.grad(energy), (x,), (along,))[1]
+        return jax.jvp(curvature, (x,), (across,))[1], jax.grad(lambda x: jnp.sum(curvature(x) * across))(x)
+
+    by_hand, oracle = jax.jit(lambda: (derivatives(landscape.value), derivatives(ten_line_energy)))()
+    for found, expected in zip(by_hand, oracle, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_invariants_are_the_distances_in_rising_order(dtype, key):
+    landscape = landscapes.lennard_jones(num_atoms=5)
+    x = np.asarray(landscape.sample(key), dtype)
+    distances = [np.linalg.norm(x[first] - x[second]) for second in range(5) for first in range(second)]
+    invariants = landscape.symmetry.invariants(x)
+    assert invariants.dtype == dtype
+    np.testing.assert_allclose(invariants, np.sort(distances), rtol=10 * np.finfo(dtype).eps)
+
+
 def test_value_and_invariants_do_not_see_rigid_motions_mirrors_and_order(key):
     landscape = landscapes.lennard_jones(num_atoms=8)
     x = 1.3 * landscape.sample(key)

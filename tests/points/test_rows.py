@@ -31,6 +31,17 @@ def test_every_row_is_mapped_whatever_their_number(layout, num_rows):
     jax.tree.map(np.testing.assert_array_equal, found, jax.tree.map(np.asarray, expected))
 
 
+@pytest.mark.parametrize("num_rows", [1, 300])
+def test_steps_in_turn_make_what_they_make_at_once(layout, num_rows):
+    rows = np.random.default_rng(0).normal(size=(num_rows, 3))
+    square = lambda x, scale: jnp.outer(x, x) * scale
+    factor = lambda x, matrix, scale: jnp.linalg.cholesky(matrix + jnp.eye(3))
+    last = lambda x, matrix, factor, scale: {"log": jnp.sum(jnp.log(jnp.diagonal(factor))), "same": x}
+    found = ForRows(square, factor, last, num_shared=1)(rows, np.float64(2.0))
+    np.testing.assert_array_equal(found["same"], rows)
+    np.testing.assert_allclose(2 * found["log"], np.log1p(2 * np.sum(rows**2, axis=1)), rtol=1e-12)
+
+
 def test_one_program_serves_all_numbers_of_rows_and_another_every_kind_of_them():
     traces = []
 
