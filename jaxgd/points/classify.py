@@ -1,6 +1,7 @@
-"""A verdict for every end: polished to the critical point beside it, judged by the spectrum there.
+"""A verdict for every end: polished to the critical point beside it, judged by the Hessian there.
 
-Up to `MAX_DENSE_DIM` parameters the spectrum is computed whole; beyond, its ends are, by Hessian-vector products.
+Up to `MAX_DENSE_DIM` parameters the Hessian is formed: a Cholesky factor proves plain minima, a whole spectrum tells
+what anything else is. Beyond, the ends of the spectrum are computed by Hessian-vector products.
 
 A verdict never comes from a small step or a small gradient alone. What polish does not bring to a critical point is
 no critical point: it is `gradient_flat` where the gradient lies in the Hessian's kernel, `plateau` where the descent

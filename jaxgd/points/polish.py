@@ -1,8 +1,9 @@
-"""From ends to the critical points beside them, and the whole spectra there, for many points at once.
+"""From ends to the critical points beside them, and what the Hessians there say, for many points at once.
 
-Newton's steps (`jaxgd.points.newton`) with the symmetry's zero modes projected out; and no eigenvalue may change sign
-clearly on the way. What breaks a rule is left where it was. A few small programs do the work of one point each
-(`Programs`); each is compiled once and serves every stage.
+Plain minima are proven without a spectrum (`jaxgd.points.minima`). The others take Newton's steps by whole spectra
+(`jaxgd.points.newton`), the symmetry's zero modes projected out, and no eigenvalue may change sign clearly on the way.
+What breaks a rule is left where it was. A few small programs do the work of one point each (`Programs`); each is
+compiled once and serves every stage.
 
 An eigenvalue counts as zero when it cannot be told from zero, and rounding is not the only reason. At a multiple root
 of the gradient, x^3 say, floating-point numbers cannot place the root better than about sqrt(eps), and the curvature
@@ -37,7 +38,7 @@ class Polished(NamedTuple):
     num_symmetry_modes: Rows  # int32
     lowest_eigenvalue: Rows
     eigenvalue_error: Rows  # of the eigenvalue nearest to zero
-    asymmetry: Rows  # of the Hessian at the end, as a share of its largest eigenvalue
+    asymmetry: Rows  # of the Hessian at the end, as a share of its norm
     is_finite: Rows  # bool, whether the Hessian at the end is
 
 

@@ -12,6 +12,7 @@ import contextlib
 import functools
 import math
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -58,8 +59,7 @@ class ForRows:
         found = jax.tree.map(lambda leaf: np.empty((num_rows, *leaf.shape), leaf.dtype), one)
         rounds = math.ceil(num_rows / (most * len(own_cores())))
         each = min(most, max(math.ceil(num_rows / (rounds * len(own_cores()))), _FEW))
-
-        begins = iter(range(0, num_rows, each))  # each core takes the next share when it is through with one
+        begins = iter(range(0, num_rows, each))  # a core takes the next share when it is through with one
 
         def write(begin: int, made: Any) -> None:
             count = min(each, num_rows - begin)
@@ -77,8 +77,11 @@ class ForRows:
             for begin, made in under_way:
                 write(begin, made)
 
-        with _quiet_linear_algebra() if num_rows > each else contextlib.nullcontext():
-            list(_pool().map(run, own_cores()))  # the caller only waits, so that Ctrl-C reaches it
+        try:
+            with _quiet_linear_algebra() if num_rows > each else contextlib.nullcontext():
+                list(_pool().map(run, own_cores()))  # the caller only waits, so that Ctrl-C reaches it
+        finally:
+            deque(begins, maxlen=0)  # after Ctrl-C no share is begun
         return found
 
     def prepare(self, *args: Any) -> Any:
