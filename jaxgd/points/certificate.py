@@ -20,16 +20,14 @@ References:
 import functools
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 
 from jaxgd.base import InputValueError, Landscape, Params, Points
 from jaxgd.curvature import hessian, spectrum
-from jaxgd.points.flat import at_least_single, flat, motions_at
+from jaxgd.points.flat import Kind, as_rows, at_least_single, flat, motions_at
 from jaxgd.points.rows import ForRows
 
 SAFETY = 4.0
@@ -94,8 +92,7 @@ def certify(
         raise InputValueError(
             f"`points` must be at least one point of 1 to {_MAX_DIM} parameters, got {num_points} of {dim}."
         )
-    params = jax.tree.map(at_least_single, params)
-    rows = np.concatenate([np.asarray(leaf).reshape(num_points, -1) for leaf in leaves], axis=1)
+    rows, kind = as_rows(jax.tree.map(at_least_single, params))
     if third_derivative is not None:
         given = np.asarray(third_derivative, np.float64)
         if given.shape not in ((), (num_points,)) or not np.all(np.isfinite(given) & (given >= 0)):
@@ -103,9 +100,7 @@ def certify(
                 f"`third_derivative` must be one finite number of at least 0, or {num_points} of them,"
                 f" got {third_derivative!r}."
             )
-    one = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), params)
-    kind = (jax.tree.structure(one), tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(one)))
-    measured = _measure(landscape, *kind)(rows.astype(ravel_pytree(one)[0].dtype))
+    measured = _measure(landscape, kind)(rows)
     step, inverse, sampled = (np.asarray(array, np.float64) for array in measured)
     lipschitz = SAFETY * sampled if third_derivative is None else np.broadcast_to(given, step.shape).copy()
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -121,9 +116,9 @@ def certify(
 
 
 @functools.lru_cache(maxsize=32)
-def _measure(landscape: Landscape, treedef: Any, leaf_types: tuple[Any, ...]) -> ForRows:
+def _measure(landscape: Landscape, kind: Kind) -> ForRows:
     """Returns what is measured at flat points: (length of the Newton step, |H^-1|, sampled Lipschitz constant)."""
-    functions = flat(landscape, treedef, leaf_types)
+    functions = flat(landscape, kind)
     gradient, generators = functions.gradient, functions.generators
 
     def one(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -22,7 +22,7 @@ from jaxgd.base import Ends, InputValueError, Landscape, Params, Points, Status,
 from jaxgd.lanes.checks import check_params, check_value
 from jaxgd.lanes.tune import work_of
 from jaxgd.points import matrix_free, minima
-from jaxgd.points.flat import Flat, at_least_single, flat, placement_error
+from jaxgd.points.flat import Flat, Kind, as_params, as_rows, at_least_single, flat, placement_error
 from jaxgd.points.flat_directions import descends
 from jaxgd.points.newton import take
 from jaxgd.points.polish import curvature_change, polish, programs_of, spectra
@@ -45,15 +45,12 @@ def judge_in_full(
 ) -> Points:
     """Returns what each end is, every one judged by itself; see `jaxgd.classify`."""
     batch, status = _batch_and_status(ends)
-    leaves, treedef = jax.tree.flatten(batch)
-    kind = (treedef, tuple((leaf.shape[1:], leaf.dtype) for leaf in leaves))
-    largest = _largest_array(landscape, *kind)
-    num_points, dtype = len(leaves[0]), jnp.result_type(*leaves)
-    rows = np.concatenate([np.asarray(leaf).reshape(num_points, -1) for leaf in leaves], axis=1).astype(dtype)
-    functions, dim = flat(landscape, *kind), rows.shape[1]
+    rows, kind = as_rows(batch)
+    largest = _largest_array(landscape, kind)
+    functions, (num_points, dim) = flat(landscape, kind), rows.shape
     if dim <= MAX_DENSE_DIM:
         minima.prepare(functions, rows)  # while the unit of length is found
-    length = np.asarray(_unit_of_length(landscape), dtype)
+    length = np.asarray(_unit_of_length(landscape), rows.dtype)
     if dim <= MAX_DENSE_DIM:
         judge_chunk, bytes_each, most = _dense, _HESSIANS_OF_A_POINT * dim**2 * rows.itemsize, _MAX_CHUNK
     else:
@@ -69,10 +66,7 @@ def judge_in_full(
         if progress is not None:
             progress(min(begin + num_together, num_points), num_points)
     found: _Found = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-    ends_of_leaves = np.cumsum([leaf[0].size for leaf in leaves])[:-1]
-    columns = zip(np.split(found.x, ends_of_leaves, axis=1), leaves, strict=True)
-    params = jax.tree.unflatten(treedef, [part.reshape(leaf.shape).astype(leaf.dtype) for part, leaf in columns])
-    points = _points(found, status, params)
+    points = _points(found, status, as_params(found.x, kind))
     return _with_flat_directions(functions, points, found.x, length)
 
 
@@ -156,9 +150,9 @@ def _batch_and_status(ends: Any) -> tuple[Params, np.ndarray | None]:
 
 
 @functools.lru_cache(maxsize=32)
-def _largest_array(landscape: Landscape, treedef: Any, leaf_types: tuple[Any, ...]) -> int:
+def _largest_array(landscape: Landscape, kind: Kind) -> int:
     """Returns the entries of the largest array on the way to the gradient; refuses points that do not fit."""
-    one = jax.tree.unflatten(treedef, [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in leaf_types])
+    one = jax.tree.unflatten(kind.treedef, [jax.ShapeDtypeStruct(*leaf) for leaf in kind.leaf_types])
     check_params(one, "the points to judge")
     start = jax.eval_shape(landscape.sample, jax.eval_shape(lambda: jax.random.key(0)))
     shapes = lambda tree: jax.tree.map(lambda leaf: leaf.shape, tree)

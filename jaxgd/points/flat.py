@@ -1,6 +1,7 @@
 """A landscape on flat points: value, gradient, and the directions in which its symmetry moves a point."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from jaxgd.base import Landscape
+from jaxgd.base import Landscape, Params
 from jaxgd.curvature.dense import orthonormal_rows
 
 Generators = Callable[[jax.Array], jax.Array]
@@ -27,10 +28,33 @@ class Flat(NamedTuple):
     generators: Generators | None
 
 
+class Kind(NamedTuple):
+    """What params of a batch are like; hashable."""
+
+    treedef: Any
+    leaf_types: tuple[Any, ...]  # (shape, dtype) of one point's leaves
+
+
+def as_rows(batch: Params) -> tuple[np.ndarray, Kind]:
+    """Returns (n, dim) flat points, in the type that holds all leaves, and of what kind they were."""
+    leaves, treedef = jax.tree.flatten(batch)
+    rows = [np.asarray(leaf).reshape(len(leaf), math.prod(leaf.shape[1:])) for leaf in leaves]
+    kind = Kind(treedef, tuple((leaf.shape[1:], leaf.dtype) for leaf in leaves))
+    return np.concatenate(rows, axis=1).astype(jnp.result_type(*leaves)), kind
+
+
+def as_params(rows: np.ndarray, kind: Kind) -> Params:
+    """Returns flat points as params again, with one leading axis."""
+    ends = np.cumsum([math.prod(shape) for shape, _ in kind.leaf_types])[:-1]
+    columns = zip(np.split(rows, ends, axis=1), kind.leaf_types, strict=True)
+    leaves = [part.reshape(len(rows), *shape).astype(dtype) for part, (shape, dtype) in columns]
+    return jax.tree.unflatten(kind.treedef, leaves)
+
+
 @functools.lru_cache(maxsize=32)
-def flat(landscape: Landscape, treedef: Any, leaf_types: tuple[Any, ...]) -> Flat:
-    """Returns the functions of a landscape whose params have this structure and these (shape, dtype) of leaves."""
-    example = jax.tree.unflatten(treedef, [jnp.zeros(shape, dtype) for shape, dtype in leaf_types])
+def flat(landscape: Landscape, kind: Kind) -> Flat:
+    """Returns the functions of a landscape whose params are of this kind."""
+    example = jax.tree.unflatten(kind.treedef, [jnp.zeros(shape, dtype) for shape, dtype in kind.leaf_types])
     unravel = ravel_pytree(example)[1]
     flatten = lambda tree: ravel_pytree(tree)[0]
     symmetry, generators = landscape.symmetry, None

@@ -2,20 +2,25 @@
 
     x <- x - min(1, max_move / |s|) s,    s = H(x)^-1 g(x).
 
+The symmetry's motions, along which the gradient vanishes, are given curvature, so that H has an inverse beside a point.
 Newton's method does not care which way a direction curves, so it finds saddles and maxima as well as minima. What it
 finds is no fair sample: each point counts as often as its Newton basin is large. Many starts end nowhere; they are left
 out.
 """
 
+import functools
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 
 from jaxgd.base import InputValueError, Key, Landscape, Params
 from jaxgd.curvature import hessian
 from jaxgd.descend import count_starts
 from jaxgd.lanes.checks import check_count, check_key
+from jaxgd.points.flat import Kind, as_params, as_rows, flat, motions_at
+from jaxgd.points.rows import ForRows
 
 
 def newton_search(
@@ -50,19 +55,29 @@ def newton_search(
     for name, number in (("max_move", max_move), ("gradient_norm", gradient_norm)):
         if not (np.isfinite(number) and number > 0):
             raise InputValueError(f"`{name}` must be positive and finite, got {number}.")
-    keys = jax.random.split(key, num_starts)
-    starts = jax.vmap(landscape.sample)(keys) if starts is None else jax.tree.map(jnp.asarray, starts)
-    _, restore = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], starts))
-    gradient = lambda x: ravel_pytree(landscape.gradient(restore(x)))[0]
+    starts = jax.vmap(landscape.sample)(jax.random.split(key, num_starts)) if starts is None else starts
+    rows, kind = as_rows(jax.tree.map(lambda leaf: np.asarray(jnp.asarray(leaf)), starts))
+    ends, norms = _search(landscape, kind)(rows, np.int32(num_steps), np.asarray(max_move, rows.dtype))
+    return as_params(ends[norms <= gradient_norm], kind)
 
-    def search(start: Params) -> tuple[jax.Array, jax.Array]:
-        def step(_: int, x: jax.Array) -> jax.Array:
-            move = jnp.linalg.solve(hessian(gradient, x), gradient(x))
-            return x - move * jnp.minimum(1.0, max_move / jnp.linalg.norm(move))
 
-        end = jax.lax.fori_loop(0, num_steps, step, ravel_pytree(start)[0])
+@functools.lru_cache(maxsize=32)
+def _search(landscape: Landscape, kind: Kind) -> ForRows:
+    """Returns the search from one flat start: start, num_steps, max_move -> end, its gradient's norm."""
+    functions = flat(landscape, kind)
+    gradient = functions.gradient
+
+    def search(start: jax.Array, num_steps: jax.Array, max_move: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def step(state: Any) -> Any:
+            count, x, _ = state
+            matrix, motions = hessian(gradient, x), motions_at(functions.generators, x, jnp.max(jnp.abs(x)))
+            move = jnp.linalg.solve(matrix + jnp.linalg.norm(matrix) * motions.T @ motions, gradient(x))
+            size = jnp.linalg.norm(move)
+            x = x - move * jnp.minimum(1.0, max_move / size)
+            return count + 1, x, size > jnp.finfo(x.dtype).eps * jnp.linalg.norm(x)  # false where it is not finite
+
+        goes = lambda state: (state[0] < num_steps) & state[2]
+        end = jax.lax.while_loop(goes, step, (jnp.int32(0), start, jnp.bool_(True)))[1]
         return end, jnp.linalg.norm(gradient(end))
 
-    ends, norms = jax.jit(jax.vmap(search))(starts)
-    found = jnp.asarray(np.flatnonzero(np.asarray(norms) <= gradient_norm))
-    return jax.vmap(restore)(ends[found])
+    return ForRows(search, num_shared=2)

@@ -41,13 +41,13 @@ def test_descent_along_a_flat_direction(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("offset", [1e-2, 1e-3, 1e-5, 1e-8])
 def test_a_quartic_is_never_said_to_fall_however_badly_its_point_is_placed(offset):
-    from jaxgd.points.flat import flat, placement_error
+    from jaxgd.points.flat import as_rows, flat, placement_error
     from jaxgd.points.flat_directions import descends
     from jaxgd.points.polish import curvature_change, programs_of, spectra
 
     landscape = Landscape(value=lambda x: jnp.sum(x**4), sample=lambda key: jax.random.normal(key, (1,)))
     x, length = np.array([[offset]]), np.array(1.0)
-    functions = flat(landscape, jax.tree.structure(0), (((1,), x.dtype),))
+    functions = flat(landscape, as_rows(x)[1])
     programs = programs_of(functions)
     at = spectra(programs, x, length)
     error = np.abs(at.eigenvalues) + curvature_change(programs, x, at, placement_error(x, length))

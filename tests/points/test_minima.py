@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxgd import landscapes
-from jaxgd.points.flat import Flat, flat
+from jaxgd.points.flat import Flat, as_rows, flat
 from jaxgd.points.minima import plain_minima
 
 DIM = 12
@@ -71,7 +71,7 @@ def test_a_claim_is_true_and_its_interval_holds_the_lowest_eigenvalue(kind):
 
 def test_the_stretch_of_two_atoms_is_found_across_their_motions():
     landscape = landscapes.lennard_jones(num_atoms=2)
-    functions = flat(landscape, jax.tree.structure(0), (((2, 3), np.dtype(float)),))
+    functions = flat(landscape, as_rows(np.zeros((1, 2, 3)))[1])
     draw = np.random.default_rng(0)
     apart = draw.standard_normal((20, 3))
     apart *= 2 ** (1 / 6) / np.linalg.norm(apart, axis=1, keepdims=True)

@@ -19,6 +19,14 @@ def test_what_does_not_converge_is_left_out(key):
     assert newton_search(WELL, 50, key=key, num_steps=1).shape == (0, 2)
 
 
+def test_a_symmetry_does_not_hide_its_points(key):
+    """The value does not depend on the length, so the Hessian is singular wherever the gradient vanishes."""
+    spins = landscapes.spherical_p_spin(dim=4, p=2)
+    found = jaxgd.catalogue(spins, jaxgd.classify(spins, newton_search(spins, 100, key=key)))
+    assert len(found) == spins.facts.num_critical_points == 8
+    assert sorted(found.index) == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
 @pytest.mark.slow
 def test_params_keep_their_structure(key):
     pair = Landscape(
