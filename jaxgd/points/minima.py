@@ -1,12 +1,11 @@
 """Plain minima, proven by a Cholesky factor. Most ends of descents are beside one; it costs a fraction of a spectrum.
 
 One Hessian does, at the end itself. Its inverse gives Newton's steps to the point, for as long as each gains a digit,
-and by inverse iteration a vector of the lowest curvature. Its residual bounds how far an eigenvalue is; that none lies
-lower by more than the error that is stated is shown by the Cholesky factor of the Hessian less this bound, since only a
-definite matrix has one. The symmetry's motions are raised out of the way first: what then bounds all eigenvalues from
-below bounds those across the motions.
+and the lowest eigenvalue; that there is no lower one a Cholesky factor proves (`jaxgd.curvature.definite`). The
+symmetry's motions are raised out of the way first: what then bounds all eigenvalues from below bounds those across the
+motions.
 
-The error of the eigenvalue also holds the change of curvature along the vector from the end to the point, and when the
+The error of the eigenvalue also holds the change of curvature along its vector from the end to the point, and when the
 point moves as far as it cannot be placed better in every coordinate. No curvature may change by as much as the lowest
 one; that is seen along a few random vectors. What is not shown in this way, or not closely, is left to whole spectra.
 """
@@ -19,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgd.curvature import hessian
+from jaxgd.curvature.definite import about_inverse, lowest_of_definite
 from jaxgd.points.flat import Flat, motions_at, placement_error
 from jaxgd.points.newton import DIGIT, REACH
 from jaxgd.points.rows import ForRows
@@ -26,7 +26,6 @@ from jaxgd.points.rows import ForRows
 _HEIGHT = 4.0  # of the symmetry's motions, in units of the Hessian's Frobenius norm
 _MAX_STEPS = 8
 _NEAR = 100.0  # times the placement error that the point may lie from the end
-_ITERATIONS, _ROUNDS = 16, 40  # of inverse iteration between two looks at the residual, and looks
 _CLOSELY = 1e-3  # of the lowest eigenvalue, its error but for what placing the point adds
 _NUM_MOVES, _NUM_PROBES = 2, 2
 
@@ -94,22 +93,19 @@ def _find(functions: Flat, end: jax.Array, matrix: jax.Array, motions: jax.Array
     asymmetry = jnp.linalg.norm(matrix - matrix.T) / 2 * (1 / scale)
     raise_one = lambda i, raised: raised + (_HEIGHT * motions[i])[:, None] * motions[i][None, :]
     raised = jax.lax.fori_loop(0, len(motions), raise_one, matrix * (1 / scale), unroll=min(len(motions), 8))
-    inverse = _inverse(raised)
+    inverse = about_inverse(raised)
     resolution = placement_error(end, length)
     reached = _reached(functions, end, lambda gradient: -(inverse @ gradient) * (1 / scale), scale, resolution)
-    lowest = _lowest(raised, inverse, motions, reached.is_settled)
-    slack = 2 * lowest.residual + _tolerance(end.dtype) * lowest.curvature
-    # Rounding may let a factor exist where an eigenvalue lies below zero by as much.
-    rounding = len(end) * jnp.finfo(end.dtype).eps * jnp.trace(raised)
-    floor = lowest.curvature - slack - rounding
+    across = lambda vector: vector - (motions @ vector) @ motions
+    lowest = lowest_of_definite(raised, inverse, across, reached.is_settled)
     return _Found(
         **reached._asdict(),
         vector=lowest.vector,
-        curvature=lowest.curvature * scale,
-        error=(slack + 2 * rounding + 2 * asymmetry) * scale,
+        curvature=lowest.eigenvalue * scale,
+        error=(lowest.error + 2 * asymmetry) * scale,
         scale=scale,
         asymmetry=asymmetry,
-        definite=raised - floor * jnp.eye(len(end), dtype=end.dtype),
+        definite=raised - lowest.floor * jnp.eye(len(end), dtype=end.dtype),
     )
 
 
@@ -174,64 +170,6 @@ def _reached(functions: Flat, end: jax.Array, step: Any, scale: jax.Array, resol
     reached = jax.lax.while_loop(is_going, move, (jnp.bool_(True), jnp.int32(0), end, nothing, begin))[-1]
     is_near = jnp.linalg.norm(reached.x - end) <= _NEAR * resolution
     return reached._replace(is_settled=is_near & (jnp.linalg.norm(step(reached.gradient)) <= resolution))
-
-
-def _inverse(matrix: jax.Array) -> jax.Array:
-    """Returns about the inverse of a symmetric matrix, minus what sweeping out one row after the other leaves.
-
-    Up to a thousand rows this is no slower than LAPACK, and for forty it takes a third of the time.
-    """
-
-    def sweep(k: jax.Array, swept: jax.Array) -> jax.Array:
-        pivot = swept[k, k]
-        row = swept[k].at[k].add(-1)  # so that the update of rank one also divides row and column by the pivot
-        return (swept - row[:, None] * (row * (1 / pivot))[None, :]).at[k, k].add(-2)
-
-    return -jax.lax.fori_loop(0, len(matrix), sweep, matrix)
-
-
-class _Lowest(NamedTuple):
-    """The lowest curvature across the motions, along a unit vector, and how far that is from an eigenvector."""
-
-    vector: jax.Array
-    curvature: jax.Array
-    residual: jax.Array
-
-
-def _lowest(matrix: jax.Array, inverse: jax.Array, motions: jax.Array, is_settled: jax.Array) -> _Lowest:
-    """Returns the lowest curvature by inverse iteration, with the lower Ritz vector of the old one and the new."""
-    unit = lambda vector: vector * (1 / jnp.linalg.norm(vector))
-    across = lambda vector: vector - (motions @ vector) @ motions
-
-    def is_going(state: Any) -> jax.Array:
-        count, found, _ = state
-        return (count < _ROUNDS) & ~(found.residual <= _tolerance(matrix.dtype) * found.curvature)
-
-    def iterate(state: Any) -> Any:
-        count, (old, _, _), image = state
-        apply = lambda _, vector: inverse @ vector
-        new = unit(jax.lax.fori_loop(0, _ITERATIONS, apply, old, unroll=4))
-        new = unit(new - (old @ new) * old)
-        new = unit(new - (old @ new) * old)  # once more: little may have been left
-        image_of_new = across(matrix @ new)
-        angle = jnp.arctan2(2 * (old @ image_of_new), old @ image - new @ image_of_new) / 2
-        of_old, of_new = -jnp.sin(angle), jnp.cos(angle)
-        vector, image = of_old * old + of_new * new, of_old * image + of_new * image_of_new
-        return count + 1, seen(vector, image), image
-
-    def seen(vector: jax.Array, image: jax.Array) -> _Lowest:
-        curvature = vector @ image
-        return _Lowest(vector, curvature, jnp.linalg.norm(image - curvature * vector))
-
-    begin = unit(across(jnp.asarray(np.random.default_rng(0).standard_normal(len(matrix)), matrix.dtype)))
-    image = across(matrix @ begin)
-    first = jnp.where(is_settled, jnp.int32(0), jnp.int32(_ROUNDS))
-    return jax.lax.while_loop(is_going, iterate, (first, seen(begin, image), image))[1]
-
-
-def _tolerance(dtype: Any) -> Any:
-    """Returns how closely the lowest curvature is sought, as a share of it."""
-    return jnp.finfo(dtype).eps ** 0.4
 
 
 def _changes(

@@ -26,7 +26,7 @@ from jaxgd.cores import own_cores
 from jaxgd.lanes.traced import kind_of
 
 _BYTES_TOGETHER = 2**21  # of what a program takes and makes, at most, unless a single row has more
-_MAX_TOGETHER = 256
+_MAX_TOGETHER = 512
 _FEW = 4  # rows that are not worth another core
 _turn = threading.Lock()
 
