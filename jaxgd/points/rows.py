@@ -4,8 +4,8 @@ On CPU the program goes through its rows one after the other: what a point needs
 not there cost nothing, so that one program serves any number. Each core runs it on a share of the rows; linear algebra
 then has to stay on the core that calls it (OpenBLAS would hold a lock). An accelerator takes all its rows at once.
 
-A function may come in steps, each of which goes through all rows before the next. XLA makes one fast loop of a step
-that calls no library, and a Hessian takes twice as long beside a call of LAPACK.
+A function may come in steps, each of which goes through all rows before the next: on CPU a loop that calls no library
+runs faster, and a small Hessian takes twice as long if the same loop also calls LAPACK.
 """
 
 import contextlib
