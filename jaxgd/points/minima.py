@@ -26,7 +26,7 @@ from jaxgd.points.rows import ForRows
 _HEIGHT = 4.0  # of the symmetry's motions, in units of the Hessian's Frobenius norm
 _MAX_STEPS = 8
 _NEAR = 100.0  # times the placement error that the point may lie from the end
-_CLOSELY = 1e-3  # of the lowest eigenvalue, its error but for what placing the point adds
+_CLOSELY = 0.2  # power of eps: of the lowest eigenvalue, its error but for what placing the point adds
 _NUM_MOVES, _NUM_PROBES = 2, 2
 
 
@@ -116,7 +116,7 @@ def _judge(
     along, overall = _changes(functions, end, found.x, found.vector, matrix, placement_error(end, length))
     curvature, error = found.curvature + along[0], found.error + jnp.abs(along[0])
     is_steep = curvature - error > jnp.finfo(end.dtype).eps ** 0.5 * found.scale
-    is_close = error <= _CLOSELY * curvature
+    is_close = error <= jnp.finfo(end.dtype).eps ** _CLOSELY * curvature
     is_stable = jnp.max(overall) < curvature - error
     return Minima(
         is_minimum=found.is_settled & is_close & is_stable & is_steep,
