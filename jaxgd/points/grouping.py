@@ -25,7 +25,7 @@ from jaxgd.points.classify import judge_in_full
 from jaxgd.points.flat import at_least_single
 
 NUM_AUDITED = 32
-"""Ends that passed and are judged in full all the same."""
+"""Ends that are drawn at random and judged in full whether they pass or not."""
 
 _FEW = 256  # ends that are all judged in full
 _NUM_PROJECTIONS = 3
@@ -74,9 +74,11 @@ def classify(
     tolerance, size = tolerances(invariants[able])
     leader = _leaders(invariants, np.asarray(ends.gradient_norm), able, size)
     itself = np.arange(len(ends))
+    leads = leader == itself
+    sample = np.random.default_rng(0).permutation(np.flatnonzero(~leads))[:NUM_AUDITED]
     judging = _Judging(landscape, ends, progress)
-    judging.judge(np.flatnonzero(leader == itself))
-    passed = np.flatnonzero(leader != itself)
+    judging.judge(np.concatenate([np.flatnonzero(leads), sample]))
+    passed, num_wrong = np.flatnonzero(~leads), 0
     if len(passed):
         row, at = judging.row[leader[passed]], invariants_of(landscape, judging.judged.params)
         apart = invariants[passed]
@@ -84,12 +86,11 @@ def classify(
         distance = np.max(np.abs(apart, out=apart), axis=1, initial=0)
         end = np.asarray(ends.gradient_norm)[passed], np.asarray(ends.value)[passed]
         passed = passed[_belongs(*end, judging.judged, row, distance, tolerance, size)]
-        judging.take_over(passed, leader[passed])
-    rest = np.flatnonzero(judging.row < 0)
-    audited = np.random.default_rng(0).permutation(passed)[:NUM_AUDITED]
-    taken = judging.points_of(audited)
-    judging.judge(np.concatenate([rest, audited]))
-    num_wrong = _num_different(taken, judging.points_of(audited))
+        audited = sample[np.isin(sample, passed)]
+        num_wrong = _num_different(judging.points_of(leader[audited]), judging.points_of(audited))
+        followers = passed[judging.row[passed] < 0]
+        judging.take_over(followers, leader[followers])
+    judging.judge(np.flatnonzero(judging.row < 0))
     points = judging.points_of(itself)
     if not len(passed):
         return points
