@@ -25,7 +25,7 @@ from jaxgd.points.classify import judge_in_full
 from jaxgd.points.flat import at_least_single
 
 NUM_AUDITED = 32
-"""Ends that are drawn at random and judged in full whether they pass or not."""
+"""Ends that passed and are judged in full all the same."""
 
 _FEW = 256  # ends that are all judged in full
 _NUM_PROJECTIONS = 3
@@ -78,7 +78,7 @@ def classify(
     sample = np.random.default_rng(0).permutation(np.flatnonzero(~leads))[:NUM_AUDITED]
     judging = _Judging(landscape, ends, progress)
     judging.judge(np.concatenate([np.flatnonzero(leads), sample]))
-    passed, num_wrong = np.flatnonzero(~leads), 0
+    passed = np.flatnonzero(~leads)
     if len(passed):
         row, at = judging.row[leader[passed]], invariants_of(landscape, judging.judged.params)
         apart = invariants[passed]
@@ -86,14 +86,15 @@ def classify(
         distance = np.max(np.abs(apart, out=apart), axis=1, initial=0)
         end = np.asarray(ends.gradient_norm)[passed], np.asarray(ends.value)[passed]
         passed = passed[_belongs(*end, judging.judged, row, distance, tolerance, size)]
-        audited = sample[np.isin(sample, passed)]
-        num_wrong = _num_different(judging.points_of(leader[audited]), judging.points_of(audited))
-        followers = passed[judging.row[passed] < 0]
-        judging.take_over(followers, leader[followers])
+    shuffled = np.random.default_rng(0).permutation(passed)
+    audited = shuffled[np.argsort(judging.row[shuffled] < 0, kind="stable")][:NUM_AUDITED]  # first those of the sample
+    followers = np.setdiff1d(passed, audited)
+    judging.take_over(followers, leader[followers])
     judging.judge(np.flatnonzero(judging.row < 0))
     points = judging.points_of(itself)
     if not len(passed):
         return points
+    num_wrong = _num_different(judging.points_of(leader[audited]), judging.points_of(audited))
     note = (
         "most ends were taken for the minimum of a judged neighbour;"
         f" of {len(audited)} such ends judged in full to see, {num_wrong} turned out otherwise."
