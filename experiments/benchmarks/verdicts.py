@@ -2,7 +2,7 @@
 
 Descents are those of `jaxgd survey` with a landscape's own optimizer, stop rule and starts. Styblinski-Tang's 100,000
 ends in ten dimensions lie at 1,024 minima, one in a hundred; the 4,096 of thirteen Lennard-Jones atoms at some five
-hundred, one in eight, and each of those is polished and judged by its whole spectrum. A descent is cheap: the minimum
+hundred, one in eight, and each of those is polished and proven by its whole Hessian. A descent is cheap: the minimum
 of a Lennard-Jones cluster costs 130 gradients or so, its Hessian alone 39 products.
 """
 

@@ -59,7 +59,7 @@ def spectrum(matrix: jax.Array, motions: jax.Array | None = None) -> Spectrum:
     asymmetry = jnp.linalg.norm(matrix - matrix.T) / 2
     scale = jnp.linalg.norm(symmetric)
     basis = jnp.zeros((1, dim), matrix.dtype) if motions is None else motions
-    num_symmetry_modes = jnp.sum(jnp.sum(basis**2, axis=1) > 0.5).astype(jnp.int32)
+    num_symmetry_modes = num_not_zero(basis)
     # Symmetry modes are moved above everything else, where they come out last and can be cut off.
     height = 4 * (scale + jnp.finfo(matrix.dtype).tiny)
     across = symmetric - basis.T @ (basis @ symmetric)
@@ -91,3 +91,8 @@ def orthonormal_rows(rows: jax.Array, slowest: jax.Array | float = 0.0) -> jax.A
     rounding = 1e3 * jnp.finfo(rows.dtype).eps * jnp.maximum(sizes[0], jnp.finfo(rows.dtype).tiny)
     is_independent = sizes > jnp.maximum(rounding, slowest)
     return jnp.where(is_independent[:, None], basis.T, 0)
+
+
+def num_not_zero(rows: jax.Array) -> jax.Array:
+    """Returns () int32, how many of the (k, dim) rows, each of unit length or zero, are not zero."""
+    return jnp.sum(jnp.sum(rows**2, axis=1) > 0.5).astype(jnp.int32)

@@ -19,6 +19,7 @@ import numpy as np
 
 from jaxgd.curvature import hessian
 from jaxgd.curvature.definite import about_inverse, lowest_of_definite
+from jaxgd.curvature.dense import num_not_zero
 from jaxgd.points.flat import Flat, motions_at, placement_error
 from jaxgd.points.newton import DIGIT, REACH
 from jaxgd.points.rows import ForRows
@@ -124,7 +125,7 @@ def _judge(
         value=found.value,
         gradient_norm=jnp.linalg.norm(found.gradient),
         move=jnp.linalg.norm(found.x - end),
-        num_symmetry_modes=jnp.sum(jnp.sum(motions**2, axis=1) > 0.5).astype(jnp.int32),
+        num_symmetry_modes=num_not_zero(motions),
         lowest_eigenvalue=curvature,
         eigenvalue_error=error + jnp.max(jnp.abs(along[1:])),
         asymmetry=found.asymmetry,
@@ -175,7 +176,9 @@ def _reached(functions: Flat, end: jax.Array, step: Any, scale: jax.Array, resol
 def _changes(
     functions: Flat, end: jax.Array, x: jax.Array, vector: jax.Array, matrix: jax.Array, resolution: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns the changes of the Hessian from the end to the point, and to a few random places about as far as it is.
+    """Returns the changes of the Hessian from the end to the point, and to a few places beside the end.
+
+    These are `resolution` off in each coordinate, to either side at random.
 
     Returns:
       (1 + _NUM_MOVES,) of curvature along a unit vector, and about the Frobenius norms of all change, rather too much.

@@ -106,24 +106,22 @@ class ForRows:
             bytes_each = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves((one, made)))
             most = int(np.clip(_BYTES_TOGETHER // max(bytes_each, 1), 1, _MAX_TOGETHER))
             filled_up = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((most, *leaf.shape), leaf.dtype), one)
-            mapped = self._one_by_one if jax.default_backend() == "cpu" else self._at_once
-            lowered = jax.jit(mapped).lower(jax.ShapeDtypeStruct((), jnp.int32), *filled_up, *shared)
+            lowered = jax.jit(self._through_the_steps).lower(jax.ShapeDtypeStruct((), jnp.int32), *filled_up, *shared)
             self._programs[kind] = _Program(most, _pool().submit(lowered.compile), made[-1])
         return self._programs[kind]
 
-    def _at_once(self, count: jax.Array, *args: Any) -> Any:
+    def _through_the_steps(self, count: jax.Array, *args: Any) -> Any:
         rows, shared = self._split(args)
+        mapped = _in_a_loop if jax.default_backend() == "cpu" else _at_once
         made: list[Any] = []
         for step in self._steps:
-            made.append(jax.vmap(lambda *row, step=step: step(*row, *shared))(*rows, *made))
+            made.append(mapped(step, count, (*rows, *made), shared))
         return made[-1]
 
-    def _one_by_one(self, count: jax.Array, *args: Any) -> Any:
-        rows, shared = self._split(args)
-        made: list[Any] = []
-        for step in self._steps:
-            made.append(_in_a_loop(step, count, (*rows, *made), shared))
-        return made[-1]
+
+def _at_once(fn: Callable[..., Any], count: jax.Array, rows: tuple[Any, ...], shared: tuple[Any, ...]) -> Any:
+    """Returns what the function makes of all rows, those that only fill up among them."""
+    return jax.vmap(lambda *row: fn(*row, *shared))(*rows)
 
 
 def _in_a_loop(fn: Callable[..., Any], count: jax.Array, rows: tuple[Any, ...], shared: tuple[Any, ...]) -> Any:

@@ -115,5 +115,5 @@ def test_one_dimension_and_single_precision_are_served():
     ends = np.array([[1e-5, 0.0, 0.0], [1.0, 0.0, 0.0]], np.float32)
     single = plain_minima(flat_functions(lambda x: jnp.sum(jnp.cosh(x))), ends, ONE.astype(np.float32))
     assert single.lowest_eigenvalue.dtype == np.float32
-    assert not single.is_minimum[1]
+    assert single.is_minimum.tolist() == [True, False]
     assert np.all(np.abs(single.lowest_eigenvalue - 1)[single.is_minimum] <= single.eigenvalue_error[single.is_minimum])

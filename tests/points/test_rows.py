@@ -19,7 +19,7 @@ def centred(tree, scale):
 @pytest.fixture(params=["one by one", "at once"])
 def layout(request, monkeypatch):
     if request.param == "at once":
-        monkeypatch.setattr(ForRows, "_one_by_one", ForRows._at_once)
+        monkeypatch.setattr(rows, "_in_a_loop", rows._at_once)
 
 
 @pytest.mark.parametrize("num_rows", [1, 2, 5, 300, 1000])
