@@ -23,7 +23,7 @@ from jaxgd.descend import concatenate, stream
 from jaxgd.lanes.checks import check_count
 from jaxgd.names import find_optimizer
 from jaxgd.points import Catalogue, classify
-from jaxgd.points.grouping import join_points
+from jaxgd.points.classify import join_points
 from jaxgd.points.tally import Counted, Tally
 from jaxgd.statistics import coverage_stop
 
