@@ -286,6 +286,9 @@ class Ends(Rows):
       event_steps: for each event, (n,) int32 step at which it first fired, -1 where it did not.
       num_starts: descents asked for; larger than n after an interruption.
       cost: what the run cost.
+      frozen: a pytree like the params of one descent with one Python bool a leaf, whether the optimizer never moves it
+        (then its gradient does not count in `gradient_norm`); None where it may move all.
+      notes: sentences on what the descents suffered from, for a person.
     """
 
     start_number: Array
@@ -301,7 +304,9 @@ class Ends(Rows):
     event_steps: Mapping[str, Array]
     num_starts: int
     cost: Cost
-    not_in_rows = ("num_starts", "cost")
+    frozen: Params | None = None
+    notes: tuple[str, ...] = ()
+    not_in_rows = ("num_starts", "cost", "frozen", "notes")
 
     def __len__(self) -> int:
         return len(self.value)

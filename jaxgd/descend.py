@@ -7,6 +7,7 @@ number.
 import functools
 import itertools
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -173,6 +174,7 @@ def launch(
         first=first,
         num_descents=num_descents,
         devices=jax.local_devices()[:num_devices],
+        frozen=descent.frozen(descent.one_start(key, starts)),
     )
     parts = run.parts(progress)
     return itertools.chain([next(parts)], parts)
@@ -182,7 +184,8 @@ def concatenate(parts: list[Ends]) -> Ends:
     """Returns all parts of one run as one, in order of start number, with the cost of the last part."""
     if not parts:
         raise InputValueError("there are no parts to put together.")
-    joined = Ends(**joined_columns(parts), num_starts=parts[-1].num_starts, cost=parts[-1].cost)
+    notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
+    joined = replace(parts[-1], **joined_columns(parts), notes=notes)
     return joined[np.argsort(joined.start_number, kind="stable")]
 
 

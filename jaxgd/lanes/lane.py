@@ -10,6 +10,7 @@ being evaluated until its place is refilled; only its iterate and its record are
 (selecting old or new for every leaf of the state costs two to three times the tick).
 """
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ import jax.numpy as jnp
 import optax
 
 from jaxgd.base import Key, Landscape, Params, Restart, Status, Stop
+from jaxgd.lanes.frozen import frozen_leaves
+from jaxgd.lanes.traced import Kind, kind_of
 
 # Statuses of a lane that is not at an end; those of an end are `jaxgd.Status`.
 RUNNING, IDLE, RESTARTING = -1, -2, -3
@@ -106,9 +109,8 @@ class Descent:
 
     def begin_at(self, params: Params, number: jax.Array, attempt: jax.Array, key: Key) -> Lane:
         """Returns the lane of descent `number` whose start is `params`."""
-        value, _ = jax.eval_shape(self.landscape.evaluate, params)
-        nan = jnp.full((), jnp.nan, value.dtype)
-        infinity = jnp.full((), jnp.inf, value.dtype)
+        dtype = _value_type(self.landscape, kind_of(params))
+        nan, infinity = jnp.full((), jnp.nan, dtype), jnp.full((), jnp.inf, dtype)
         is_patient = self.stop.patience > 0
         state = self.optimizer_of(number).init(params)
         return Lane(
@@ -138,7 +140,7 @@ class Descent:
         key_noise, key_update = jax.random.split(key_step)
         evaluate, value_fn = self._functions(key_noise, lane.params)
         value, grad = evaluate(lane.params)
-        gradient_norm = optax.tree.norm(grad).astype(value.dtype)
+        gradient_norm = self._norm(grad, lane.params).astype(value.dtype)
 
         is_active = lane.status == RUNNING
         is_finite = jnp.isfinite(value) & jnp.isfinite(gradient_norm)
@@ -147,21 +149,8 @@ class Descent:
         status = jnp.where(is_active, self._status(lane, is_finite), lane.status)
         goes_on = status == RUNNING
 
-        def hvp(vector: Params) -> Params:
-            whole = unmask(vector, jax.tree.map(jnp.zeros_like, lane.params))
-            return mask_like(vector, jax.jvp(lambda params: evaluate(params)[1], (lane.params,), (whole,))[1])
-
-        update, state = self.optimizer_of(lane.number).update(
-            grad,
-            lane.optimizer,
-            lane.params,
-            value=value,
-            grad=grad,
-            value_fn=value_fn,
-            obj_fn=value_fn,  # as `optax.contrib.sophia` calls it
-            key=key_update,
-            hvp=hvp,
-            tick=tick,
+        update, state = self._update(
+            lane.number, grad, lane.optimizer, lane.params, value, evaluate, value_fn, key_update, tick
         )
         if self.restart is not None:
             update = optax.tree.scale(
@@ -175,6 +164,53 @@ class Descent:
             params=jax.tree.map(step, lane.last, update),
             optimizer=jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), state, lane.optimizer),
         )
+
+    def _update(
+        self,
+        number: jax.Array,
+        grad: Params,
+        state: Any,
+        params: Params,
+        value: jax.Array,
+        evaluate: Callable,
+        value_fn: Callable,
+        key: Key,
+        tick: jax.Array,
+    ) -> tuple[Params, Any]:
+        """Returns the optimizer's update and its next state, with everything handed to it that it may ask for."""
+
+        def hvp(vector: Params) -> Params:
+            whole = unmask(vector, jax.tree.map(jnp.zeros_like, params))
+            return mask_like(vector, jax.jvp(lambda params: evaluate(params)[1], (params,), (whole,))[1])
+
+        return self.optimizer_of(number).update(
+            grad,
+            state,
+            params,
+            value=value,
+            grad=grad,
+            value_fn=value_fn,
+            obj_fn=value_fn,  # as `optax.contrib.sophia` calls it
+            key=key,
+            hvp=hvp,
+            tick=tick,
+        )
+
+    def one_start(self, key: Key, starts: Params | None) -> Params:
+        """Returns the shapes and types of the params of one descent."""
+        return _one_start(self, kind_of(key, starts))
+
+    def frozen(self, params: Params) -> Params | None:
+        """Returns which leaves the optimizer never moves, one Python bool for each leaf; None where it may move all."""
+        return _frozen(self, kind_of(params))
+
+    def _norm(self, grad: Params, params: Params) -> jax.Array:
+        """Returns the Euclidean norm of the gradient, without the leaves that never move."""
+        frozen = self.frozen(params)
+        if frozen is not None:
+            pairs = zip(jax.tree.leaves(grad), jax.tree.leaves(frozen), strict=True)
+            grad = [leaf for leaf, is_frozen in pairs if not is_frozen]
+        return optax.tree.norm(grad)
 
     def _functions(self, key_noise: Key, here: Params) -> tuple[Callable, Callable]:
         """Returns the functions params -> (value, gradient) and params -> value of one tick."""
@@ -251,6 +287,36 @@ class Descent:
         for reason, holds in reversed(reasons):
             status = jnp.where(holds, jnp.asarray(int(reason), jnp.int8), status)
         return status
+
+
+@functools.lru_cache(maxsize=64)
+def _one_start(descent: Descent, kind: Kind) -> Params:
+    count = jax.ShapeDtypeStruct((), jnp.int32)
+    return jax.eval_shape(descent.start, count, count, *kind.abstract)
+
+
+@functools.lru_cache(maxsize=64)
+def _value_type(landscape: Landscape, kind: Kind) -> Any:
+    """Returns the dtype of the value at params of this kind."""
+    (params,) = kind.abstract
+    return jax.eval_shape(landscape.evaluate, params)[0].dtype
+
+
+@functools.lru_cache(maxsize=64)
+def _frozen(descent: Descent, kind: Kind) -> Params | None:
+    (params,) = kind.abstract
+    count = jax.ShapeDtypeStruct((), jnp.int32)
+    value = jax.ShapeDtypeStruct((), _value_type(descent.landscape, kind))
+    key = jax.eval_shape(lambda: jax.random.key(0))
+
+    def init(params: Params, number: Any, *others: Any) -> Any:
+        return jax.tree.map(jnp.asarray, descent.optimizer_of(number).init(params))
+
+    def update(grad: Params, state: Any, params: Params, number: Any, value: Any, key: Any, tick: Any) -> Any:
+        update, after = descent._update(number, grad, state, params, value, *descent._functions(key, params), key, tick)
+        return update, jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), after, state)
+
+    return frozen_leaves(init, update, params, (count, value, key, count))
 
 
 # Which stream of a lane's key a draw belongs to.

@@ -65,6 +65,7 @@ def part_content(manifest: Manifest, arm: int, unit: range, ends: Ends, points: 
         "starts": [unit.start, unit.stop],
         "cost": asdict(ends.cost),
         "notes": list(points.notes),
+        "notes_on_ends": list(ends.notes),
         "made": {"host": socket.gethostname(), "pid": os.getpid(), "devices": ends.cost.num_devices},
     }
     record["sha256"] = _checksum(arrays, record)
@@ -104,7 +105,8 @@ def read_part(
         if record.pop("sha256") != _checksum(arrays, record):
             raise ValueError("its checksum does not agree with its arrays")
         _check(arrays, unit)
-        cost, notes = _cost(record["cost"]), tuple(str(note) for note in record["notes"])
+        cost = _cost(record["cost"])
+        notes, notes_on_ends = (tuple(str(note) for note in record[name]) for name in ("notes", "notes_on_ends"))
     except (ValueError, TypeError, KeyError, RecursionError, AttributeError) as error:
         text = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise InputValueError(f"`{path}` cannot be used: {text if text.isprintable() else 'it is damaged'}.") from error
@@ -121,6 +123,7 @@ def read_part(
             event_steps={},
             num_starts=len(unit),
             cost=cost,
+            notes=notes_on_ends,
         ),
         points=Points(
             **{name: arrays[f"points.{name}"] for name in _POINTS}, params=params("points.params"), notes=notes
