@@ -7,13 +7,14 @@ number.
 import functools
 import itertools
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgd.base import Ends, InputValueError, Key, Landscape, Params, Restart, Stop, joined_columns
+from jaxgd.base import Ends, InputValueError, Key, Landscape, Params, Restart, Status, Stop, joined_columns
 from jaxgd.lanes.checks import check_count, check_descent, check_key, check_optimizer, check_starts
 from jaxgd.lanes.lane import Descent, Event, as_asked
 from jaxgd.lanes.layout import LANE_AXIS
@@ -84,7 +85,27 @@ def descend(
             num_devices=num_devices, progress=progress,
         )
     )  # fmt: skip
-    return concatenate(parts)
+    return with_note_at_start(concatenate(parts))
+
+
+def with_note_at_start(ends: Ends) -> Ends:
+    """Returns the ends of a whole run, with a note where most descents made no step."""
+    return replace(ends, notes=ends.notes + note_at_start(num_at_start(ends), len(ends), ends.stop))
+
+
+def num_at_start(ends: Ends) -> int:
+    """Returns how many descents had converged before their first step."""
+    return int(np.sum((ends.num_steps == 0) & (ends.status == Status.CONVERGED)))
+
+
+def note_at_start(num: int, num_descents: int, stop: Stop | None) -> tuple[str, ...]:
+    """Returns what is to be said where `num` of the descents had converged before their first step."""
+    if 2 * num <= num_descents or stop is None:
+        return ()
+    return (
+        f"{num:,} of {num_descents:,} descents stopped at their start: the stop rule, gradient norm"
+        f" {stop.gradient_norm:.3g} or less, is met there.",
+    )
 
 
 def stream(
@@ -173,6 +194,7 @@ def launch(
         first=first,
         num_descents=num_descents,
         devices=jax.local_devices()[:num_devices],
+        frozen=descent.frozen(descent.one_start(key, starts)),
     )
     parts = run.parts(progress)
     return itertools.chain([next(parts)], parts)
@@ -182,7 +204,8 @@ def concatenate(parts: list[Ends]) -> Ends:
     """Returns all parts of one run as one, in order of start number, with the cost of the last part."""
     if not parts:
         raise InputValueError("there are no parts to put together.")
-    joined = Ends(**joined_columns(parts), num_starts=parts[-1].num_starts, cost=parts[-1].cost)
+    notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
+    joined = replace(parts[-1], **joined_columns(parts), notes=notes)
     return joined[np.argsort(joined.start_number, kind="stable")]
 
 

@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import jax
 import numpy as np
 
 from jaxgd.base import Cost, Ends, InputValueError, Key, Params, Status
+from jaxgd.lanes import first_look
 from jaxgd.lanes.lane import IDLE
 from jaxgd.lanes.loop import Buffer, Chunk, Loop, Program, Share, int32, take
 from jaxgd.lanes.tune import Choice, Shape, measure
@@ -40,6 +42,7 @@ class Worker:
         self.num_done = self.ticks = self.lane_ticks = 0
         self.num_visits, self.num_ticks = 1, _FIRST_NUM_TICKS
         self.chunk: Chunk | None = None
+        self.limit: np.ndarray | None = None  # gradient norm at which a lane has converged
 
     def load(self, loop: Loop, program: Program) -> None:
         """Begins a loop where the share stands."""
@@ -55,7 +58,7 @@ class Worker:
         began, tick = time.perf_counter(), int(self.chunk.tick)
         own = Share.of(self.first, self.num_shares, end)
         chunk = self.program.advance(
-            self.chunk, self.key, self.starts, own, int32(self.num_visits), int32(self.num_ticks)
+            self.chunk, self.key, self.starts, own, int32(self.num_visits), int32(self.num_ticks), self.limit
         )
         self.lane_ticks += (int(chunk.tick) - tick) * self.num_lanes
         self.chunk, buffer = take(chunk)
@@ -70,6 +73,18 @@ class Worker:
             length = np.sqrt(self.ticks / self.num_done)
             self.num_ticks = int(np.clip(length, _FIRST_NUM_TICKS // 2, _MAX_NUM_TICKS))
         return buffer
+
+    def look_at(self, numbers: range, limit: np.ndarray) -> np.ndarray:
+        """Returns the gradient norms at the starts of some descents, without counting them as done.
+
+        With an infinite `limit` every lane ends where it begins.
+        """
+        chunk, norms = self.program.begin(), np.zeros(0, limit.dtype)
+        own, count, one_tick = Share.of(numbers.start, 1, numbers.stop), int32(len(numbers)), int32(1)
+        while len(norms) < len(numbers):
+            chunk, buffer = take(self.program.advance(chunk, self.key, self.starts, own, count, one_tick, limit))
+            norms = np.append(norms, buffer.scalars[:, 1])
+        return norms
 
     def is_idle(self) -> bool:
         """Returns whether no lane is under way."""
@@ -94,11 +109,13 @@ class Run:
         first: int,
         num_descents: int,
         devices: list[jax.Device],
+        frozen: Params | None,
     ) -> None:
-        """Descents `first` to `first + num_descents - 1` are to be done."""
+        """Descents `first` to `first + num_descents - 1` are to be done; `frozen` is what `Ends` says of it."""
         self.build, self.choice = build, choice
         self.shape = shape  # None: the choice is not to be changed
         self.num_descents, self.end = num_descents, first + num_descents
+        self.frozen = frozen
         self.workers = [
             Worker(key, starts, device, first + share, len(devices)) for share, device in enumerate(devices)
         ]
@@ -114,6 +131,7 @@ class Run:
         with _ctrl_c() as is_interrupted, ThreadPoolExecutor(len(self.workers)) as pool:
             self._load(pool)
             self.began = time.perf_counter()
+            self._set_limit()
             buffers = list(pool.map(lambda worker: worker.advance(self.end), self.workers))
             ends = self._ends(jax.tree.map(lambda *leaves: np.concatenate(leaves), *buffers))
             self._refuse_hopeless(ends)
@@ -156,6 +174,18 @@ class Run:
                 f" {num_probes} starts; there is nothing to descend from."
             )
 
+    def _set_limit(self) -> None:
+        """Finds the gradient norm at which lanes have converged; "auto" looks at the first starts of all."""
+        descent, worker = self.loop.descent, self.workers[0]
+        dtype = descent.limit_type(descent.one_start(worker.key, worker.starts)).dtype
+        asked = descent.stop.gradient_norm
+        if asked == "auto":
+            numbers = descent.first_numbers(worker.starts, first_look.NUM_STARTS)
+            asked = first_look.relative_limit(worker.look_at(numbers, np.asarray(np.inf, dtype)))
+        self.stop = replace(descent.stop, gradient_norm=asked)
+        for worker in self.workers:
+            worker.limit = np.asarray(-1 if asked is None else asked, dtype)
+
     def _load(self, pool: ThreadPoolExecutor) -> None:
         """Compiles the chosen loop for every device and begins it there."""
         began = time.perf_counter()
@@ -178,9 +208,10 @@ class Run:
 
     def _measure(self, pool: ThreadPoolExecutor) -> Iterator[Ends]:
         """Measures other choices; if one is faster, lets the lanes that run come to their end and goes on with it."""
-        assert self.shape is not None
         began, first = time.perf_counter(), self.workers[0]
-        best = measure(self.shape, self.choice, self.build, first.key, first.starts, self.end)
+        assert self.shape is not None
+        assert first.limit is not None
+        best = measure(self.shape, self.choice, self.build, first.key, first.starts, self.end, first.limit)
         seconds = time.perf_counter() - began
         self.seconds_compile, self.began, self.shape = self.seconds_compile + seconds, self.began + seconds, None
         if best == self.choice:
@@ -220,6 +251,8 @@ class Run:
                 num_lanes=self.loop.num_lanes,
                 num_devices=len(self.workers),
             ),
+            frozen=self.frozen,
+            stop=self.stop,
         )
 
 
