@@ -19,7 +19,7 @@ import numpy as np
 from jaxgd.curvature import hessian
 from jaxgd.points.evidence import Evidence, Rows, nothing_found, put_fields
 from jaxgd.points.flat import Flat, fine, motions_at
-from jaxgd.points.newton import norms, walk
+from jaxgd.points.newton import norms, put, walk
 from jaxgd.points.noise import Noise, both_signs, noise_at
 from jaxgd.points.rows import ForRows
 from jaxgd.points.scaled import (
@@ -78,16 +78,22 @@ def judge_by_spectra(functions: Flat, ends: Rows, unit: Rows, height: Rows) -> E
     """
     programs = programs_of(functions)
     SCALED_SPECTRUM.prepare(programs.hessian.prepare(ends), programs.motions.prepare(ends, unit), unit, height, height)
-    walked = walk(programs.evaluate, _Spectra(programs, unit, height, balance=0), ends, fine(ends, unit))
-    first, x = walked.seen_at_end, walked.x
+    walked = walk(programs.evaluate, _Spectra(programs, unit, height), ends, fine(ends, unit))
+    first, x, fall = walked.seen_at_end, walked.x, _fall(walked.seen_at_end, walked.gradient_at_end)
+    is_within_reach = walked.is_within_reach
+    found = _found_at(programs, x, unit, height)
+
+    # Curvature that was taken for rounding may be real, and still have somewhere to go.
+    left = np.flatnonzero(~np.all(found.placed.is_explained, axis=1) & np.all(np.isfinite(found.gradient), axis=1))
+    if len(left):
+        spectra = _Spectra(programs, unit[left], height[left], looks_closely=True)
+        onward = walk(programs.evaluate, spectra, x[left], fine(x[left], unit[left]))
+        x[left], is_within_reach[left] = onward.x, onward.is_within_reach
+        fall[left] += _fall(onward.seen_at_end, onward.gradient_at_end)
+        put(found, left, _found_at(programs, onward.x, unit[left], height[left]))
 
     # Evidence is computed at the point that is judged.
-    at = spectra_at(programs, x, unit, height, _BALANCE)
-    value, gradient = programs.evaluate(x)
-    model = model_of(at, x)
-    noise = noise_at(programs.evaluate, x, value, gradient, model)
-    at = at._replace(is_faint=at.is_faint & ~_is_seen_in_gradients(programs.evaluate, x, at, noise))
-    placed = _placed(at, x, value, gradient, noise, height)
+    at, placed, gradient = found.at, found.placed, found.gradient
     change = _change_of_hessian(programs, x, at, placed.distance)
     error = at.error + _shift(at, change)
 
@@ -98,23 +104,23 @@ def judge_by_spectra(functions: Flat, ends: Rows, unit: Rows, height: Rows) -> E
     )
     is_settled = np.all(placed.is_explained, axis=1)
     is_finite = np.all(np.isfinite(gradient), axis=1) & np.all(np.isfinite(at.eigenvalues), axis=1)
-    is_reached = is_settled & walked.is_within_reach & keeps_signs & is_finite
+    is_reached = is_settled & is_within_reach & keeps_signs & is_finite
 
     lowest, lowest_error = _lowest(programs, x, at, change)
-    distance = _bracketed(programs.evaluate, x, at, error, placed, noise)
+    distance = _bracketed(programs.evaluate, x, at, error, placed, found.noise)
     return put_fields(
         nothing_found(ends),
         {
             "x": np.where(is_reached[:, None], x, ends),
-            "value": np.where(is_reached, value, programs.evaluate(ends)[0]),
+            "value": np.where(is_reached, found.value, programs.evaluate(ends)[0]),
             "gradient_norm": norms(np.where(is_reached[:, None], gradient, walked.gradient_at_end)),
-            "move": np.where(is_reached, walked.move, 0),
+            "move": np.where(is_reached, norms(x - ends), 0),
             "is_reached": is_reached,
             "is_gradient_flat": ~is_settled & _is_gradient_flat(at, gradient) & is_finite,
-            "is_smooth": is_smooth(programs.evaluate, x, gradient, model, noise),
+            "is_smooth": is_smooth(programs.evaluate, x, gradient, model_of(at, x), found.noise),
             "is_finite": is_finite,
-            "drift": _drift(at, gradient, noise, placed),
-            "fall": _fall(first, walked.gradient_at_end),
+            "drift": _drift(at, gradient, found.noise, placed),
+            "fall": fall,
             "away": np.max(np.abs(x - ends) / unit, axis=1),
             "num_symmetry_modes": at.num_aside - np.sum(~functions.is_free).astype(np.int32),
             "index_high": inertia.num_negative + inertia.num_zero,
@@ -122,7 +128,7 @@ def judge_by_spectra(functions: Flat, ends: Rows, unit: Rows, height: Rows) -> E
             "eigenvalue_error": lowest_error,
             "asymmetry": at.asymmetry,
             "placement": _in_coordinates(at, distance) + 2 * np.finfo(x.dtype).eps * np.abs(x),
-            "value_error": noise.value,
+            "value_error": found.noise.value,
             "softness": _softness(at, inertia, lowest - lowest_error),
             **inertia._asdict(),
         },
@@ -150,12 +156,14 @@ class _Spectra(NamedTuple):
     programs: Programs
     unit: Rows
     height: Rows
-    balance: float
+    looks_closely: bool = False  # at faint curvature, in balanced units
     max_steps: int = 40
     serves_again: bool = True
 
     def look(self, which: Rows, x: Rows, gradient: Rows) -> Scaled:
-        return spectra_at(self.programs, x, self.unit[which], self.height[which], self.balance)
+        if self.looks_closely:
+            return _found_at(self.programs, x, self.unit[which], self.height[which]).at
+        return spectra_at(self.programs, x, self.unit[which], self.height[which], balance=0)
 
     def step(self, seen: Scaled, gradient: Rows) -> Rows:
         return as_step(seen, newton_steps(seen, gradient))
@@ -186,6 +194,24 @@ def newton_steps(at: Scaled, gradient: Rows) -> Rows:
 def _fall(at: Scaled, gradient: Rows) -> Rows:
     """Returns (n,) by how much the value changes on the way to the critical point, by the quadratic model."""
     return np.sum(np.abs(newton_steps(at, gradient) * along_modes(at, gradient)), axis=1) / 2
+
+
+class _Found(NamedTuple):
+    """What there is at points, with one leading axis of them."""
+
+    at: Scaled
+    value: Rows
+    gradient: Rows
+    noise: Noise
+    placed: "_Placed"
+
+
+def _found_at(programs: Programs, x: Rows, unit: Rows, height: Rows) -> _Found:
+    at = spectra_at(programs, x, unit, height, _BALANCE)
+    value, gradient = programs.evaluate(x)
+    noise = noise_at(programs.evaluate, x, value, gradient, model_of(at, x))
+    at = at._replace(is_faint=at.is_faint & ~_is_seen_in_gradients(programs.evaluate, x, at, noise))
+    return _Found(at, value, gradient, noise, _placed(at, x, value, gradient, noise, height))
 
 
 class _Placed(NamedTuple):

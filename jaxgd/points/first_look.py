@@ -1,7 +1,7 @@
 """A first look at ends, for a few gradients each: which are plainly not at a critical point, and why.
 
 The value is tried along d = -u^2 g, with u the units of length, so that it does not matter in which units somebody
-measures. One product gives the step t at which the quadratic model is stationary; if the value falls there, or a few
+measures. One product gives the length of step over which the quadratic model falls for sure; if the value does fall, there or a few
 halvings before, by more than what an end at rest may still have to fall, the end is still descending. If it does not
 fall at all along its own gradient, however short the step, there is a kink. And if it keeps falling as far as a million
 units of length away, there is nothing to arrive at.
@@ -98,11 +98,13 @@ def _look(
     slope = -(gradient @ direction)
     length = jnp.max(jnp.abs(direction) / unit)  # in units of length
     product = jax.jvp(functions.gradient, (x,), (direction,))[1]
-    curvature = direction @ product
 
-    # Steps from where the quadratic model is stationary, halved again and again.
+    # Beside a saddle curvature along the direction may cancel: its size is that of the whole product.
+    curvature = jnp.linalg.norm(product * unit) * jnp.linalg.norm(direction / unit)
+
+    # Steps as long as the quadratic model can be trusted to fall, halved again and again.
     longest = _LONGEST / jnp.where(length > 0, length, 1)
-    step = jnp.where(curvature == 0, longest, slope / jnp.where(curvature == 0, 1, jnp.abs(curvature)))
+    step = jnp.where(curvature > 0, slope / jnp.where(curvature > 0, curvature, 1), longest)
     steps = jnp.minimum(step, longest) * 0.5 ** jnp.arange(_HALVINGS, dtype=x.dtype)
     falls = value - jax.lax.map(lambda t: functions.value(x + t * direction), steps)
     promised, rounding = steps * slope, 16 * eps * jnp.abs(value)

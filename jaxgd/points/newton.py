@@ -127,7 +127,7 @@ def _stepped(
     while len(goes):
         new = x[goes] + hessians.step(take(seen, goes), gradient[goes])
         at_new = evaluate(new)[1]
-        gains = norms(weight[goes] * at_new) <= DIGIT * norms(weight[goes] * gradient[goes])  # false if not finite
+        gains = norms(weight[goes] * at_new) < DIGIT * norms(weight[goes] * gradient[goes])  # false if not finite
         goes = goes[gains]
         x[goes], gradient[goes] = new[gains], at_new[gains]
         goes = goes[_is_left(hessians, take(seen, goes), x[goes], gradient[goes])]
