@@ -264,7 +264,7 @@ def _lowest(programs: Programs, x: Rows, at: Scaled, change: Rows) -> tuple[Rows
     raw = RAW_SPECTRUM(at.matrix, programs.motions(x, at.unit), at.unit)
     size = np.abs(raw.vectors[:, :, 0])
     shift = np.einsum("ni,nij,nj->n", size, change, size)
-    return np.where(raw.is_mode[:, 0], raw.eigenvalues[:, 0], np.nan), raw.error[:, 0] + shift
+    return np.where(raw.is_mode[:, 0], raw.eigenvalues[:, 0], np.nan), raw.error[:, 0] + at.skew + shift
 
 
 class _Modes(NamedTuple):

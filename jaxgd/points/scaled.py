@@ -38,6 +38,7 @@ class Scaled(NamedTuple):
       unit: (dim,) of length, as given.
       matrix: (dim, dim) H itself, made symmetric.
       asymmetry: () as a share of the norm.
+      skew: () Frobenius norm of what was taken away to make H symmetric.
     """
 
     eigenvalues: jax.Array
@@ -50,6 +51,7 @@ class Scaled(NamedTuple):
     unit: jax.Array
     matrix: jax.Array
     asymmetry: jax.Array
+    skew: jax.Array
 
 
 def _scaled_spectrum(matrix: jax.Array, motions: jax.Array, unit: jax.Array, height: jax.Array, most: jax.Array) -> Scaled:
@@ -84,6 +86,7 @@ def _scaled_spectrum(matrix: jax.Array, motions: jax.Array, unit: jax.Array, hei
         unit=unit,
         matrix=symmetric,
         asymmetry=at.asymmetry / jnp.where(at.norm > 0, at.norm, 1),
+        skew=jnp.linalg.norm(matrix - matrix.T) / 2,
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxgd.base import Params, Points, Reason, Status, Verdict
 from jaxgd.points.evidence import Evidence, Rows
 
-_FALL_AT_REST, _FALL_GIVEN, _FALL_CUT_OFF = 1e-4, 1e-4, 0.75  # shares of the value scale; the last a power of eps
+_FALL_AT_REST, _FALL_GIVEN, _FALL_CUT_OFF = 1e-4, 1e-3, 0.75  # shares of the value scale; the last a power of eps
 _AWAY_AT_REST, _AWAY_CUT_OFF = 0.25, 1e-2  # units of length
 
 
