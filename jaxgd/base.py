@@ -89,7 +89,7 @@ class Stop:
     Attributes:
       gradient_norm: `converged` once the Euclidean norm of the gradient is at most this (> 0); None never. "auto" is
         relative to the landscape's own scale: a share of the gradients at the first starts (1e-8 in float64, 1e-4 in
-        float32, see `jaxgd.lanes.first_look`), the same number for every block of a run; `Ends.stop` holds it.
+        float32, see `jaxgd.lanes.relative_stop`), the same number for every block of a run; `Ends.stop` holds it.
       max_steps: `step_limit` after this many updates (>= 0).
       patience: `plateau` once the best value has not fallen by `improvement` for this many updates; 0 never.
       improvement: the fall of the best value that counts as progress, relative to |best value|.

@@ -16,6 +16,7 @@ import optax
 
 from jaxgd.base import Ends, InputValueError, Key, Landscape, Params, Restart, Status, Stop, joined_columns
 from jaxgd.lanes.checks import check_count, check_descent, check_key, check_optimizer, check_starts
+from jaxgd.lanes.first_look import look
 from jaxgd.lanes.lane import Descent, Event, as_asked
 from jaxgd.lanes.layout import LANE_AXIS
 from jaxgd.lanes.loop import Loop
@@ -183,6 +184,7 @@ def launch(
         num_lanes = min(check_count("num_lanes", num_lanes), num_descents)
     num_devices = min(check_count("num_devices", num_devices, high=len(jax.local_devices()) + 1), num_descents)
     check_descent(descent, key, starts)
+    looking = look(descent, key, starts, num_descents)
     shape = shape_of(descent, key, starts, jax.local_devices()[0])
     guessed = guess(shape, num_descents, num_devices)
     run = Run(
@@ -195,6 +197,7 @@ def launch(
         num_descents=num_descents,
         devices=jax.local_devices()[:num_devices],
         frozen=descent.frozen(descent.one_start(key, starts)),
+        look=looking,
     )
     parts = run.parts(progress)
     return itertools.chain([next(parts)], parts)

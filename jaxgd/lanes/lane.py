@@ -154,7 +154,7 @@ class Descent:
         key_noise, key_update = jax.random.split(key_step)
         evaluate, value_fn = self._functions(key_noise, lane.params)
         value, grad = evaluate(lane.params)
-        gradient_norm = self._norm(grad, lane.params).astype(value.dtype)
+        gradient_norm = self.norm(grad, lane.params).astype(value.dtype)
 
         is_active = lane.status == RUNNING
         is_finite = jnp.isfinite(value) & jnp.isfinite(gradient_norm)
@@ -222,7 +222,7 @@ class Descent:
         """Returns what `limit` is to be, for params such as `one`."""
         return jax.ShapeDtypeStruct((), _value_type(self.landscape, kind_of(one)))
 
-    def _norm(self, grad: Params, params: Params) -> jax.Array:
+    def norm(self, grad: Params, params: Params) -> jax.Array:
         """Returns the Euclidean norm of the gradient, without the leaves that never move."""
         frozen = self.frozen(params)
         if frozen is not None:

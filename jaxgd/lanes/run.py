@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from jaxgd.base import Cost, Ends, InputValueError, Key, Params, Status
-from jaxgd.lanes import first_look
+from jaxgd.lanes import relative_stop, rounding
 from jaxgd.lanes.lane import IDLE
 from jaxgd.lanes.loop import Buffer, Chunk, Loop, Program, Share, int32, take
 from jaxgd.lanes.tune import Choice, Shape, measure
@@ -110,12 +110,18 @@ class Run:
         num_descents: int,
         devices: list[jax.Device],
         frozen: Params | None,
+        look: Callable[[], tuple[str, ...]],
     ) -> None:
-        """Descents `first` to `first + num_descents - 1` are to be done; `frozen` is what `Ends` says of it."""
+        """Descents `first` to `first + num_descents - 1` are to be done.
+
+        `frozen` and the notes that `look` returns go on to their `Ends`; it is called while the loop is compiled.
+        """
         self.build, self.choice = build, choice
         self.shape = shape  # None: the choice is not to be changed
         self.num_descents, self.end = num_descents, first + num_descents
-        self.frozen = frozen
+        self.frozen, self.look = frozen, look
+        self.notes: tuple[str, ...] = ()
+        self.may_be_rounding = True  # that holds up descents, as far as was looked
         self.workers = [
             Worker(key, starts, device, first + share, len(devices)) for share, device in enumerate(devices)
         ]
@@ -128,8 +134,10 @@ class Run:
           InputValueError: value or gradient is not finite at any of the first starts.
         """
         report = progress or (lambda done, total, ticks: None)
-        with _ctrl_c() as is_interrupted, ThreadPoolExecutor(len(self.workers)) as pool:
+        with _ctrl_c() as is_interrupted, ThreadPoolExecutor(len(self.workers) + 1) as pool:
+            looking = pool.submit(self.look)
             self._load(pool)
+            self.notes = looking.result()
             self.began = time.perf_counter()
             self._set_limit()
             buffers = list(pool.map(lambda worker: worker.advance(self.end), self.workers))
@@ -177,14 +185,37 @@ class Run:
     def _set_limit(self) -> None:
         """Finds the gradient norm at which lanes have converged; "auto" looks at the first starts of all."""
         descent, worker = self.loop.descent, self.workers[0]
-        dtype = descent.limit_type(descent.one_start(worker.key, worker.starts)).dtype
         asked = descent.stop.gradient_norm
         if asked == "auto":
-            numbers = descent.first_numbers(worker.starts, first_look.NUM_STARTS)
-            asked = first_look.relative_limit(worker.look_at(numbers, np.asarray(np.inf, dtype)))
+            asked = relative_stop.relative_limit(self._norms_at_starts())
+        asked = None if asked is None else float(asked)
         self.stop = replace(descent.stop, gradient_norm=asked)
         for worker in self.workers:
-            worker.limit = np.asarray(-1 if asked is None else asked, dtype)
+            worker.limit = np.asarray(-1 if asked is None else asked, self._value_dtype())
+
+    def _norms_at_starts(self) -> np.ndarray:
+        """Returns the gradient norms at the first starts of all, those of other blocks of the question too."""
+        worker = self.workers[0]
+        numbers = self.loop.descent.first_numbers(worker.starts, relative_stop.NUM_STARTS)
+        return worker.look_at(numbers, np.asarray(np.inf, self._value_dtype()))
+
+    def _value_dtype(self) -> np.dtype:
+        descent, worker = self.loop.descent, self.workers[0]
+        return descent.limit_type(descent.one_start(worker.key, worker.starts)).dtype
+
+    def _look_for_rounding(self, ends: Ends) -> None:
+        """Notes, once, where rounding holds up descents that ran out of steps."""
+        limit = self.stop.gradient_norm
+        if not isinstance(limit, float) or ends.params is None or self.loop.descent.is_noisy:
+            return
+        if not self.may_be_rounding or not np.any(ends.status == Status.STEP_LIMIT):
+            return
+        began, self.may_be_rounding = time.perf_counter(), False
+        suspects = ends[rounding.suspects(ends, relative_stop.scale_of(self._norms_at_starts()))]
+        if len(suspects):
+            self.notes += rounding.note_on_rounding(self.loop.descent, self.workers[0].key, suspects, limit)
+        seconds = time.perf_counter() - began
+        self.seconds_compile, self.began = self.seconds_compile + seconds, self.began + seconds
 
     def _load(self, pool: ThreadPoolExecutor) -> None:
         """Compiles the chosen loop for every device and begins it there."""
@@ -229,7 +260,7 @@ class Run:
         buffer = jax.tree.map(lambda leaf: leaf[order], buffer)
         number, status, num_steps, num_restarts, num_hvps, *event_steps = buffer.counts.T
         value, gradient_norm, best_value = buffer.scalars.T
-        return Ends(
+        ends = Ends(
             start_number=number.astype(np.int64),
             params=buffer.last,
             value=value,
@@ -254,6 +285,8 @@ class Run:
             frozen=self.frozen,
             stop=self.stop,
         )
+        self._look_for_rounding(ends)
+        return replace(ends, notes=self.notes)
 
 
 def _num_ticks(buffer: Buffer) -> int:

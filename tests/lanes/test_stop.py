@@ -8,7 +8,7 @@ import pytest
 
 import jaxgd
 from jaxgd import InputValueError, Landscape, Restart, Status, Stop
-from jaxgd.lanes.first_look import NUM_STARTS, SHARES, relative_limit
+from jaxgd.lanes.relative_stop import NUM_STARTS, SHARES, relative_limit
 
 
 def wells(x):
