@@ -7,6 +7,7 @@ number.
 import functools
 import itertools
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from jaxgd.base import Ends, InputValueError, Key, Landscape, Params, Restart, S
 from jaxgd.lanes.checks import check_count, check_descent, check_key, check_optimizer, check_starts
 from jaxgd.lanes.lane import Descent, Event, as_asked
 from jaxgd.lanes.layout import LANE_AXIS
+from jaxgd.lanes.layout_check import usable_layout
 from jaxgd.lanes.loop import Loop
 from jaxgd.lanes.run import Progress, Run
 from jaxgd.lanes.tune import Choice, guess, shape_of
@@ -164,15 +166,18 @@ def launch(
     check_descent(descent, key, starts)
     shape = shape_of(descent, key, starts, jax.local_devices()[0])
     guessed = guess(shape, num_descents, num_devices)
+    is_asked = layout is not None
+    layout, notes = usable_layout(descent, key, starts, layout or guessed.layout, is_asked=is_asked)
     run = Run(
         build=lambda choice: _loop(descent, *choice, "params" in keep),
-        choice=Choice(layout or guessed.layout, num_lanes or guessed.num_lanes),
-        shape=shape if layout is None and num_lanes is None else None,
+        choice=Choice(layout, num_lanes or guessed.num_lanes),
+        shape=shape if not is_asked and num_lanes is None else None,
         key=key,
         starts=starts,
         first=first,
         num_descents=num_descents,
         devices=jax.local_devices()[:num_devices],
+        notes=notes,
     )
     parts = run.parts(progress)
     return itertools.chain([next(parts)], parts)
@@ -182,7 +187,8 @@ def concatenate(parts: list[Ends]) -> Ends:
     """Returns all parts of one run as one, in order of start number, with the cost of the last part."""
     if not parts:
         raise InputValueError("there are no parts to put together.")
-    joined = Ends(**joined_columns(parts), num_starts=parts[-1].num_starts, cost=parts[-1].cost)
+    notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
+    joined = replace(parts[-1], **joined_columns(parts), notes=notes)
     return joined[np.argsort(joined.start_number, kind="stable")]
 
 

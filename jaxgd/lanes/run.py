@@ -94,11 +94,13 @@ class Run:
         first: int,
         num_descents: int,
         devices: list[jax.Device],
+        notes: tuple[str, ...] = (),
     ) -> None:
-        """Descents `first` to `first + num_descents - 1` are to be done."""
+        """Descents `first` to `first + num_descents - 1` are to be done; `notes` go with their ends."""
         self.build, self.choice = build, choice
         self.shape = shape  # None: the choice is not to be changed
         self.num_descents, self.end = num_descents, first + num_descents
+        self.notes = notes
         self.workers = [
             Worker(key, starts, device, first + share, len(devices)) for share, device in enumerate(devices)
         ]
@@ -220,6 +222,7 @@ class Run:
                 num_lanes=self.loop.num_lanes,
                 num_devices=len(self.workers),
             ),
+            notes=self.notes,
         )
 
 
