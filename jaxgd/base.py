@@ -87,14 +87,16 @@ class Stop:
     """When a lane stops; tested on every new iterate's value and gradient, never on the size of a step.
 
     Attributes:
-      gradient_norm: `converged` once the Euclidean norm of the gradient is at most this (> 0); None never.
+      gradient_norm: `converged` once the Euclidean norm of the gradient is at most this (> 0); None never. "auto" is
+        relative to the landscape's own scale: a share of the gradients at the first starts (1e-8 in float64, 1e-4 in
+        float32, see `jaxgd.lanes.relative_stop`), the same number for every block of a run; `Ends.stop` holds it.
       max_steps: `step_limit` after this many updates (>= 0).
       patience: `plateau` once the best value has not fallen by `improvement` for this many updates; 0 never.
-      improvement: the fall of the best value that counts as progress, relative to max(1, |best value|).
+      improvement: the fall of the best value that counts as progress, relative to |best value|.
       at_event: `stopped_by_event` when the event of this name first fires.
     """
 
-    gradient_norm: float | None = 1e-6
+    gradient_norm: float | str | None = "auto"
     max_steps: int = 10_000
     patience: int = 0
     improvement: float = 1e-12
@@ -102,8 +104,11 @@ class Stop:
 
     def __post_init__(self) -> None:
         """Refuses rules that cannot be meant."""
-        if self.gradient_norm is not None and not (np.isfinite(self.gradient_norm) and self.gradient_norm > 0):
-            raise InputValueError(f"`gradient_norm` must be positive and finite, or None, got {self.gradient_norm}.")
+        norm = self.gradient_norm
+        if isinstance(norm, str) and norm != "auto":
+            raise InputValueError(f'`gradient_norm` must be a positive number, "auto" or None, got {norm!r}.')
+        if norm is not None and not isinstance(norm, str) and not (np.isfinite(norm) and norm > 0):
+            raise InputValueError(f'`gradient_norm` must be positive and finite, "auto" or None, got {norm}.')
         for name in ("max_steps", "patience"):
             count = getattr(self, name)
             if isinstance(count, bool) or not isinstance(count, (int, np.integer)):
@@ -286,6 +291,10 @@ class Ends(Rows):
       event_steps: for each event, (n,) int32 step at which it first fired, -1 where it did not.
       num_starts: descents asked for; larger than n after an interruption.
       cost: what the run cost.
+      frozen: a pytree like the params of one descent with one Python bool a leaf, whether the optimizer never moves it
+        (then its gradient does not count in `gradient_norm`); None where it may move all.
+      stop: the stop rule, with "auto" resolved to the number that it stood for; None where it is not known.
+      notes: sentences on what the descents suffered from, for a person.
     """
 
     start_number: Array
@@ -301,7 +310,10 @@ class Ends(Rows):
     event_steps: Mapping[str, Array]
     num_starts: int
     cost: Cost
-    not_in_rows = ("num_starts", "cost")
+    frozen: Params | None = None
+    stop: Stop | None = None
+    notes: tuple[str, ...] = ()
+    not_in_rows = ("num_starts", "cost", "frozen", "stop", "notes")
 
     def __len__(self) -> int:
         return len(self.value)

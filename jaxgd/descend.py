@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgd.base import Ends, InputValueError, Key, Landscape, Params, Restart, Stop, joined_columns
+from jaxgd.base import Ends, InputValueError, Key, Landscape, Params, Restart, Status, Stop, joined_columns
 from jaxgd.lanes.checks import check_count, check_descent, check_key, check_optimizer, check_starts
+from jaxgd.lanes.first_look import look
 from jaxgd.lanes.lane import Descent, Event, as_asked
 from jaxgd.lanes.layout import LANE_AXIS
 from jaxgd.lanes.layout_check import usable_layout
@@ -86,7 +87,27 @@ def descend(
             num_devices=num_devices, progress=progress,
         )
     )  # fmt: skip
-    return concatenate(parts)
+    return with_note_at_start(concatenate(parts))
+
+
+def with_note_at_start(ends: Ends) -> Ends:
+    """Returns the ends of a whole run, with a note where most descents made no step."""
+    return replace(ends, notes=ends.notes + note_at_start(num_at_start(ends), len(ends), ends.stop))
+
+
+def num_at_start(ends: Ends) -> int:
+    """Returns how many descents had converged before their first step."""
+    return int(np.sum((ends.num_steps == 0) & (ends.status == Status.CONVERGED)))
+
+
+def note_at_start(num: int, num_descents: int, stop: Stop | None) -> tuple[str, ...]:
+    """Returns what is to be said where `num` of the descents had converged before their first step."""
+    if 2 * num <= num_descents or stop is None:
+        return ()
+    return (
+        f"{num:,} of {num_descents:,} descents stopped at their start: the stop rule, gradient norm"
+        f" {stop.gradient_norm:.3g} or less, is met there.",
+    )
 
 
 def stream(
@@ -164,6 +185,7 @@ def launch(
         num_lanes = min(check_count("num_lanes", num_lanes), num_descents)
     num_devices = min(check_count("num_devices", num_devices, high=len(jax.local_devices()) + 1), num_descents)
     check_descent(descent, key, starts)
+    looking = look(descent, key, starts, num_descents)
     shape = shape_of(descent, key, starts, jax.local_devices()[0])
     guessed = guess(shape, num_descents, num_devices)
     is_asked = layout is not None
@@ -177,6 +199,8 @@ def launch(
         first=first,
         num_descents=num_descents,
         devices=jax.local_devices()[:num_devices],
+        frozen=descent.frozen(descent.one_start(key, starts)),
+        look=looking,
         notes=notes,
     )
     parts = run.parts(progress)

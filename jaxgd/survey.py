@@ -19,7 +19,7 @@ import numpy as np
 import optax
 
 from jaxgd.base import Cost, Ends, InputValueError, Key, Landscape, Points, Stop, Verdict
-from jaxgd.descend import concatenate, stream
+from jaxgd.descend import concatenate, note_at_start, num_at_start, stream
 from jaxgd.lanes.checks import check_count
 from jaxgd.names import find_optimizer
 from jaxgd.points import Catalogue, classify
@@ -38,7 +38,7 @@ class Survey:
     Attributes:
       landscape: name of the landscape.
       optimizer: name of the optimizer.
-      stop: the stop rule.
+      stop: the stop rule, with the gradient norm that "auto" stood for.
       ends: where descents ended, in order of start number; only counted where they were not to be kept.
       points: what each end is, in the same order; likewise.
       catalogue: the distinct critical points.
@@ -56,15 +56,21 @@ class Survey:
         """What the descents cost."""
         return self.ends.cost
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on what the descents and the verdicts suffered from."""
+        return self.ends.notes + self.points.notes
+
     def __str__(self) -> str:
         stopped = ", ".join(f"{count:,} {name}" for name, count in self.ends.status_counts().items())
         interrupted = (
             f" Interrupted: {self.ends.num_starts:,} were asked for." if len(self.ends) < self.ends.num_starts else ""
         )
-        cost = self.cost
+        cost, norm = self.cost, self.stop.gradient_norm
+        limit = f" (gradient norm {norm:.3g} or less)" if isinstance(norm, float) else ""
         return (
-            f"{self.landscape}, {len(self.ends):,} descents by {self.optimizer}: {stopped}.{interrupted}\n\n"
-            f"{self.catalogue}\n\n{''.join(f'{note[0].upper()}{note[1:]}{chr(10)}' for note in self.points.notes)}"
+            f"{self.landscape}, {len(self.ends):,} descents by {self.optimizer}: {stopped}{limit}.{interrupted}\n\n"
+            f"{self.catalogue}\n\n{''.join(f'{note[0].upper()}{note[1:]}{chr(10)}' for note in self.notes)}"
             f"Cost: {cost.ticks:,} gradient evaluations in {cost.seconds_run:.1f} s"
             f" (+ {cost.seconds_compile:.1f} s to compile), {100 * cost.occupancy:.0f}% of those paid for;"
             f" {cost.num_devices} x {cost.num_lanes} lanes, {cost.layout}."
@@ -84,7 +90,7 @@ class Survey:
                 "stop": {"gradient_norm": self.stop.gradient_norm, "max_steps": self.stop.max_steps},
                 "status": self.ends.status_counts(),
                 "verdicts": self.points.verdict_counts(),
-                "notes": list(self.points.notes),
+                "notes": list(self.notes),
                 "points": [
                     {
                         "value": float(entries.value[i]),
@@ -166,13 +172,15 @@ def survey(
     tally = Tally(landscape=landscape, confidence=confidence)
     kept: list[tuple[Ends, Points]] = []
     costs: list[Cost] = []
-    num_done = 0
+    num_done = num_still = 0
+    notes: dict[str, None] = {}
     for look, block in enumerate(_blocks(num_starts, until), start=1):
         tally.mark()
         for ends in _batches(landscape, transformation, block, on_part, report, key=key, stop=stop, **engine):
             points = classify(landscape, ends, progress=functools.partial(_shifted, report, "judging", num_done))
             tally.add(ends, points)
-            num_done += len(ends)
+            num_done, num_still = num_done + len(ends), num_still + num_at_start(ends)
+            notes.update(dict.fromkeys(ends.notes))
             if keep == "ends":
                 kept.append((ends, points))
         costs.append(ends.cost)
@@ -194,8 +202,8 @@ def survey(
     return Survey(
         landscape=landscape.name,
         optimizer=name,
-        stop=stop,
-        ends=all_ends,
+        stop=ends.stop or stop,
+        ends=replace(all_ends, notes=(*notes, *note_at_start(num_still, num_done, ends.stop))),
         points=all_points,
         catalogue=tally.catalogue(),
     )

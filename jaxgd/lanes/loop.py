@@ -71,8 +71,9 @@ class Program(NamedTuple):
     begin: Callable[[], Chunk]
     """begin() returns a chunk with all places idle and an empty buffer."""
     advance: Callable[..., Chunk]
-    """advance(chunk, key, starts, share, num_visits, num_ticks) returns the chunk after at most `num_visits` visits of
-    `num_ticks` ticks each; fewer if the whole share is done or the buffer is full. All counts are int32."""
+    """advance(chunk, key, starts, share, num_visits, num_ticks, limit) returns the chunk after at most `num_visits`
+    visits of `num_ticks` ticks each; fewer if the whole share is done or the buffer is full. All counts are int32, and
+    `limit`, the gradient norm at which a lane has converged, is of the value's type."""
 
 
 def _idle(chunk: Chunk) -> Chunk:
@@ -131,7 +132,8 @@ class Loop:
         there = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device)
         chunk = jax.tree.map(there, jax.eval_shape(self._chunk, key, starts))
         own, count = Share.of(0, 1, 0), int32(0)
-        advance = jax.jit(self._advance, donate_argnums=0).lower(chunk, key, starts, own, count, count)
+        limit = self.descent.limit_type(self.descent.one_start(key, starts))
+        advance = jax.jit(self._advance, donate_argnums=0).lower(chunk, key, starts, own, count, count, limit)
 
         def compile_it() -> Program:
             program = Program(begin=lambda: _idle(chunk), advance=advance.compile())
@@ -163,6 +165,7 @@ class Loop:
         own: Share,
         num_visits: jax.Array,
         num_ticks: jax.Array,
+        limit: jax.Array,
     ) -> Chunk:
         def has_work(carry: tuple[jax.Array, Chunk]) -> jax.Array:
             visit, chunk = carry
@@ -172,11 +175,13 @@ class Loop:
 
         def body(carry: tuple[jax.Array, Chunk]) -> tuple[jax.Array, Chunk]:
             visit, chunk = carry
-            return visit + 1, self._visit(chunk, own, num_ticks, key, starts)
+            return visit + 1, self._visit(chunk, own, num_ticks, limit, key, starts)
 
         return jax.lax.while_loop(has_work, body, (jnp.zeros((), jnp.int32), chunk))[1]
 
-    def _visit(self, chunk: Chunk, own: Share, num_ticks: jax.Array, key: Key, starts: Params | None) -> Chunk:
+    def _visit(
+        self, chunk: Chunk, own: Share, num_ticks: jax.Array, limit: jax.Array, key: Key, starts: Params | None
+    ) -> Chunk:
         """Refills idle places, ticks, writes out what ended."""
         # refill
         is_idle = chunk.lanes.status == IDLE
@@ -192,15 +197,15 @@ class Loop:
             chunk.lanes,
         )
         # tick
-        tick_lanes = map_lanes(self.descent.tick, self.layout, (-1, None, None))
+        tick_lanes = map_lanes(self.descent.tick, self.layout, (-1, None, None, None))
         lanes = jax.lax.fori_loop(
             jnp.zeros((), jnp.int32),
             num_ticks,
-            lambda k, lanes: tick_lanes(lanes, chunk.tick + k, key),
+            lambda k, lanes: tick_lanes(lanes, chunk.tick + k, key, limit),
             lanes,
         )
         # write out
-        is_again = (lanes.status >= 0) & map_lanes(self.descent.again, self.layout, (-1,))(lanes)
+        is_again = (lanes.status >= 0) & map_lanes(self.descent.again, self.layout, (-1, None))(lanes, limit)
         is_done = (lanes.status >= 0) & ~is_again
         rank = chunk.num_ends + jnp.cumsum(is_done, dtype=jnp.int32) - 1
         row = jnp.where(is_done, rank, jnp.asarray(len(chunk.buffer.counts), jnp.int32))  # beyond: dropped

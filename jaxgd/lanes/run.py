@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import jax
 import numpy as np
 
 from jaxgd.base import Cost, Ends, InputValueError, Key, Params, Status
+from jaxgd.lanes import relative_stop, rounding
 from jaxgd.lanes.lane import IDLE
 from jaxgd.lanes.loop import Buffer, Chunk, Loop, Program, Share, int32, take
 from jaxgd.lanes.tune import Choice, Shape, measure
@@ -40,6 +42,7 @@ class Worker:
         self.num_done = self.ticks = self.lane_ticks = 0
         self.num_visits, self.num_ticks = 1, _FIRST_NUM_TICKS
         self.chunk: Chunk | None = None
+        self.limit: np.ndarray | None = None  # gradient norm at which a lane has converged
 
     def load(self, loop: Loop, program: Program) -> None:
         """Begins a loop where the share stands."""
@@ -55,7 +58,7 @@ class Worker:
         began, tick = time.perf_counter(), int(self.chunk.tick)
         own = Share.of(self.first, self.num_shares, end)
         chunk = self.program.advance(
-            self.chunk, self.key, self.starts, own, int32(self.num_visits), int32(self.num_ticks)
+            self.chunk, self.key, self.starts, own, int32(self.num_visits), int32(self.num_ticks), self.limit
         )
         self.lane_ticks += (int(chunk.tick) - tick) * self.num_lanes
         self.chunk, buffer = take(chunk)
@@ -70,6 +73,18 @@ class Worker:
             length = np.sqrt(self.ticks / self.num_done)
             self.num_ticks = int(np.clip(length, _FIRST_NUM_TICKS // 2, _MAX_NUM_TICKS))
         return buffer
+
+    def look_at(self, numbers: range, limit: np.ndarray) -> np.ndarray:
+        """Returns the gradient norms at the starts of some descents, without counting them as done.
+
+        With an infinite `limit` every lane ends where it begins.
+        """
+        chunk, norms = self.program.begin(), np.zeros(0, limit.dtype)
+        own, count, one_tick = Share.of(numbers.start, 1, numbers.stop), int32(len(numbers)), int32(1)
+        while len(norms) < len(numbers):
+            chunk, buffer = take(self.program.advance(chunk, self.key, self.starts, own, count, one_tick, limit))
+            norms = np.append(norms, buffer.scalars[:, 1])
+        return norms
 
     def is_idle(self) -> bool:
         """Returns whether no lane is under way."""
@@ -94,13 +109,19 @@ class Run:
         first: int,
         num_descents: int,
         devices: list[jax.Device],
+        frozen: Params | None,
+        look: Callable[[], tuple[str, ...]],
         notes: tuple[str, ...] = (),
     ) -> None:
-        """Descents `first` to `first + num_descents - 1` are to be done; `notes` go with their ends."""
+        """Descents `first` to `first + num_descents - 1` are to be done.
+
+        `frozen`, `notes` and those that `look` returns go on to their `Ends`; it is called while the loop is compiled.
+        """
         self.build, self.choice = build, choice
         self.shape = shape  # None: the choice is not to be changed
         self.num_descents, self.end = num_descents, first + num_descents
-        self.notes = notes
+        self.frozen, self.look, self.notes = frozen, look, notes
+        self.may_be_rounding = True  # that holds up descents, as far as was looked
         self.workers = [
             Worker(key, starts, device, first + share, len(devices)) for share, device in enumerate(devices)
         ]
@@ -113,9 +134,12 @@ class Run:
           InputValueError: value or gradient is not finite at any of the first starts.
         """
         report = progress or (lambda done, total, ticks: None)
-        with _ctrl_c() as is_interrupted, ThreadPoolExecutor(len(self.workers)) as pool:
+        with _ctrl_c() as is_interrupted, ThreadPoolExecutor(len(self.workers) + 1) as pool:
+            looking = pool.submit(self.look)
             self._load(pool)
+            self.notes += looking.result()
             self.began = time.perf_counter()
+            self._set_limit()
             buffers = list(pool.map(lambda worker: worker.advance(self.end), self.workers))
             ends = self._ends(jax.tree.map(lambda *leaves: np.concatenate(leaves), *buffers))
             self._refuse_hopeless(ends)
@@ -158,6 +182,41 @@ class Run:
                 f" {num_probes} starts; there is nothing to descend from."
             )
 
+    def _set_limit(self) -> None:
+        """Finds the gradient norm at which lanes have converged; "auto" looks at the first starts of all."""
+        descent, worker = self.loop.descent, self.workers[0]
+        asked = descent.stop.gradient_norm
+        if asked == "auto":
+            asked = relative_stop.relative_limit(self._norms_at_starts())
+        asked = None if asked is None else float(asked)
+        self.stop = replace(descent.stop, gradient_norm=asked)
+        for worker in self.workers:
+            worker.limit = np.asarray(-1 if asked is None else asked, self._value_dtype())
+
+    def _norms_at_starts(self) -> np.ndarray:
+        """Returns the gradient norms at the first starts of all, those of other blocks of the question too."""
+        worker = self.workers[0]
+        numbers = self.loop.descent.first_numbers(worker.starts, relative_stop.NUM_STARTS)
+        return worker.look_at(numbers, np.asarray(np.inf, self._value_dtype()))
+
+    def _value_dtype(self) -> np.dtype:
+        descent, worker = self.loop.descent, self.workers[0]
+        return descent.limit_type(descent.one_start(worker.key, worker.starts)).dtype
+
+    def _look_for_rounding(self, ends: Ends) -> None:
+        """Notes, once, where rounding holds up descents that ran out of steps."""
+        limit = self.stop.gradient_norm
+        if not isinstance(limit, float) or ends.params is None or self.loop.descent.is_noisy:
+            return
+        if not self.may_be_rounding or not np.any(ends.status == Status.STEP_LIMIT):
+            return
+        began, self.may_be_rounding = time.perf_counter(), False
+        suspects = ends[rounding.suspects(ends, relative_stop.scale_of(self._norms_at_starts()))]
+        if len(suspects):
+            self.notes += rounding.note_on_rounding(self.loop.descent, self.workers[0].key, suspects, limit)
+        seconds = time.perf_counter() - began
+        self.seconds_compile, self.began = self.seconds_compile + seconds, self.began + seconds
+
     def _load(self, pool: ThreadPoolExecutor) -> None:
         """Compiles the chosen loop for every device and begins it there."""
         began = time.perf_counter()
@@ -180,9 +239,10 @@ class Run:
 
     def _measure(self, pool: ThreadPoolExecutor) -> Iterator[Ends]:
         """Measures other choices; if one is faster, lets the lanes that run come to their end and goes on with it."""
-        assert self.shape is not None
         began, first = time.perf_counter(), self.workers[0]
-        best = measure(self.shape, self.choice, self.build, first.key, first.starts, self.end)
+        assert self.shape is not None
+        assert first.limit is not None
+        best = measure(self.shape, self.choice, self.build, first.key, first.starts, self.end, first.limit)
         seconds = time.perf_counter() - began
         self.seconds_compile, self.began, self.shape = self.seconds_compile + seconds, self.began + seconds, None
         if best == self.choice:
@@ -200,7 +260,7 @@ class Run:
         buffer = jax.tree.map(lambda leaf: leaf[order], buffer)
         number, status, num_steps, num_restarts, num_hvps, *event_steps = buffer.counts.T
         value, gradient_norm, best_value = buffer.scalars.T
-        return Ends(
+        ends = Ends(
             start_number=number.astype(np.int64),
             params=buffer.last,
             value=value,
@@ -222,8 +282,11 @@ class Run:
                 num_lanes=self.loop.num_lanes,
                 num_devices=len(self.workers),
             ),
-            notes=self.notes,
+            frozen=self.frozen,
+            stop=self.stop,
         )
+        self._look_for_rounding(ends)
+        return replace(ends, notes=self.notes)
 
 
 def _num_ticks(buffer: Buffer) -> int:

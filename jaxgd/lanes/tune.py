@@ -145,12 +145,13 @@ def measure(
     key: Key,
     starts: Params | None,
     num_descents: int,
+    limit: np.ndarray,
 ) -> Choice:
     """Returns the fastest of the current choice, the other layout, and four times more or fewer lanes.
 
     The lanes that are timed are thrown away. What it finds is remembered for the shape.
     """
-    rate = lambda choice: _rate(build(choice), key, starts, num_descents)
+    rate = lambda choice: _rate(build(choice), key, starts, num_descents, limit)
     rates = {current: rate(current)}
     (other,) = (layout for layout in LANE_AXIS if layout != current.layout)
     rates[Choice(other, current.num_lanes)] = rate(Choice(other, current.num_lanes))
@@ -164,7 +165,7 @@ def measure(
     return best
 
 
-def _rate(loop: Loop, key: Key, starts: Params | None, num_descents: int) -> float:
+def _rate(loop: Loop, key: Key, starts: Params | None, num_descents: int, limit: np.ndarray) -> float:
     """Returns lane-ticks per second, the best of three after the first; none where the layout cannot be traced."""
     try:
         program = loop.prepare(key, starts)()
@@ -175,7 +176,7 @@ def _rate(loop: Loop, key: Key, starts: Params | None, num_descents: int) -> flo
     best, num_visits = 0.0, 1
     for _ in range(4):
         tick, began = int(chunk.tick), time.perf_counter()
-        chunk, _ = take(program.advance(chunk, key, starts, own, int32(num_visits), int32(8)))
+        chunk, _ = take(program.advance(chunk, key, starts, own, int32(num_visits), int32(8), limit))
         seconds = time.perf_counter() - began
         best = max(best, (int(chunk.tick) - tick) * loop.num_lanes / seconds)
         num_visits = int(np.clip(num_visits * _PROBE_SECONDS / 3 / seconds, 1, 1000))

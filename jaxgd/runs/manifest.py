@@ -208,8 +208,8 @@ def _arm(tree: Any) -> Arm:
     if set(stop) != {item.name for item in fields(Stop)} or stop["at_event"] is not None:
         raise ValueError("`stop` is no stop rule")
     for name in ("gradient_norm", "improvement"):
-        is_never = name == "gradient_norm" and stop[name] is None
-        if not is_never and (isinstance(stop[name], bool) or not isinstance(stop[name], (int, float))):
+        is_word = name == "gradient_norm" and stop[name] in (None, "auto")
+        if not is_word and (isinstance(stop[name], bool) or not isinstance(stop[name], (int, float))):
             raise TypeError(f"`{name}` is no number")
     ends = tuple(_count(count, 1, MAX_STARTS) for count in _is(tree["num_starts"], list))
     if not ends or any(later <= earlier for earlier, later in pairwise(ends)):

@@ -13,7 +13,7 @@ import math
 import os
 import socket
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,8 @@ def part_content(manifest: Manifest, arm: int, unit: range, ends: Ends, points: 
         "starts": [unit.start, unit.stop],
         "cost": asdict(ends.cost),
         "notes": list(points.notes),
+        "notes_on_ends": list(ends.notes),
+        "gradient_norm": ends.stop.gradient_norm if ends.stop else None,
         "made": {"host": socket.gethostname(), "pid": os.getpid(), "devices": ends.cost.num_devices},
     }
     record["sha256"] = _checksum(arrays, record)
@@ -104,7 +106,9 @@ def read_part(
         if record.pop("sha256") != _checksum(arrays, record):
             raise ValueError("its checksum does not agree with its arrays")
         _check(arrays, unit)
-        cost, notes = _cost(record["cost"]), tuple(str(note) for note in record["notes"])
+        cost = _cost(record["cost"])
+        stop = replace(manifest.arms[arm].stop, gradient_norm=record["gradient_norm"])
+        notes, notes_on_ends = (tuple(str(note) for note in record[name]) for name in ("notes", "notes_on_ends"))
     except (ValueError, TypeError, KeyError, RecursionError, AttributeError) as error:
         text = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise InputValueError(f"`{path}` cannot be used: {text if text.isprintable() else 'it is damaged'}.") from error
@@ -121,6 +125,8 @@ def read_part(
             event_steps={},
             num_starts=len(unit),
             cost=cost,
+            stop=stop,
+            notes=notes_on_ends,
         ),
         points=Points(
             **{name: arrays[f"points.{name}"] for name in _POINTS}, params=params("points.params"), notes=notes

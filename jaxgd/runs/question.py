@@ -10,7 +10,6 @@ import functools
 import hashlib
 import inspect
 import re
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +24,7 @@ import jaxgd.points
 from jaxgd import names
 from jaxgd.base import InputValueError, Landscape, Stop
 from jaxgd.descend import _descent
+from jaxgd.lanes.traced import constants
 from jaxgd.runs.manifest import Arm, Manifest
 from jaxgd.survey import versions
 
@@ -148,7 +148,7 @@ def fingerprint(question: Question) -> str:
     count = jax.ShapeDtypeStruct((), np.int32)
     traced = jax.make_jaxpr(life)(count, count, jax.eval_shape(lambda: jax.random.key(0)))
     found = hashlib.sha256(re.sub(r" at 0x[0-9a-f]+|0x[0-9a-f]+", "", str(traced)).encode())
-    for constant in _constants(traced):
+    for constant in constants(traced):
         found.update(_bytes(constant))
     found.update(_judging())
     return found.hexdigest()
@@ -160,19 +160,6 @@ def _judging() -> bytes:
     rooms = (jaxgd.curvature, jaxgd.points)
     paths = [path for room in rooms for path in sorted(Path(inspect.getfile(room)).parent.glob("*.py"))]
     return "".join(ast.dump(ast.parse(path.read_bytes())) for path in paths).encode()
-
-
-def _constants(program: Any) -> Iterator[Any]:
-    """Yields the arrays that a traced program holds, those of the programs within it included."""
-    yield from getattr(program, "consts", ())
-    for equation in getattr(program, "jaxpr", program).eqns:
-        for operand in equation.invars:
-            if hasattr(operand, "val"):
-                yield operand.val
-        for value in equation.params.values():
-            for inner in value if isinstance(value, (tuple, list)) else (value,):
-                if hasattr(inner, "eqns"):
-                    yield from _constants(inner)
 
 
 def _bytes(constant: Any) -> bytes:

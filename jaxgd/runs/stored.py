@@ -20,7 +20,7 @@ import numpy as np
 
 from jaxgd import names
 from jaxgd.base import Cost, Ends, InputValueError, Landscape, Params, Points
-from jaxgd.descend import concatenate
+from jaxgd.descend import concatenate, note_at_start, num_at_start
 from jaxgd.points import Catalogue
 from jaxgd.points.grouping import join_points
 from jaxgd.points.tally import Tally
@@ -161,15 +161,20 @@ class StoredRun:
         """
         if self.landscape is None:
             raise InputValueError(f"hand in the `landscape` of `{self.path}` to count its points.")
-        tally, costs = Tally(landscape=self.landscape), []
+        tally, costs, num_still = Tally(landscape=self.landscape), [], 0
+        notes: dict[str, None] = {}
         for part in self.parts(leave_out=("ends.params",)):
             tally.add(part.ends, part.points)
             costs.append(part.ends.cost)
+            num_still += num_at_start(part.ends)
+            notes.update(dict.fromkeys(part.ends.notes))
         if not costs:
             return None
         ends, points = tally.counted(self.asked.num_starts[-1], _total(costs), part.ends.value.dtype)
+        stop = part.ends.stop or self.asked.stop
+        ends = replace(ends, notes=(*notes, *note_at_start(num_still, len(ends), stop)))
         return Survey(
-            landscape=self.landscape.name, optimizer=self.asked.optimizer, stop=self.asked.stop,
+            landscape=self.landscape.name, optimizer=self.asked.optimizer, stop=stop,
             ends=ends, points=points, catalogue=tally.catalogue(),
         )  # fmt: skip
 

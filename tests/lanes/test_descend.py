@@ -288,7 +288,7 @@ def test_measuring_finds_and_remembers_one_of_its_candidates(key):
     )
     shape = shape_of(descent, key, None, jax.devices()[0])
     build = lambda choice: Loop(descent=descent, layout=choice.layout, num_lanes=choice.num_lanes, keeps_params=False)
-    best = measure(shape, Choice("lanes_last", 16), build, key, None, 1000)
+    best = measure(shape, Choice("lanes_last", 16), build, key, None, 1000, np.asarray(1e-6))
     assert best.num_lanes in (16, 64)
     assert guess(shape, 10**6, 1) == best
 
