@@ -19,6 +19,7 @@ from jaxgd.lanes.checks import check_count, check_descent, check_key, check_opti
 from jaxgd.lanes.first_look import look
 from jaxgd.lanes.lane import Descent, Event, as_asked
 from jaxgd.lanes.layout import LANE_AXIS
+from jaxgd.lanes.layout_check import usable_layout
 from jaxgd.lanes.loop import Loop
 from jaxgd.lanes.run import Progress, Run
 from jaxgd.lanes.tune import Choice, guess, shape_of
@@ -187,10 +188,12 @@ def launch(
     looking = look(descent, key, starts, num_descents)
     shape = shape_of(descent, key, starts, jax.local_devices()[0])
     guessed = guess(shape, num_descents, num_devices)
+    is_asked = layout is not None
+    layout, notes = usable_layout(descent, key, starts, layout or guessed.layout, is_asked=is_asked)
     run = Run(
         build=lambda choice: _loop(descent, *choice, "params" in keep),
-        choice=Choice(layout or guessed.layout, num_lanes or guessed.num_lanes),
-        shape=shape if layout is None and num_lanes is None else None,
+        choice=Choice(layout, num_lanes or guessed.num_lanes),
+        shape=shape if not is_asked and num_lanes is None else None,
         key=key,
         starts=starts,
         first=first,
@@ -198,6 +201,7 @@ def launch(
         devices=jax.local_devices()[:num_devices],
         frozen=descent.frozen(descent.one_start(key, starts)),
         look=looking,
+        notes=notes,
     )
     parts = run.parts(progress)
     return itertools.chain([next(parts)], parts)

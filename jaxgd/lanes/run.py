@@ -111,16 +111,16 @@ class Run:
         devices: list[jax.Device],
         frozen: Params | None,
         look: Callable[[], tuple[str, ...]],
+        notes: tuple[str, ...] = (),
     ) -> None:
         """Descents `first` to `first + num_descents - 1` are to be done.
 
-        `frozen` and the notes that `look` returns go on to their `Ends`; it is called while the loop is compiled.
+        `frozen`, `notes` and those that `look` returns go on to their `Ends`; it is called while the loop is compiled.
         """
         self.build, self.choice = build, choice
         self.shape = shape  # None: the choice is not to be changed
         self.num_descents, self.end = num_descents, first + num_descents
-        self.frozen, self.look = frozen, look
-        self.notes: tuple[str, ...] = ()
+        self.frozen, self.look, self.notes = frozen, look, notes
         self.may_be_rounding = True  # that holds up descents, as far as was looked
         self.workers = [
             Worker(key, starts, device, first + share, len(devices)) for share, device in enumerate(devices)
@@ -137,7 +137,7 @@ class Run:
         with _ctrl_c() as is_interrupted, ThreadPoolExecutor(len(self.workers) + 1) as pool:
             looking = pool.submit(self.look)
             self._load(pool)
-            self.notes = looking.result()
+            self.notes += looking.result()
             self.began = time.perf_counter()
             self._set_limit()
             buffers = list(pool.map(lambda worker: worker.advance(self.end), self.workers))

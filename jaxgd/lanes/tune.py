@@ -166,8 +166,11 @@ def measure(
 
 
 def _rate(loop: Loop, key: Key, starts: Params | None, num_descents: int, limit: np.ndarray) -> float:
-    """Returns lane-ticks per second, the best of three after the first."""
-    program = loop.prepare(key, starts)()
+    """Returns lane-ticks per second, the best of three after the first; none where the layout cannot be traced."""
+    try:
+        program = loop.prepare(key, starts)()
+    except Exception:
+        return 0.0
     own = Share.of(0, 1, num_descents)
     chunk = program.begin()
     best, num_visits = 0.0, 1
