@@ -60,7 +60,9 @@ KINKS = {
 }
 
 
-@pytest.mark.parametrize("name", KINKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in ("abs", "max of parabolas", "sort") else pytest.mark.slow) for n in KINKS]
+)
 def test_a_kink_is_no_critical_point(name, look):
     value, place = KINKS[name]
     assert not claimed(look(value, [place, place])).any()
