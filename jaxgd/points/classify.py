@@ -19,7 +19,8 @@ from dataclasses import replace
 import jax
 import numpy as np
 
-from jaxgd.base import Ends, Landscape, Params, Points, Status, Verdict, joined_columns
+from jaxgd.base import Ends, Landscape, Params, Points, Reason, Status, Verdict, joined_columns
+from jaxgd.lanes.checks import first_line
 from jaxgd.points.catalogue import errors_of, invariants_of
 from jaxgd.points.flat import at_least_single
 from jaxgd.points.flat_directions import with_descents
@@ -112,6 +113,45 @@ def _in_groups(landscape: Landscape, ends: Ends, progress: Callable[[int, int], 
     num_changed = _num_different(judging.points_of(leader[audited]), judging.points_of(audited))
     note = f"Ends were grouped; {num_changed} of {len(audited)} audited ends changed verdict."
     return replace(points, notes=(*points.notes, note))
+
+
+def classify_or_say_why(
+    landscape: Landscape, ends: Ends, *, progress: Callable[[int, int], None] | None = None
+) -> Points:
+    """Returns what each end is; all are undecided, with a note, where judging fails with an error."""
+    try:
+        return classify(landscape, ends, progress=progress)
+    except Exception as error:
+        return _undecided(ends, f"judging failed, {type(error).__name__}: {first_line(error)}")
+
+
+def _undecided(ends: Ends, note: str) -> Points:
+    """Returns points of which nothing is known."""
+    params, value = jax.tree.map(at_least_single, ends.params), at_least_single(ends.value)
+    number = lambda fill: np.full(len(ends), fill, value.dtype)
+    count = lambda fill, dtype=np.int32: np.full(len(ends), fill, dtype)
+    is_diverged = np.asarray(ends.status) == int(Status.DIVERGED)
+    return Points(
+        params=params,
+        value=value,
+        gradient_norm=at_least_single(ends.gradient_norm),
+        verdict=np.where(is_diverged, int(Verdict.DIVERGED), int(Verdict.UNDECIDED)).astype(np.int8),
+        reason=np.where(is_diverged, int(Reason.NONE), int(Reason.JUDGING_FAILED)).astype(np.int8),
+        index=count(-1),
+        index_high=count(-1),
+        num_zero_modes=count(-1),
+        num_symmetry_modes=count(-1),
+        lowest_eigenvalue=number(np.nan),
+        eigenvalue_error=number(np.nan),
+        move=number(0),
+        placement=jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), params),
+        value_error=number(np.nan),
+        dimension=count(-1),
+        descends=count(-1, np.int8),
+        missed_probability=number(np.nan),
+        missed_curvature=number(np.nan),
+        notes=(note,),
+    )
 
 
 class _Judging:

@@ -14,9 +14,11 @@ as itself: such an eigenvalue counts as zero. The places are samples, so that er
 import functools
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from jaxgd.curvature import hessian
+from jaxgd.curvature.dense import hessian_and_error
 from jaxgd.points.evidence import Evidence, Rows, nothing_found, put_fields
 from jaxgd.points.flat import Flat, fine, motions_at
 from jaxgd.points.newton import norms, put, walk
@@ -51,17 +53,22 @@ _MAX_LOOKS = 16  # modes of a point that are looked at one by one
 class Programs(NamedTuple):
     """What is computed for one point at a time."""
 
+    is_exact: bool  # Hessians are derivatives, and no differences
     evaluate: ForRows  # x -> value, gradient
-    hessian: ForRows  # x -> (dim, dim)
+    hessian: ForRows  # x, unit -> (dim, dim)
+    hessian_and_error: ForRows  # x, unit -> (dim, dim) twice
     motions: ForRows  # x, unit -> (k, dim), in units of length
 
 
 @functools.lru_cache(maxsize=32)
-def programs_of(functions: Flat) -> Programs:
-    """Returns the programs of a landscape."""
+def programs_of(functions: Flat, dtype: str) -> Programs:
+    """Returns the programs of a landscape for points of this type."""
+    point = jax.ShapeDtypeStruct(functions.is_free.shape, dtype)
     return Programs(
+        is_exact=functions.second_order(point).kind != "differences",
         evaluate=ForRows(functions.evaluate),
-        hessian=ForRows(lambda x: hessian(functions.gradient, x)),
+        hessian=ForRows(lambda x, unit: hessian(functions.second_order(x), x, unit)),
+        hessian_and_error=ForRows(lambda x, unit: hessian_and_error(functions.second_order(x), x, unit)),
         motions=ForRows(lambda x, unit: motions_at(functions, x, unit)),
     )
 
@@ -76,8 +83,8 @@ def judge_by_spectra(functions: Flat, ends: Rows, unit: Rows, height: Rows) -> E
       unit: (n, dim) of length.
       height: (n,) of values.
     """
-    programs = programs_of(functions)
-    SCALED_SPECTRUM.prepare(programs.hessian.prepare(ends), programs.motions.prepare(ends, unit), unit, height, height)
+    programs = programs_of(functions, ends.dtype.name)
+    SCALED_SPECTRUM.prepare(programs.hessian.prepare(ends, unit), programs.motions.prepare(ends, unit), unit, height, height)
     walked = walk(programs.evaluate, _Spectra(programs, unit, height), ends, fine(ends, unit))
     first, x, fall = walked.seen_at_end, walked.x, _fall(walked.seen_at_end, walked.gradient_at_end)
     is_within_reach = walked.is_within_reach
@@ -178,7 +185,7 @@ class _Spectra(NamedTuple):
 def spectra_at(programs: Programs, x: Rows, unit: Rows, height: Rows, balance: float) -> Scaled:
     """Returns the spectra at points (n, dim); rows may be scaled up by eps to the power of minus `balance`."""
     most = np.full(len(x), float(np.finfo(x.dtype).eps) ** -balance, x.dtype)
-    return SCALED_SPECTRUM(programs.hessian(x), programs.motions(x, unit), unit, height, most)
+    return SCALED_SPECTRUM(programs.hessian(x, unit), programs.motions(x, unit), unit, height, most)
 
 
 def newton_steps(at: Scaled, gradient: Rows) -> Rows:
@@ -211,6 +218,10 @@ def _found_at(programs: Programs, x: Rows, unit: Rows, height: Rows) -> _Found:
     value, gradient = programs.evaluate(x)
     noise = noise_at(programs.evaluate, x, value, gradient, model_of(at, x))
     at = at._replace(is_faint=at.is_faint & ~_is_seen_in_gradients(programs.evaluate, x, at, noise))
+    if not programs.is_exact:  # a Hessian of differences brings an error of its own
+        off = programs.hessian_and_error(x, unit)[1]
+        off = (off + np.swapaxes(off, 1, 2)) / 2
+        at = at._replace(error=at.error + _shift(at, off), skew=at.skew + np.linalg.norm(off, axis=(1, 2)))
     return _Found(at, value, gradient, noise, _placed(at, x, value, gradient, noise, height))
 
 
@@ -243,7 +254,7 @@ def _change_of_hessian(programs: Programs, x: Rows, at: Scaled, distance: Rows) 
     signs = both_signs(x, _NUM_DRAWS)
     largest = np.zeros_like(at.matrix)
     for k in range(signs.shape[1]):
-        moved = programs.hessian(x + as_step(at, distance * signs[:, k]))
+        moved = programs.hessian(x + as_step(at, distance * signs[:, k]), at.unit)
         largest = np.maximum(largest, np.abs((moved + np.swapaxes(moved, 1, 2)) / 2 - at.matrix))
     return largest
 

@@ -97,7 +97,7 @@ def _look(
     direction = -(unit**2) * gradient * weight
     slope = -(gradient @ direction)
     length = jnp.max(jnp.abs(direction) / unit)  # in units of length
-    product = jax.jvp(functions.gradient, (x,), (direction,))[1]
+    product = functions.second_order(x).product(x, direction, unit)
 
     # Beside a saddle curvature along the direction may cancel: its size is that of the whole product.
     curvature = jnp.linalg.norm(product * unit) * jnp.linalg.norm(direction / unit)

@@ -13,6 +13,7 @@ from jax.flatten_util import ravel_pytree
 
 from jaxgd.base import Landscape, Params
 from jaxgd.curvature.dense import orthonormal_rows
+from jaxgd.curvature.second_order import SecondOrder, second_order
 
 Generators = Callable[[jax.Array], jax.Array]
 """Maps a flat point (dim,) to the (num_motions, dim) velocities of the continuous symmetries."""
@@ -29,6 +30,10 @@ class Flat:
     evaluate: Callable[[jax.Array], tuple[jax.Array, jax.Array]]  # both
     generators: Generators | None
     is_free: np.ndarray  # (dim,) bool, False for frozen coordinates
+
+    def second_order(self, x: Any) -> SecondOrder:
+        """Returns how products of the Hessian with vectors are made at points like this one."""
+        return second_order(self.gradient, x)
 
 
 class Kind(NamedTuple):

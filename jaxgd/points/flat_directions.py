@@ -46,14 +46,14 @@ def with_descents(landscape: Landscape, points: Points) -> Points:
         return points
     x, kind = as_rows(jax.tree.map(lambda leaf: at_least_single(leaf)[which], points.params))
     functions, unit = flat(landscape, kind), lengths_at(units_of(landscape, kind), x)
-    programs, length = programs_of(functions), np.max(unit, axis=1)
-    at = RAW_SPECTRUM(programs.hessian(x), programs.motions(x, unit), unit)
+    programs, length = programs_of(functions, x.dtype.name), np.max(unit, axis=1)
+    at = RAW_SPECTRUM(programs.hessian(x, unit), programs.motions(x, unit), unit)
 
     # Every eigenvalue's error holds its change over a small distance: the point may not be quite the degenerate one.
     signs = np.random.default_rng(0).choice(np.array([-1, 1], x.dtype), (4, x.shape[1]))
     error = at.error
     for sign in signs:
-        moved = programs.hessian(x + fine(x, unit) * sign)
+        moved = programs.hessian(x + fine(x, unit) * sign, unit)
         along = np.einsum("nij,nik,nkj->nj", at.vectors, moved, at.vectors)
         error = np.maximum(error, at.error + np.abs(along - at.eigenvalues))
     answers = points.descends.copy()

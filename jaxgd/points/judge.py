@@ -75,7 +75,9 @@ def judge_in_full(
             progress(min(begin + num_together, num_points), num_points)
     found, verdict, reason = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
     points = points_of(found, verdict, reason, as_params(found.x, kind), as_params(found.placement, kind))
-    return InFull(replace(points, notes=_notes(found, points)), found.softness, lengths_at(units, found.x))
+    notes = (*_notes(found, points), functions.second_order(jax.ShapeDtypeStruct((dim,), rows.dtype)).note)
+    points = replace(points, notes=tuple(note for note in notes if note))
+    return InFull(points, found.softness, lengths_at(units, found.x))
 
 
 @np.errstate(all="ignore")
@@ -86,7 +88,7 @@ def _judge(
     unit, rests = lengths_at(units, ends), is_at_rest(status, len(ends))
     looked = np.zeros(len(ends), np.int8)
     found = nothing_found(ends)
-    evaluate = programs_of(functions).evaluate
+    evaluate = programs_of(functions, ends.dtype.name).evaluate
     found.value[:], gradient = evaluate(ends)
     found.gradient_norm[:] = np.linalg.norm(gradient, axis=1)
     height = value_scale_at(units, found.value).astype(ends.dtype)

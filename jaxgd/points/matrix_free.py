@@ -21,6 +21,7 @@ import numpy as np
 
 from jaxgd.curvature import Ritz, hessian_product, lanczos, num_steps_for
 from jaxgd.curvature.minres import Solution, minres
+from jaxgd.curvature.second_order import second_order
 from jaxgd.points.dense import programs_of
 from jaxgd.points.evidence import Evidence, Rows, nothing_found, put_fields
 from jaxgd.points.flat import Flat, fine, motions_at
@@ -108,7 +109,7 @@ def judge(functions: Flat, ends: Rows, unit: Rows, height: Rows) -> Evidence:
       unit: (lanes, dim) of length.
       height: (lanes,) of values, which is not asked for here.
     """
-    programs = programs_of(functions)
+    programs = programs_of(functions, ends.dtype.name)
     eps, resolution, length = np.finfo(ends.dtype).eps, fine(ends, unit), np.max(unit, axis=1)
     rounding = np.sqrt(eps)
     walked = walk(programs.evaluate, _Solved(_newton_equation(functions), unit), ends, resolution)
@@ -165,7 +166,7 @@ def judge(functions: Flat, ends: Rows, unit: Rows, height: Rows) -> Evidence:
 @functools.lru_cache(maxsize=32)
 def _products(functions: Flat) -> Callable[[Rows, Rows], Rows]:
     """Returns what gives the Hessians' products at (lanes, dim) points with (lanes, k, dim) vectors."""
-    one = ForRows(lambda x, vector: jax.jvp(functions.gradient, (x,), (vector,))[1])
+    one = ForRows(lambda x, vector: functions.second_order(x).product(x, vector))
 
     def products(x: Rows, vectors: Rows) -> Rows:
         flat = vectors.reshape(-1, x.shape[1])
@@ -181,7 +182,8 @@ def _newton_equation(functions: Flat) -> ForRows:
     def solve(x: jax.Array, gradient: jax.Array, unit: jax.Array) -> Solution:
         modes = motions_at(functions, x, jnp.max(unit))
         off_modes = lambda vector: vector - (modes @ vector) @ modes
-        product = lambda vector: off_modes(jax.jvp(functions.gradient, (x,), (off_modes(vector),))[1])
+        operator = functions.second_order(x).at(x, unit)
+        product = lambda vector: off_modes(operator(off_modes(vector)))
         probe = off_modes(jax.random.normal(jax.random.key(0), x.shape, x.dtype))
         norm = jnp.linalg.norm(product(probe)) / jnp.maximum(jnp.linalg.norm(probe), jnp.finfo(x.dtype).tiny)
         return minres(product, -off_modes(gradient), tolerance=_FORCING, max_products=_MAX_SOLVE_PRODUCTS, norm=norm)
@@ -195,7 +197,7 @@ def _ends_of_spectrum(functions: Flat, reached: Reached) -> Judged:
     filled_up = np.resize(np.arange(num_lanes), 2 ** math.ceil(math.log2(num_lanes)))  # few sizes, few programs
     reached = take(reached, filled_up)
     points = jnp.asarray(reached.x)
-    product = hessian_product(gradient, points)
+    product = hessian_product(gradient, points, units=float(np.median(reached.unit)))
     least = num_steps_for(RESOLUTION, MISSED_PROBABILITY, product.dim)
     is_critical = np.asarray(reached.is_critical)
 
@@ -280,8 +282,9 @@ def _changes(
 
         def after(sign: jax.Array) -> jax.Array:
             at = x + distance * sign
-            return jax.lax.map(lambda row: row @ jax.jvp(gradient, (at,), (row,))[1], rows)
+            operator = second_order(gradient, at).at(at, unit)
+            return jax.lax.map(lambda row: row @ operator(row), rows)
 
         return jax.lax.map(after, signs)
 
-    return jax.vmap(one)(points, vectors, unit)
+    return second_order(gradient, points[0]).map(one)(points, vectors, unit)

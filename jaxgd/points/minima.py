@@ -58,6 +58,8 @@ def plain_minima(functions: Flat, ends: np.ndarray, unit: np.ndarray) -> Evidenc
       ends: where descents ended.
       unit: (n, dim) of length.
     """
+    if not _is_exact(functions, ends):
+        return nothing_found(ends)
     found: _Minima = _program(functions)(ends, unit)
     proven = np.flatnonzero(found.is_minimum)
     num_frozen = int(np.sum(~functions.is_free))
@@ -70,7 +72,13 @@ def plain_minima(functions: Flat, ends: np.ndarray, unit: np.ndarray) -> Evidenc
 
 def prepare(functions: Flat, ends: np.ndarray) -> None:
     """Begins to compile what this takes."""
-    _program(functions).prepare(ends, ends)
+    if _is_exact(functions, ends):
+        _program(functions).prepare(ends, ends)
+
+
+def _is_exact(functions: Flat, ends: np.ndarray) -> bool:
+    """Returns whether Hessians are derivatives, and no differences."""
+    return functions.second_order(jax.ShapeDtypeStruct(ends.shape[1:], ends.dtype)).kind != "differences"
 
 
 @functools.lru_cache(maxsize=32)
