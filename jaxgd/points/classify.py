@@ -228,8 +228,8 @@ def _belongs(
     """Returns whether each of these ends is beside point `row`, an isolated minimum."""
     points = judging.judged
     curvature = np.asarray(points.lowest_eigenvalue - points.eigenvalue_error, float)
-    is_plain = (points.verdict == int(Verdict.MINIMUM)) & (points.dimension == 0) & (points.missed_probability == 0)
-    is_plain &= curvature > 0
+    is_plain = (points.verdict == int(Verdict.MINIMUM)) & (points.num_zero_modes == points.num_symmetry_modes)
+    is_plain &= (points.missed_probability == 0) & (curvature > 0)
     gradient, lowest = np.asarray(ends.gradient_norm)[which].astype(float), np.asarray(points.value, float)[row]
     away = gradient / np.where(is_plain, curvature, 1)[row]
 

@@ -113,6 +113,7 @@ def judge_by_spectra(functions: Flat, ends: Rows, unit: Rows, height: Rows) -> E
     is_finite = np.all(np.isfinite(gradient), axis=1) & np.all(np.isfinite(at.eigenvalues), axis=1)
     is_reached = is_settled & is_within_reach & keeps_signs & is_finite
 
+    num_frozen = np.sum(~functions.is_free).astype(np.int32)
     lowest, lowest_error = _lowest(programs, x, at, change)
     distance = _bracketed(programs.evaluate, x, at, error, placed, found.noise)
     return put_fields(
@@ -129,8 +130,9 @@ def judge_by_spectra(functions: Flat, ends: Rows, unit: Rows, height: Rows) -> E
             "drift": _drift(at, gradient, found.noise, placed),
             "fall": fall,
             "away": np.max(np.abs(x - ends) / unit, axis=1),
-            "num_symmetry_modes": at.num_aside - np.sum(~functions.is_free).astype(np.int32),
+            "num_symmetry_modes": at.num_aside - num_frozen,
             "index_high": inertia.num_negative + inertia.num_zero,
+            "dimension": np.where(inertia.num_zero == 0, at.num_aside - num_frozen, -1).astype(np.int32),
             "lowest_eigenvalue": lowest,
             "eigenvalue_error": lowest_error,
             "asymmetry": at.asymmetry,
@@ -140,6 +142,23 @@ def judge_by_spectra(functions: Flat, ends: Rows, unit: Rows, height: Rows) -> E
             **inertia._asdict(),
         },
     )
+
+
+@np.errstate(all="ignore")
+def kernel_directions(functions: Flat, x: Rows, unit: Rows, height: Rows, num_directions: int) -> Rows:
+    """Returns (n, num_directions, dim) random directions along which points have no curvature, a unit of length long."""
+    programs = programs_of(functions, x.dtype.name)
+    found = _found_at(programs, x, unit, height)
+    change = _change_of_hessian(programs, x, found.at, found.placed.distance)
+    error = found.at.error + _shift(found.at, change)
+    is_zero = found.at.is_mode & (found.at.is_faint | (np.abs(found.at.eigenvalues) <= error))
+
+    # Equally far along every mode.
+    weight = np.where(is_zero, 1 / extent(found.at), 0)
+    draws = np.random.default_rng(0).standard_normal((num_directions, x.shape[1])).astype(x.dtype)
+    directions = np.stack([as_step(found.at, weight * draw) for draw in draws], axis=1)
+    size = np.max(np.abs(directions) / unit[:, None], axis=2, keepdims=True)
+    return directions / np.where(size > 0, size, 1)
 
 
 class Inertia(NamedTuple):

@@ -29,6 +29,7 @@ class Evidence(NamedTuple):
     num_zero: Rows  # int32, neither, symmetry modes not counted
     num_symmetry_modes: Rows  # int32
     index_high: Rows  # int32
+    dimension: Rows  # int32, of the manifold of critical points that the point lies on; -1 where unknown
     is_told: Rows  # bool, whether these numbers decide the verdict
     lowest_eigenvalue: Rows
     eigenvalue_error: Rows
@@ -63,6 +64,7 @@ def nothing_found(ends: Rows) -> Evidence:
         num_zero=count(),
         num_symmetry_modes=count(),
         index_high=count(),
+        dimension=np.full(num_points, -1, np.int32),
         is_told=flag(True),
         lowest_eigenvalue=number(np.nan),
         eigenvalue_error=number(np.nan),

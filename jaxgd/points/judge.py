@@ -25,6 +25,7 @@ from jaxgd.points.flat import Flat, Kind, as_params, as_rows, at_least_single, f
 from jaxgd.points.newton import put
 from jaxgd.points.rows import ForRows
 from jaxgd.points.units import Units, lengths_at, units_of, value_scale_at
+from jaxgd.points.valleys import find_valleys
 from jaxgd.points.verdict import is_at_rest, is_beside, least_fall, points_of, reasons, verdicts
 
 MAX_DENSE_DIM = 1024
@@ -113,6 +114,9 @@ def _judge(
     if len(look_at):
         leads_on = _looked(functions, found.x, unit, height, least, look_at, found.drift) == int(Reason.UNBOUNDED)
         is_critical[look_at[leads_on]] = False
+
+    if is_small:
+        find_valleys(functions, found, np.flatnonzero(is_critical & (found.num_zero > 0)), unit, height)
 
     # What turns out not to be beside a critical point is looked at, too, to say why.
     look_at = np.flatnonzero(~is_critical & ~is_diverged & (looked == 0))

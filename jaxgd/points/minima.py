@@ -67,6 +67,7 @@ def plain_minima(functions: Flat, ends: np.ndarray, unit: np.ndarray) -> Evidenc
     fields["num_symmetry_modes"] = fields["num_symmetry_modes"] - num_frozen
     num_positive = (ends.shape[1] - num_frozen - fields["num_symmetry_modes"]).astype(np.int32)
     fields |= {"is_reached": np.ones(len(proven), bool), "num_positive": num_positive}
+    fields["dimension"] = fields["num_symmetry_modes"]
     return put_fields(nothing_found(ends), fields, proven)
 
 

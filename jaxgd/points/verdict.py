@@ -49,7 +49,8 @@ def verdicts(found: Evidence, is_critical: Rows, is_diverged: Rows, rests: Rows)
         (~is_critical, Verdict.UNDECIDED),
         (~found.is_told, Verdict.UNDECIDED),
         (has["negative"] & has["positive"], Verdict.SADDLE),
-        (has["zero"], Verdict.DEGENERATE),
+        (has["zero"] & (found.dimension < 0), Verdict.DEGENERATE),
+        (~has["negative"] & ~has["positive"], Verdict.DEGENERATE),
         (has["negative"], Verdict.MAXIMUM),
     ]
     return np.select(*(list(column) for column in zip(*rules, strict=True)), Verdict.MINIMUM).astype(np.int8)
@@ -88,7 +89,6 @@ def points_of(found: Evidence, verdict: Rows, reason: Rows, params: Params, plac
         return np.asarray(np.where(known, found, otherwise), dtype)
 
     dtype = found.value.dtype
-    is_isolated = known & found.is_told & (found.num_zero == 0) & (found.missed_probability == 0)
     return Points(
         params=params,
         value=found.value,
@@ -104,7 +104,7 @@ def points_of(found: Evidence, verdict: Rows, reason: Rows, params: Params, plac
         move=found.move,
         placement=placement,
         value_error=if_known(found.value_error, np.nan, dtype),
-        dimension=np.where(is_isolated, 0, -1).astype(np.int32),
+        dimension=if_known(found.dimension, -1, np.int32),
         descends=np.full(len(known), -1, np.int8),
         missed_probability=if_known(found.missed_probability, np.nan, dtype),
         missed_curvature=if_known(found.missed_curvature, np.nan, dtype),
