@@ -339,6 +339,38 @@ class Verdict(IntEnum):
     DIVERGED = 7
 
 
+class Reason(IntEnum):
+    """Why an end has no verdict of a critical point."""
+
+    NONE = 0
+    STILL_DESCENDING = 1
+    HELD = 2
+    NOT_SMOOTH = 3
+    UNBOUNDED = 4
+    TOO_FAR = 5
+    UNEXPLAINED_GRADIENT = 6
+    NO_CURVATURE = 7
+    PRECISION = 8
+    JUDGING_FAILED = 9
+
+    def sentence(self) -> str:
+        """Returns what to tell a person."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Reason.NONE: "",
+    Reason.STILL_DESCENDING: "still descending: a step against the gradient lowers the value",
+    Reason.HELD: "held by a constraint: the gradient is left only where coordinates stand at a common limit",
+    Reason.NOT_SMOOTH: "not smooth here: gradients beside the end do not follow from its Hessian",
+    Reason.UNBOUNDED: "unbounded: the value keeps falling as far out as was looked",
+    Reason.TOO_FAR: "no critical point within reach of the quadratic model at the end",
+    Reason.UNEXPLAINED_GRADIENT: "at rest on a gradient that rounding does not explain",
+    Reason.NO_CURVATURE: "the Hessian is not finite here",
+    Reason.PRECISION: "the signs of the curvature could not be told in this precision",
+    Reason.JUDGING_FAILED: "judging failed with an error",
+}
+
 CRITICAL = (Verdict.MINIMUM, Verdict.SADDLE, Verdict.MAXIMUM, Verdict.DEGENERATE)
 """The verdicts that say that a critical point was found."""
 
@@ -352,14 +384,20 @@ class Points(Rows):
       value: (n,) the value there.
       gradient_norm: (n,) Euclidean norm of the gradient there.
       verdict: (n,) int8, see `Verdict`.
-      index: (n,) int32, eigenvalues below zero by more than their error bound; -1 where nothing is known.
+      reason: (n,) int8, see `Reason`: why an end has no verdict of a critical point, `NONE` where it has one.
+      index: (n,) int32, eigenvalues below zero by more than their error; -1 where nothing is known.
       index_high: (n,) int32, the same with every unexplained zero mode counted as negative; -1 where unknown.
       num_zero_modes: (n,) int32, eigenvalues that cannot be told from zero, those of the symmetry included.
       num_symmetry_modes: (n,) int32, zero modes that the landscape's symmetry explains.
       lowest_eigenvalue: (n,) smallest eigenvalue outside the symmetry's zero modes; NaN where unknown.
-      eigenvalue_error: (n,) bound on the error of the eigenvalue nearest to zero outside those modes, or of the lowest
-        where the spectrum was not computed whole.
+      eigenvalue_error: (n,) error of the lowest eigenvalue: rounding, the asymmetry of the Hessian, and the change of
+        curvature over the distance within which the point is placed (sampled, so an estimate and no bound).
       move: (n,) Euclidean distance from the end to the polished point.
+      placement: pytree like params, estimated distance in each coordinate within which the true critical point lies;
+        NaN where none was found.
+      value_error: (n,) estimated error of the value, by rounding and placement; NaN where unknown.
+      dimension: (n,) int32, of the valley (connected manifold of critical points) that the point lies on, the motions of
+        the landscape's symmetry among its directions: 0 where it is isolated, -1 where unknown.
       descends: (n,) int8, whether the value falls along some flat direction of a degenerate point, found by higher
         derivatives: 1 it does, 0 it does not, -1 unknown or not asked.
       missed_probability: (n,) probability, over the random start of the Lanczos process, that curvature below
@@ -372,6 +410,7 @@ class Points(Rows):
     value: Array
     gradient_norm: Array
     verdict: Array
+    reason: Array
     index: Array
     index_high: Array
     num_zero_modes: Array
@@ -379,6 +418,9 @@ class Points(Rows):
     lowest_eigenvalue: Array
     eigenvalue_error: Array
     move: Array
+    placement: Params
+    value_error: Array
+    dimension: Array
     descends: Array
     missed_probability: Array
     missed_curvature: Array
@@ -391,6 +433,12 @@ class Points(Rows):
     def verdict_counts(self) -> dict[str, int]:
         """Returns how many points got each verdict, verdicts that did not occur left out."""
         return _counts(Verdict, self.verdict)
+
+    def reason_counts(self) -> dict[str, int]:
+        """Returns how many points have no verdict of a critical point, by reason."""
+        counts = _counts(Reason, self.reason)
+        counts.pop("none", None)
+        return counts
 
     def is_critical(self) -> Array:
         """Returns (n,) bool, whether each point was shown to be a critical point."""

@@ -22,8 +22,8 @@ from jaxgd.base import Cost, Ends, InputValueError, Key, Landscape, Points, Stop
 from jaxgd.descend import concatenate, note_at_start, num_at_start, stream
 from jaxgd.lanes.checks import check_count
 from jaxgd.names import find_optimizer
-from jaxgd.points import Catalogue, classify
-from jaxgd.points.grouping import join_points
+from jaxgd.points import Catalogue, classify_or_say_why
+from jaxgd.points.classify import join_points
 from jaxgd.points.tally import Counted, Tally
 from jaxgd.statistics import coverage_stop
 
@@ -177,7 +177,7 @@ def survey(
     for look, block in enumerate(_blocks(num_starts, until), start=1):
         tally.mark()
         for ends in _batches(landscape, transformation, block, on_part, report, key=key, stop=stop, **engine):
-            points = classify(landscape, ends, progress=functools.partial(_shifted, report, "judging", num_done))
+            points = classify_or_say_why(landscape, ends, progress=functools.partial(_shifted, report, "judging", num_done))
             tally.add(ends, points)
             num_done, num_still = num_done + len(ends), num_still + num_at_start(ends)
             notes.update(dict.fromkeys(ends.notes))

@@ -30,7 +30,7 @@ from experiments.escape.moments import estimate_row
 from jaxgd import experiment
 from jaxgd.experiment import CONFIDENCE, Claim, Statistic
 from jaxgd.landscapes import digits_mlp
-from jaxgd.points.grouping import join_points
+from jaxgd.points.classify import join_points
 from jaxgd.points.newton_search import newton_search
 from jaxgd.statistics import log_rank, restricted_mean, survival_curve
 

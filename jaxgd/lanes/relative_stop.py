@@ -45,5 +45,5 @@ def relative_limit(norms: np.ndarray) -> float:
       >>> relative_limit(2.0**-70 * np.asarray([8.0, 9.0])) == 2.0**-94
       True
     """
-    limit = SHARES[norms.dtype.itemsize] * scale_of(norms)
-    return max(math.ldexp(0.5, math.frexp(limit)[1]), float(np.finfo(norms.dtype).tiny))
+    limit = max(SHARES[norms.dtype.itemsize] * scale_of(norms), float(np.finfo(norms.dtype).tiny))
+    return math.ldexp(0.5, math.frexp(limit)[1])

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import jax
 import numpy as np
 
-from jaxgd.base import Cost, Ends, Landscape, Points, Status, Verdict
+from jaxgd.base import Cost, Ends, Landscape, Points, Reason, Status, Verdict
 from jaxgd.points.catalogue import Catalogue, catalogue
 from jaxgd.statistics import proportion_interval, unseen_mass
 
@@ -66,12 +66,14 @@ class Tally:
     _marked: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64), init=False)
     _statuses: Counter[int] = field(default_factory=Counter, init=False)
     _verdicts: Counter[int] = field(default_factory=Counter, init=False)
+    _reasons: Counter[int] = field(default_factory=Counter, init=False)
     _notes: dict[str, None] = field(default_factory=dict, init=False)
 
     def add(self, ends: Ends, points: Points) -> None:
         """Counts the ends of a batch and what they are."""
         self._statuses.update(np.asarray(ends.status).tolist())
         self._verdicts.update(np.asarray(points.verdict).tolist())
+        self._reasons.update(np.asarray(points.reason).tolist())
         self._notes.update(dict.fromkeys(points.notes))
         found = catalogue(self.landscape, points, confidence=self.confidence)
         num_rows = sum(len(some) for some in self._catalogues)
@@ -122,6 +124,7 @@ class Tally:
             weight_high=high,
             num_descents=len(entry),
             verdicts=_named(Verdict, self._verdicts),
+            reasons={name: count for name, count in _named(Reason, self._reasons).items() if name != "none"},
             unseen=unseen_mass(joined.hits, self.confidence) if len(joined) else None,
             entry=entry,
         )
@@ -147,6 +150,7 @@ def join_catalogues(landscape: Landscape, parts: list[Catalogue]) -> tuple[Catal
         name: join(name)
         for name in (
             "params", "value", "verdict", "index", "num_zero_modes", "num_symmetry_modes", "lowest_eigenvalue",
+            "dimension", "placement", "value_error",
         )
     }  # fmt: skip
     zeros = np.zeros(total, known["value"].dtype)
@@ -157,5 +161,5 @@ def join_catalogues(landscape: Landscape, parts: list[Catalogue]) -> tuple[Catal
     return replace(joined, hits=hits), joined.entry
 
 
-def _named(kinds: type[Status] | type[Verdict], counts: Counter[int]) -> dict[str, int]:
+def _named(kinds: type[Status] | type[Verdict] | type[Reason], counts: Counter[int]) -> dict[str, int]:
     return {kind.name.lower(): counts[kind] for kind in kinds if counts[kind]}

@@ -22,7 +22,7 @@ from jaxgd import names
 from jaxgd.base import Cost, Ends, InputValueError, Landscape, Params, Points
 from jaxgd.descend import concatenate, note_at_start, num_at_start
 from jaxgd.points import Catalogue
-from jaxgd.points.grouping import join_points
+from jaxgd.points.classify import join_points
 from jaxgd.points.tally import Tally
 from jaxgd.runs.catalogues import read_catalogue
 from jaxgd.runs.manifest import Arm, Manifest, part_name, read_manifest
