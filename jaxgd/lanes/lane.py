@@ -80,14 +80,14 @@ class Descent:
     def start(self, number: jax.Array, attempt: jax.Array, key: Key, starts: Params | None) -> Params:
         """Returns where descent `number` begins; later attempts begin at new draws of the landscape's law."""
         if not self.has_starts:
-            return self._draw(number, attempt, key)
+            return _with_structure(first_structure(self.landscape), self._draw(number, attempt, key))
         given = jax.tree.map(lambda leaf: leaf[self._stream(number)], starts)
         if self.restart is None:
             return given
         return jax.tree.map(
             lambda first, later: jnp.where(attempt == 0, first, later),
             given,
-            self._draw(number, attempt, key),
+            _with_structure(jax.tree.structure(given), self._draw(number, attempt, key)),
         )
 
     def _draw(self, number: jax.Array, attempt: jax.Array, key: Key) -> Params:
@@ -310,6 +310,22 @@ class Descent:
         for reason, holds in reversed(reasons):
             status = jnp.where(holds, jnp.asarray(int(reason), jnp.int8), status)
         return status
+
+
+@functools.lru_cache(maxsize=64)
+def first_structure(landscape: Landscape) -> Any:
+    """Returns the structure of the params that `sample` gives when it is first traced.
+
+    Later ones may hold static data that are other objects each time (a function, a class without `__eq__`), which make
+    two structures differ. They mean the same: what does not depend on the key is the same for all starts.
+    """
+    return jax.tree.structure(jax.eval_shape(landscape.sample, jax.eval_shape(lambda: jax.random.key(0))))
+
+
+def _with_structure(structure: Any, params: Params) -> Params:
+    """Returns params in the structure of others with the same leaves, each a strongly typed array."""
+    leaves = [jnp.asarray(leaf, jnp.asarray(leaf).dtype) for leaf in jax.tree.leaves(params)]
+    return jax.tree.unflatten(structure, leaves)
 
 
 @functools.lru_cache(maxsize=64)
