@@ -49,8 +49,8 @@ class Catalogue:
       verdicts: how many descents got each verdict.
       reasons: why descents ended at no critical point, and how many for each reason.
       unseen: what was not seen; None where no descent ended at a critical point.
-      is_open: (k,) bool, the point lies on a valley, and another one of the same value, verdict, index and dimension was
-        neither shown to be connected with it nor shown not to be.
+      is_open: (k,) bool, the point lies on a valley that was not shown to be connected with another one of the same
+        value, verdict, index and dimension; nor was it shown not to be.
       entry: (num_descents,) int64, which row each descent belongs to, -1 for none.
     """
 
@@ -81,7 +81,7 @@ class Catalogue:
 
     @property
     def num_unjoined(self) -> int:
-        """Number of points on valleys that may be one and the same valley: if there are any, `len` is an upper bound."""
+        """Number of points whose valleys may be one and the same; if there are any, `len` is an upper bound."""
         return int(np.sum(self.is_open))
 
     def __str__(self) -> str:
@@ -90,7 +90,8 @@ class Catalogue:
     def table(self, max_rows: int = 24) -> str:
         """Returns the catalogue as a table for a person, the lowest `max_rows` points of it."""
         percent = f"{100 * self.confidence:g}% interval"
-        lines = [f"{'value':>16}  {'verdict':<12} {'index':>5} {'zero':>4} {'dim':>4} {'hits':>9} {'weight':>8}  {percent}"]
+        head = f"{'value':>16}  {'verdict':<12} {'index':>5} {'zero':>4} {'dim':>4} {'hits':>9}"
+        lines = [f"{head} {'weight':>8}  {percent}"]
         for i in range(min(len(self), max_rows)):
             lines.append(
                 f"{self.value[i]:>16.9g}  {Verdict(self.verdict[i]).name.lower():<12} {self.index[i]:>5}"

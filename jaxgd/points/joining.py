@@ -1,15 +1,16 @@
 """Which critical points lie on one valley: those between which walks were shown.
 
-Points of equal value, verdict, index and dimension may lie on one valley. Each set of joined points asks for a walk to the
-nearest point outside it, then the joined sets do, until nothing is left to ask for (Boruvka's way to a spanning tree):
-most walks are short, and points of one valley need little more than one walk each. Sets that could not be joined are
-explored by walks straight ahead, in both directions, and what these pass counts as further points of the set.
+Points of equal value, verdict, index and dimension may lie on one valley. Each of them asks for a walk to the nearest
+other one, then each set that was joined does, until nothing is left to ask for (Boruvka's way to a spanning tree): most
+walks are short, and points of one valley need little more than one walk each. Sets that could not be joined are explored
+by walks straight ahead, in both directions, and what these pass counts as further points of the set.
 
 What was joined is shown. What was not may be another valley, or the same by a way that was not found: it is said to be
 open, and a count of valleys is an upper bound.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import jax
@@ -53,7 +54,7 @@ def join_valleys(landscape: Landscape, points: Points) -> Joined:
         if some:
             walker = _Walker.of(landscape, points, np.concatenate(some), int(dimension))
             bounds = np.cumsum([0, *map(len, some)])
-            labels = _labels(walker, [np.arange(*ends) for ends in zip(bounds[:-1], bounds[1:], strict=True)])
+            labels = _labels(walker, [np.arange(*ends) for ends in pairwise(bounds)])
             for family, begin in zip(some, bounds[:-1], strict=True):
                 of_family = labels[begin : begin + len(family)]
                 valley[family] = family[of_family - begin]
@@ -66,7 +67,7 @@ def _families(points: Points, which: Rows) -> list[Rows]:
     if len(which) < 2:
         return []
     kind = np.stack([points.verdict, points.index, points.dimension], axis=1)[which]
-    value, error = points.value[which].astype(np.float64), _SAFETY * np.nan_to_num(points.value_error[which])
+    value, error = np.asarray(points.value, np.float64)[which], _SAFETY * np.nan_to_num(points.value_error[which])
     families = [family for members in _alike(kind) for family in _runs(members, value, error)]
     return [family for family in families if len(family) > 1]
 
@@ -84,7 +85,7 @@ class _Walker(NamedTuple):
         """Returns the walker whose nodes are some of the points."""
         x, kind = as_rows(jax.tree.map(lambda leaf: at_least_single(leaf)[which], points.params))
         off = as_rows(jax.tree.map(lambda leaf: at_least_single(leaf)[which], points.placement))[0]
-        units, value = units_of(landscape, kind), points.value[which].astype(x.dtype)
+        units, value = units_of(landscape, kind), np.asarray(points.value, x.dtype)[which]
         like = Like(
             value=value,
             value_error=np.nan_to_num(points.value_error[which]).astype(x.dtype),
@@ -99,7 +100,7 @@ class _Walker(NamedTuple):
         return walk_to(self.ground, self.x[begin], self.x[end], self.off[end], take(self.like, begin))
 
     def with_ways_ahead(self, begin: Rows) -> tuple["_Walker", Rows]:
-        """Returns a walker with more nodes, the places on walks straight ahead, and from which node each of those came."""
+        """Returns a walker whose further nodes lie on walks straight ahead, and from which node each of these came."""
         one = np.random.default_rng(0).standard_normal(self.x.shape[1]).astype(self.x.dtype)
         begin, direction = np.concatenate([begin, begin]), np.repeat([one, -one], len(begin), axis=0)
         found = walk_on(
@@ -193,7 +194,7 @@ def _attach(walker: _Walker, chosen: list[Rows], rest: list[Rows], label: Rows) 
     """Attaches further nodes to joined ones by a walk each to the nearest of a set, a few sets one after the other."""
     waiting, ways = np.concatenate(rest), []
     for others, nodes in zip(rest, chosen, strict=True):
-        sets, inverse = np.unique(label[nodes], return_inverse=True)
+        _, inverse = np.unique(label[nodes], return_inverse=True)
         for node in others:
             apart = _distances(walker, np.array([node]), nodes)[0]
             nearest = np.lexsort((apart, inverse))[np.unique(np.sort(inverse), return_index=True)[1]]

@@ -1,8 +1,9 @@
 """Walks on a valley: short steps from one critical point to another, each of which is shown.
 
-A step goes along the kernel of the Hessian, and Newton's method leads back across it, in the plane through the new place
-that the Hessian's range spans at the old one. With N and P orthonormal bases of kernel and range at x, in units of
-length, the valley is there the graph of z(a): the place y = x + N a + P z with P' grad f(y) = 0. A step counts only if
+A step goes along the kernel of the Hessian, and Newton's method leads back across it, in the plane through the new
+place that the Hessian's range spans at the old one. With N and P orthonormal bases of kernel and range at x, in units
+of length, the valley is there the graph of z(a): the place y = x + N a + P z with P' grad f(y) = 0. A step counts only
+if
 
 - the corrections shrink from the first on, which itself is short against the step (a bend that is too sharp is not);
 - P' H P has the same inertia at every iterate, and at three places on the straight line from x to y (between two
@@ -35,7 +36,8 @@ _TURN = 0.5  # cosine of the angle by which the kernel may turn
 _BLOCKED = 1e-2  # share of the way to a goal that has to lie along the kernel
 _GAIN = 0.25  # share of the gain that the first order promises
 _SAFETY = 8.0  # on errors of values and places
-_SETTLED, _SMALL = 0.75, 0.375  # powers of eps: units of length that leave nothing to correct, and nothing to tell apart
+_SETTLED = 0.75  # power of eps: units of length, a correction that leaves nothing to do
+_SMALL = 0.375  # power of eps: units of length within which valleys are not told apart
 _BYTES_TOGETHER = 2**28
 _MATRICES_OF_A_WALK = 16
 _MAX_TOGETHER = 1024
@@ -54,12 +56,13 @@ class Ground(NamedTuple):
     """Where walks go."""
 
     functions: Flat
-    units: Units
-    dimension: int  # of the valleys
+    units: Units | None  # None where the units of length are those of the first place all the way
+    dimension: int  # of the valleys, motions of the symmetry among it
 
-    def look(self, x: Rows, like: Like) -> tuple[Places, Rows]:
+    def look(self, x: Rows, like: Like, unit: Rows | None = None) -> tuple[Places, Rows]:
         """Returns what there is at points (n, dim), and whether each is like what it should be."""
-        places = places_at(self.functions, x, lengths_at(self.units, x), like.height)
+        unit = unit if self.units is None else lengths_at(self.units, x)
+        places = places_at(self.functions, x, unit, like.height)
         is_alike = places.is_critical & (places.num_kernel == self.dimension)
         is_alike &= places.num_negative == like.num_negative
         is_alike &= np.abs(places.value - like.value) <= _SAFETY * (places.value_error + like.value_error)
@@ -97,7 +100,7 @@ def _walk_to(ground: Ground, x: Rows, goal: Rows, off: Rows, like: Like) -> Rows
         if not len(going):
             break
         here, gap = take(places, going), goal[going] - places.x[going]
-        step = _step(ground, here, gap, longest[going], take(like, going))
+        step = step_on(ground, here, gap, longest[going], take(like, going))
 
         # It arrives, or at least comes nearer.
         left = goal[going] - step.places.x
@@ -114,7 +117,9 @@ def _walk_to(ground: Ground, x: Rows, goal: Rows, off: Rows, like: Like) -> Rows
     return is_there
 
 
-def walk_on(ground: Ground, x: Rows, direction: Rows, like: Like, num_steps: int, longest: float) -> list[tuple[Rows, Rows]]:
+def walk_on(
+    ground: Ground, x: Rows, direction: Rows, like: Like, num_steps: int, longest: float
+) -> list[tuple[Rows, Rows]]:
     """Returns the places on walks straight ahead, as (which walk, place) of each step.
 
     Args:
@@ -134,7 +139,7 @@ def walk_on(ground: Ground, x: Rows, direction: Rows, like: Like, num_steps: int
             if not len(going):
                 break
             here = take(places, going)
-            step = _step(ground, here, direction[going], length[going], take(like, going), is_direction=True)
+            step = step_on(ground, here, direction[going], length[going], take(like, going), is_direction=True)
             moved = going[step.is_shown]
             direction[moved] = (step.places.x - here.x)[step.is_shown]
             put(places, moved, take(step.places, step.is_shown))
@@ -144,7 +149,7 @@ def walk_on(ground: Ground, x: Rows, direction: Rows, like: Like, num_steps: int
     return found
 
 
-class _Step(NamedTuple):
+class Step(NamedTuple):
     """Steps that were tried; arrays with one leading axis of them."""
 
     places: Places  # to where they led
@@ -153,10 +158,17 @@ class _Step(NamedTuple):
     along: Rows  # units of length of the whole way there
 
 
-def _step(
-    ground: Ground, here: Places, gap: Rows, longest: Rows, like: Like, *, is_direction: bool = False
-) -> _Step:
-    """Returns where steps along the kernel, and back across, lead; no further than the gap unless that is a direction."""
+def step_on(ground: Ground, here: Places, gap: Rows, longest: Rows, like: Like, *, is_direction: bool = False) -> Step:
+    """Returns where steps along the kernel, and back across, lead.
+
+    Args:
+      ground: where they go.
+      here: where they begin.
+      gap: (n, dim) where to, and no further; or a direction.
+      longest: (n,) units of length.
+      like: what the new places have to be like.
+      is_direction: whether each step is as long as `longest` says.
+    """
     kernel, across = here.basis[:, :, : ground.dimension], here.basis[:, :, ground.dimension :]
     along = np.einsum("nik,ni->nk", kernel, gap / here.unit)
     whole = norms(along)
@@ -176,17 +188,15 @@ def _step(
 
     places = Places(*(np.copy(leaf) for leaf in here))
     if len(which):
-        there, is_alike = ground.look(y[which], take(like, which))
+        there, is_alike = ground.look(y[which], take(like, which), here.unit[which])
         overlap = np.swapaxes(kernel[which], 1, 2) @ there.basis[:, :, : ground.dimension]
         is_alike &= np.linalg.svd(overlap, compute_uv=False)[:, -1] >= _TURN
         is_shown[which] = is_alike
         put(places, which, there)
-    return _Step(places, is_shown, length, whole)
+    return Step(places, is_shown, length, whole)
 
 
-def _corrected(
-    ground: Ground, here: Places, across: Rows, y: Rows, length: Rows, like: Like
-) -> tuple[Rows, Rows]:
+def _corrected(ground: Ground, here: Places, across: Rows, y: Rows, length: Rows, like: Like) -> tuple[Rows, Rows]:
     """Returns where Newton's method across leads from places (n, dim), and whether it settles under its rules."""
     eps = float(np.finfo(y.dtype).eps)
     y, is_settled = y.copy(), np.zeros(len(y), bool)
