@@ -1,9 +1,9 @@
 """Which critical points lie on one valley: those between which walks were shown.
 
 Points of equal value, verdict, index and dimension may lie on one valley. Each of them asks for a walk to the nearest
-other one, then each set that was joined does, until nothing is left to ask for (Boruvka's way to a spanning tree): most
-walks are short, and points of one valley need little more than one walk each. Sets that could not be joined are explored
-by walks straight ahead, in both directions, and what these pass counts as further points of the set.
+other one, then each set that was joined does, until nothing is left to ask for (Boruvka's way to a spanning tree):
+most walks are short, and points of one valley need little more than one walk each. Sets that could not be joined are
+explored by walks straight ahead, in both directions, and what these pass counts as further points of the set.
 
 What was joined is shown. What was not may be another valley, or the same by a way that was not found: it is said to be
 open, and a count of valleys is an upper bound.
@@ -77,7 +77,8 @@ class _Walker(NamedTuple):
 
     ground: Ground
     x: Rows  # (n, dim)
-    off: Rows  # (n, dim) how far off these may be
+    unit: Rows  # (n, dim) of length
+    off: Rows  # (n, dim) how far off the points may be
     like: Like  # what every place on a walk from each has to be like
 
     @classmethod
@@ -92,7 +93,8 @@ class _Walker(NamedTuple):
             height=value_scale_at(units, value).astype(x.dtype),
             num_negative=points.index[which],
         )
-        return cls(Ground(flat(landscape, kind), units, dimension), x, np.nan_to_num(off).astype(x.dtype), like)
+        ground = Ground(flat(landscape, kind), units, dimension)
+        return cls(ground, x, lengths_at(units, x), np.nan_to_num(off).astype(x.dtype), like)
 
     def shows(self, pairs: Rows) -> Rows:
         """Returns (n,) whether the walk between each of (n, 2) pairs of nodes was shown."""
@@ -109,7 +111,7 @@ class _Walker(NamedTuple):
         source = begin[np.concatenate([np.zeros(0, np.int64), *(of for of, _ in found)])]
         x = np.concatenate([self.x, *(places for _, places in found)])
         add = lambda leaf: np.concatenate([leaf, leaf[source]])
-        return _Walker(self.ground, x, add(self.off), Like(*map(add, self.like))), source
+        return _Walker(self.ground, x, add(self.unit), add(self.off), Like(*map(add, self.like))), source
 
 
 @dataclass
@@ -228,6 +230,6 @@ def _explore(walker: _Walker, families: list[Rows], label: Rows) -> None:
 
 def _distances(walker: _Walker, nodes: Rows, others: Rows) -> Rows:
     """Returns (m, n) how far nodes lie from others, in units of length."""
-    unit = np.median(lengths_at(walker.ground.units, walker.x[others]), axis=0)
+    unit = np.median(walker.unit[others], axis=0)
     x, y = (walker.x[some].astype(np.float64) / unit for some in (nodes, others))
     return np.stack([np.linalg.norm(y - one, axis=1) for one in x])

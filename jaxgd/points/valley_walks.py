@@ -112,7 +112,8 @@ def _walk_to(ground: Ground, x: Rows, goal: Rows, off: Rows, like: Like) -> Rows
         put(places, going[nears], take(step.places, nears))
         longest[going] = np.where(nears, 2, _THIRD) * step.length
 
-        is_blocked = step.along <= _BLOCKED * before
+        # Nothing of the way lies along the valley, or it would take too many steps.
+        is_blocked = (step.along <= _BLOCKED * before) | (step.along > _MAX_STEPS * longest[going])
         going = going[~arrives & ~is_blocked & (longest[going] > _SHORTEST)]
     return is_there
 

@@ -4,10 +4,11 @@ A valley is a connected manifold of critical points along which value and rank o
 Bott); across it the Hessian is definite, or of some index, and says what the point is. At a singular point (x^4, the
 monkey saddle, the crossing of x^2 y^2) the kernel is larger than the manifold through it.
 
-So the end is moved along its kernel, over two lengths a decade apart, and Newton's method leads back across: on a valley
-every place is again a critical point of the same value and inertia, and stays away from the first one. At a multiple
-root Newton's method leads back to it, and at a crossing the rank changes. Where Newton's method arrives nowhere, since
-beside a bent valley the kernel is curved by as much as it may be, it is led across alone (`jaxgd.points.valley_walks`).
+So the end is moved along its kernel, over two lengths a decade apart, and Newton's method leads back across: on a
+valley every place is again a critical point of the same value and inertia, and stays away from the first one. At a
+multiple root Newton's method leads back to it, and at a crossing the rank changes. Beside a bent valley Newton's method
+may also be led astray by what little curvature the kernel has there: then it goes across alone
+(`jaxgd.points.valley_walks`).
 """
 
 import numpy as np
@@ -74,7 +75,7 @@ def _is_walked(functions: Flat, found: Evidence, which: Rows, moves: Rows, unit:
     is_shown = np.zeros(len(which), bool)
     like = Like(found.value[which], found.value_error[which], height[which], found.num_negative[which])
     here = places_at(functions, found.x[which], unit[which], height[which])
-    for dimension in np.unique(here.num_kernel):
+    for dimension in np.unique(here.num_kernel[here.num_kernel < moves.shape[1]]):
         some = np.flatnonzero(here.num_kernel == dimension)
         ground = Ground(functions, None, int(dimension))
         far = np.full(len(some), np.inf, moves.dtype)
