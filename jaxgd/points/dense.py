@@ -144,20 +144,6 @@ def judge_by_spectra(functions: Flat, ends: Rows, unit: Rows, height: Rows) -> E
     )
 
 
-@np.errstate(all="ignore")
-def kernel_directions(functions: Flat, x: Rows, unit: Rows, height: Rows, num_directions: int) -> Rows:
-    """Returns (n, num_directions, dim) random directions along which points have no curvature, a unit of length long."""
-    found, error = _found_with_errors(programs_of(functions, x.dtype.name), x, unit, height)
-    is_zero = found.at.is_mode & (found.at.is_faint | (np.abs(found.at.eigenvalues) <= error))
-
-    # Equally far along every mode.
-    weight = np.where(is_zero, 1 / extent(found.at), 0)
-    draws = np.random.default_rng(0).standard_normal((num_directions, x.shape[1])).astype(x.dtype)
-    directions = np.stack([as_step(found.at, weight * draw) for draw in draws], axis=1)
-    size = np.max(np.abs(directions) / unit[:, None], axis=2, keepdims=True)
-    return directions / np.where(size > 0, size, 1)
-
-
 class Places(NamedTuple):
     """Points as they stand, and the directions of no curvature there; arrays with one leading axis of points."""
 

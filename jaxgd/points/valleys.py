@@ -4,16 +4,14 @@ A valley is a connected manifold of critical points along which value and rank o
 Bott); across it the Hessian is definite, or of some index, and says what the point is. At a singular point (x^4, the
 monkey saddle, the crossing of x^2 y^2) the kernel is larger than the manifold through it.
 
-So the end is moved along its kernel, over two lengths a decade apart, and Newton's method leads back across: on a
-valley every place is again a critical point of the same value and inertia, and stays away from the first one. At a
-multiple root Newton's method leads back to it, and at a crossing the rank changes. Beside a bent valley Newton's method
-may also be led astray by what little curvature the kernel has there: then it goes across alone
-(`jaxgd.points.valley_walks`).
+So steps are taken from the point along random directions of its kernel, over two lengths a decade apart, and back across
+(`jaxgd.points.valley_walks`): on a valley each of them leads to another critical point of the same value and inertia.
+Beside a singular point there is none, since nothing moves back along the kernel: a gradient is left, or the rank changes.
 """
 
 import numpy as np
 
-from jaxgd.points.dense import judge_by_spectra, kernel_directions, places_at
+from jaxgd.points.dense import places_at
 from jaxgd.points.evidence import Evidence, Rows
 from jaxgd.points.flat import Flat
 from jaxgd.points.newton import take
@@ -21,8 +19,6 @@ from jaxgd.points.valley_walks import Ground, Like, step_on
 
 _LENGTHS = (1e-2, -1e-3)  # units of length; to either side
 _NUM_DIRECTIONS = 2
-_STAYS = 0.1  # share of the length that a place has to stay away
-_SAFETY = 8.0  # on the errors of values
 _AT_ONCE = 1024
 
 
@@ -39,45 +35,32 @@ def find_valleys(functions: Flat, found: Evidence, which: Rows, unit: Rows, heig
     each = len(_LENGTHS) * _NUM_DIRECTIONS
     for begin in range(0, len(which), _AT_ONCE // each):
         part = which[begin : begin + _AT_ONCE // each]
-        on_valley = part[_stays_critical(functions, found, part, unit, height)]
+        on_valley = part[_leads_on(functions, found, part, unit, height)]
         found.dimension[on_valley] = found.num_zero[on_valley] + found.num_symmetry_modes[on_valley]
         found.index_high[on_valley] = found.num_negative[on_valley]
 
 
 @np.errstate(all="ignore")
-def _stays_critical(functions: Flat, found: Evidence, which: Rows, unit: Rows, height: Rows) -> Rows:
-    """Returns whether points that are moved along their kernels come to critical points of the same kind."""
-    x, num_points = found.x[which], len(which)
-    directions = kernel_directions(functions, x, unit[which], height[which], _NUM_DIRECTIONS)
-    lengths = np.asarray(_LENGTHS, x.dtype)
-    moves = (lengths[None, :, None, None] * directions[:, None]).reshape(num_points, -1, x.shape[1])
-    each = moves.shape[1]
-
-    of_place = np.repeat(which, each)
-    at = judge_by_spectra(functions, (x[:, None] + moves).reshape(-1, x.shape[1]), unit[of_place], height[of_place])
-    away = np.max(np.abs(at.x - found.x[of_place]) / unit[of_place], axis=1)
-    tolerance = _SAFETY * (at.value_error + found.value_error[of_place])
-    holds = at.is_reached & at.is_smooth
-    holds &= np.abs(at.value - found.value[of_place]) <= tolerance
-    holds &= away >= _STAYS * np.tile(np.repeat(np.abs(lengths), _NUM_DIRECTIONS), num_points)
-    for sign in ("negative", "positive", "zero"):
-        count = getattr(found, f"num_{sign}")
-        holds &= getattr(at, f"num_{sign}") == count[of_place]
-    lost = np.flatnonzero(~at.is_reached & at.is_smooth)
-    if len(lost):
-        moves = moves.reshape(-1, x.shape[1])
-        holds[lost] = _is_walked(functions, found, of_place[lost], moves[lost], unit, height)
-    return np.all(holds.reshape(num_points, each), axis=1)
-
-
-def _is_walked(functions: Flat, found: Evidence, which: Rows, moves: Rows, unit: Rows, height: Rows) -> Rows:
-    """Returns whether steps across the kernel lead from moved points to others of the same kind."""
-    is_shown = np.zeros(len(which), bool)
-    like = Like(found.value[which], found.value_error[which], height[which], found.num_negative[which])
+def _leads_on(functions: Flat, found: Evidence, which: Rows, unit: Rows, height: Rows) -> Rows:
+    """Returns whether steps along their kernels lead from points to critical points of the same kind."""
     here = places_at(functions, found.x[which], unit[which], height[which])
-    for dimension in np.unique(here.num_kernel[here.num_kernel < moves.shape[1]]):
+    like = Like(found.value[which], found.value_error[which], height[which], found.num_negative[which])
+    draw, dim = np.random.default_rng(0), found.x.shape[1]
+    leads_on = np.zeros(len(which), bool)
+    for dimension in np.unique(here.num_kernel[here.num_kernel < dim]):
         some = np.flatnonzero(here.num_kernel == dimension)
-        ground = Ground(functions, None, int(dimension))
-        far = np.full(len(some), np.inf, moves.dtype)
-        is_shown[some] = step_on(ground, take(here, some), moves[some], far, take(like, some)).is_shown
-    return is_shown
+        steps = draw.standard_normal((_NUM_DIRECTIONS, int(dimension)))
+        steps /= np.linalg.norm(steps, axis=1, keepdims=True)
+        steps = (np.asarray(_LENGTHS)[:, None, None] * steps).reshape(-1, int(dimension)).astype(unit.dtype)
+
+        moves = unit[which[some], None] * np.einsum("nij,kj->nki", here.basis[some, :, :dimension], steps)
+        row = np.repeat(some, len(steps))
+        step = step_on(
+            Ground(functions, None, int(dimension)),
+            take(here, row),
+            moves.reshape(-1, dim),
+            np.full(len(row), np.inf, unit.dtype),
+            take(like, row),
+        )
+        leads_on[some] = np.all(step.is_shown.reshape(len(some), -1), axis=1)
+    return leads_on
