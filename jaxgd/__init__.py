@@ -9,6 +9,7 @@ from jaxgd import curvature, landscapes, statistics, transforms
 from jaxgd.base import (
     Cost,
     Ends,
+    Engine,
     Facts,
     InputTypeError,
     InputValueError,
@@ -25,7 +26,7 @@ from jaxgd.descend import concatenate, descend, stream
 from jaxgd.dwell import DwellByIndex, dwell_by_index
 from jaxgd.flow import Distortion, GradientFlow, basin_distortion, gradient_flow
 from jaxgd.points import Catalogue, catalogue, classify
-from jaxgd.runs import StoredRun, open_run
+from jaxgd.runs.stored import StoredRun, open_run
 from jaxgd.survey import Survey, survey
 from jaxgd.sweep import Sweep, sweep
 
@@ -48,6 +49,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "Facts",
     "KnownPoint",
     "Stop",
+    "Engine",
     "Restart",
     "Ends",
     "Cost",

@@ -6,20 +6,34 @@ number.
 
 import functools
 import itertools
+import time
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgd.base import Ends, InputValueError, Key, Landscape, Params, Restart, Stop, joined_columns
+from jaxgd.base import (
+    Ends,
+    Engine,
+    InputTypeError,
+    InputValueError,
+    Key,
+    Landscape,
+    Params,
+    Progress,
+    Restart,
+    Status,
+    Stop,
+    joined_columns,
+)
 from jaxgd.lanes.checks import check_count, check_descent, check_key, check_optimizer, check_starts
 from jaxgd.lanes.lane import Descent, Event, as_asked
-from jaxgd.lanes.layout import LANE_AXIS
 from jaxgd.lanes.loop import Loop
-from jaxgd.lanes.run import Progress, Run
-from jaxgd.lanes.tune import Choice, guess, shape_of
+from jaxgd.lanes.run import Run
+from jaxgd.lanes.tune import choose, measure, neighbours, shape_of
 
 
 def descend(
@@ -35,9 +49,7 @@ def descend(
     events: Mapping[str, Event] | None = None,
     is_noisy: bool = False,
     keep: Collection[str] = ("params", "best_params"),
-    layout: str | None = None,
-    num_lanes: int | None = None,
-    num_devices: int = 1,
+    engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> Ends:
     """Returns where descents from many random starts ended, and why each stopped.
@@ -50,7 +62,8 @@ def descend(
       key: a key such as `jax.random.key(0)`; all draws of start `i` are folded from it and `i`.
       starts: explicit starts instead, params with one leading axis.
       first_start: number of the first start to draw (>= 0), so that a large question can be asked block by block:
-        descents `first_start` to `first_start + num_starts - 1` are done, each as in one run of all.
+        descents `first_start` to `first_start + num_starts - 1` are done, each as in one run of all with the same
+        `engine`, where that names layout and lanes.
       stop: when a lane stops; the landscape's `default_stop` if None.
       restart: when a stopped lane begins anew from a new random start; never if None.
       events: predicates of (params, value, gradient) returning one bool; the step at which each first holds is
@@ -58,14 +71,13 @@ def descend(
       is_noisy: descend random draws of the landscape's `noisy_value`; values, norms and the stop rule are then
         those of the draws.
       keep: which iterates to keep for every end: "params" (the last finite one), "best_params", both or none.
-      layout: "lanes_first" or "lanes_last": how lanes lie in memory; it changes speed, not meaning. If None it is
-        guessed from the function, and measured when the run is long.
-      num_lanes: lanes that step together on each device; if None chosen like the layout.
-      num_devices: how many of `jax.local_devices()` share the work.
-      progress: called as progress(descents done, descents asked for, ticks so far) between chunks.
+      engine: how the descents share the machine; see `Engine` for what does not depend on it.
+      progress: called as progress("descending", descents done, descents asked for) between chunks.
 
     Returns:
-      `Ends` in order of start number; fewer than asked for after Ctrl-C.
+      `Ends` in order of start number. After Ctrl-C (or SIGTERM) they are those of the first so many starts: no more
+      are begun, and those under way are finished. A second Ctrl-C drops these; they come back with status
+      `interrupted`.
 
     Raises:
       InputValueError, InputTypeError: the question cannot be run; nothing raises once it runs.
@@ -80,8 +92,7 @@ def descend(
     parts = list(
         stream(
             landscape, optimizer, num_starts, key=key, starts=starts, first_start=first_start, stop=stop,
-            restart=restart, events=events, is_noisy=is_noisy, keep=keep, layout=layout, num_lanes=num_lanes,
-            num_devices=num_devices, progress=progress,
+            restart=restart, events=events, is_noisy=is_noisy, keep=keep, engine=engine, progress=progress,
         )
     )  # fmt: skip
     return concatenate(parts)
@@ -100,9 +111,7 @@ def stream(
     events: Mapping[str, Event] | None = None,
     is_noisy: bool = False,
     keep: Collection[str] = ("params", "best_params"),
-    layout: str | None = None,
-    num_lanes: int | None = None,
-    num_devices: int = 1,
+    engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Ends]:
     """Yields the ends of `descend` part by part, in the order in which they finish, keeping none.
@@ -111,7 +120,7 @@ def stream(
     start of the run. Arguments and errors are those of `descend`.
     """
     num_starts = count_starts(num_starts, starts)
-    descent = _descent(
+    descent = descent_of(
         landscape,
         check_optimizer(optimizer),
         starts is not None,
@@ -122,9 +131,8 @@ def stream(
         "best_params" in keep,
     )
     return launch(
-        descent, num_starts, first=first_start, key=key, starts=starts, keep=keep, layout=layout, num_lanes=num_lanes,
-        num_devices=num_devices, progress=progress,
-    )  # fmt: skip
+        descent, num_starts, first=first_start, key=key, starts=starts, keep=keep, engine=engine, progress=progress
+    )
 
 
 def count_starts(num_starts: int | None, starts: Params | None) -> int:
@@ -142,9 +150,7 @@ def launch(
     starts: Params | None,
     first: int = 0,
     keep: Collection[str],
-    layout: str | None,
-    num_lanes: int | None,
-    num_devices: int,
+    engine: Engine | None,
     progress: Progress | None,
 ) -> Iterator[Ends]:
     """Returns the parts of the ends of descents `first` on, after everything that can be refused was."""
@@ -156,38 +162,72 @@ def launch(
         raise InputValueError("`first_start` is for starts that are drawn; leave it out where `starts` is given.")
     starts = None if starts is None else jax.tree.map(jnp.asarray, starts)
     key = check_key(key)
-    if layout is not None and layout not in LANE_AXIS:
-        raise InputValueError(f"`layout` must be one of {', '.join(LANE_AXIS)}, got {layout!r}.")
-    if num_lanes is not None:
-        num_lanes = min(check_count("num_lanes", num_lanes), num_descents)
-    num_devices = min(check_count("num_devices", num_devices, high=len(jax.local_devices()) + 1), num_descents)
-    check_descent(descent, key, starts)
-    shape = shape_of(descent, key, starts, jax.local_devices()[0])
-    guessed = guess(shape, num_descents, num_devices)
+
+    began = time.perf_counter()
+    chosen = choose_engine(descent, num_descents, key=key, starts=starts, engine=engine)
     run = Run(
-        build=lambda choice: _loop(descent, *choice, "params" in keep),
-        choice=Choice(layout or guessed.layout, num_lanes or guessed.num_lanes),
-        shape=shape if layout is None and num_lanes is None else None,
+        loop=_loop(descent, str(chosen.layout), int(chosen.num_lanes or 1), "params" in keep),
         key=key,
         starts=starts,
         first=first,
         num_descents=num_descents,
-        devices=jax.local_devices()[:num_devices],
+        devices=jax.local_devices()[: chosen.num_devices],
+        seconds_before=time.perf_counter() - began if engine is not None and engine.tune else 0.0,
     )
     parts = run.parts(progress)
     return itertools.chain([next(parts)], parts)
 
 
+def choose_engine(
+    descent: Descent, num_descents: int, *, key: Key, starts: Params | None, engine: Engine | None
+) -> Engine:
+    """Returns the engine with everything chosen that was left open.
+
+    Raises:
+      InputValueError, InputTypeError: the descent cannot be run.
+    """
+    engine = Engine() if engine is None else engine
+    if not isinstance(engine, Engine):
+        raise InputTypeError(f"`engine` must be a jaxgd.Engine, got {engine!r}.")
+    devices = jax.local_devices()
+    if engine.num_devices > len(devices):
+        raise InputValueError(f"`num_devices` must be at most {len(devices)} here, got {engine.num_devices}.")
+    check_descent(descent, key, starts)
+
+    num_devices = min(engine.num_devices, num_descents)
+    shape = shape_of(descent, key, starts, devices[0])
+    choice = choose(shape, num_descents, num_devices)
+    choice = choice._replace(
+        layout=engine.layout or choice.layout, num_lanes=engine.num_lanes or choice.num_lanes
+    )  # fmt: skip
+    if engine.tune:
+        candidates = [
+            other
+            for other in neighbours(choice, num_descents)
+            if engine.layout in (None, other.layout) and engine.num_lanes in (None, other.num_lanes)
+        ]
+        choice = measure(shape, candidates, lambda c: _loop(descent, *c, True), key, starts, num_descents)
+    return replace(
+        engine, layout=choice.layout, num_lanes=choice.num_lanes, num_devices=num_devices, tune=False
+    )  # fmt: skip
+
+
 def concatenate(parts: list[Ends]) -> Ends:
-    """Returns all parts of one run as one, in order of start number, with the cost of the last part."""
+    """Returns all parts of one run as one, in order of start number, with the cost of the last part.
+
+    If the run was interrupted before a device had begun all starts below the highest of another device, the result ends
+    where the first of these would be: it is always one of the first so many starts.
+    """
     if not parts:
         raise InputValueError("there are no parts to put together.")
     joined = Ends(**joined_columns(parts), num_starts=parts[-1].num_starts, cost=parts[-1].cost)
-    return joined[np.argsort(joined.start_number, kind="stable")]
+    joined = joined[np.argsort(joined.start_number, kind="stable")]
+    is_missing = (joined.status == int(Status.INTERRUPTED)) & np.isnan(joined.value)
+    return joined[: np.argmax(is_missing)] if is_missing.any() else joined
 
 
 @functools.lru_cache(maxsize=32)
-def _descent(
+def descent_of(
     landscape: Landscape,
     optimizer: optax.GradientTransformation,
     has_starts: bool,

@@ -1,0 +1,167 @@
+"""A block of starts: descended, judged and kept as a whole; a pure function of the question and the start numbers.
+
+So it does not matter who does a block, when, or how often: this process, another one on the same run directory, or a
+worker of somebody's cluster.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from itertools import pairwise
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from jaxgd.base import Ends, Engine, Key, Landscape, Points, Progress, Status, Stop, Verdict
+from jaxgd.descend import choose_engine, concatenate, descent_of, stream
+from jaxgd.fingerprint import fingerprint
+from jaxgd.lanes.checks import check_count, check_key, check_optimizer
+from jaxgd.names import find_optimizer
+from jaxgd.points import classify
+
+MAX_BLOCK_SIZE = 2**16
+"""Ends that are judged together at most."""
+
+_DESCENTS_PER_LANE = 64  # in a block, so that places seldom stand idle at its end
+_NUM_BLOCKS = 256  # that a large run is cut into, before its blocks reach their largest size
+_MAX_BLOCK_BYTES = 2**28
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Question:
+    """What is asked of every start; together with a start number it decides every bit of the answer.
+
+    Attributes:
+      landscape: what to descend.
+      optimizer: the transformation.
+      optimizer_name: as it was written, "optimizer" for an object.
+      stop: when a lane stops.
+      key: of all random numbers.
+      is_noisy: whether gradients are noisy draws.
+      engine: with nothing left open.
+      block_size: starts in a block.
+    """
+
+    landscape: Landscape
+    optimizer: optax.GradientTransformation
+    optimizer_name: str
+    stop: Stop
+    key: Key
+    is_noisy: bool
+    engine: Engine
+    block_size: int
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the traced descent, see `jaxgd.fingerprint`."""
+        return fingerprint(self.landscape, self.optimizer, self.is_noisy)
+
+
+def ask(
+    landscape: Landscape,
+    optimizer: optax.GradientTransformation | str | None,
+    num_starts: int,
+    *,
+    key: Key,
+    stop: Stop | None,
+    is_noisy: bool,
+    engine: Engine | None,
+    block_size: int | None = None,
+) -> Question:
+    """Returns the question with everything chosen that was left open.
+
+    Raises:
+      InputValueError, InputTypeError: it cannot be run.
+    """
+    is_named = optimizer is None or isinstance(optimizer, str)
+    name: Any = (optimizer or landscape.default_optimizer) if is_named else "optimizer"
+    transformation = find_optimizer(name) if is_named else check_optimizer(optimizer)
+    stop, key = stop or landscape.default_stop, check_key(key)
+    if block_size is not None:
+        check_count("block_size", block_size)
+
+    descent = descent_of(landscape, transformation, False, stop, None, (), is_noisy, False)
+    engine = choose_engine(descent, num_starts, key=key, starts=None, engine=engine)
+    assert engine.num_lanes is not None
+    return Question(
+        landscape=landscape,
+        optimizer=transformation,
+        optimizer_name=name,
+        stop=stop,
+        key=key,
+        is_noisy=is_noisy,
+        engine=engine,
+        block_size=min(block_size or _block_size(landscape, num_starts, engine.num_lanes), num_starts),
+    )
+
+
+def _block_size(landscape: Landscape, num_starts: int, num_lanes: int) -> int:
+    """Returns how many starts a block holds: small enough to be lost, large enough for the lanes to be busy."""
+    start = jax.eval_shape(landscape.sample, jax.eval_shape(lambda: jax.random.key(0)))
+    bytes_each = 128 + 2 * sum(leaf.dtype.itemsize * math.prod(leaf.shape) for leaf in jax.tree.leaves(start))
+    wanted = max(_DESCENTS_PER_LANE * num_lanes, num_starts // _NUM_BLOCKS)
+    size = min(wanted, MAX_BLOCK_SIZE, _MAX_BLOCK_BYTES // bytes_each)
+    return max(size // num_lanes, 1) * num_lanes
+
+
+def cut(ends: Sequence[int], block_size: int) -> list[range]:
+    """Returns the blocks of starts 0 to `ends[-1]` - 1, none of which reaches across one of the `ends`.
+
+    Example:
+      >>> cut([60, 120], 40)
+      [range(0, 40), range(40, 60), range(60, 80), range(80, 120)]
+    """
+    cuts = sorted({*range(0, ends[-1], block_size), *ends}) if ends else []
+    return [range(first, stop) for first, stop in pairwise(cuts)]
+
+
+def do_block(question: Question, block: range, progress: Progress | None = None) -> tuple[Ends, Points]:
+    """Returns the ends of a block and what they are; of fewer starts, or dropped ones, if it was interrupted."""
+    parts = list(
+        stream(
+            question.landscape, question.optimizer, len(block), first_start=block.start, key=question.key,
+            stop=question.stop, is_noisy=question.is_noisy, keep=("params",), engine=question.engine,
+            progress=progress,
+        )
+    )  # fmt: skip
+    ends = concatenate(parts)
+    return ends, _judged(question.landscape, ends, partial(_judging, progress) if progress else None)
+
+
+def _judging(progress: Progress, *counts: Any) -> None:
+    """Reports on verdicts."""
+    progress("judging", counts[-2], counts[-1])
+
+
+def _judged(landscape: Landscape, ends: Ends, progress: Any) -> Points:
+    """Returns what the ends are; descents that were dropped on their way are undecided, at no cost."""
+    is_dropped = np.asarray(ends.status) == int(Status.INTERRUPTED)
+    if not is_dropped.any():
+        return classify(landscape, ends, progress=progress)
+
+    def instead(leaf: Any, other: Any) -> np.ndarray:
+        mask = is_dropped.reshape(-1, *[1] * (np.ndim(leaf) - 1))
+        return np.where(mask, other, leaf).astype(np.asarray(leaf).dtype)
+
+    blank = lambda tree: jax.tree.map(lambda leaf: instead(leaf, np.nan), tree)
+    points = classify(
+        landscape,
+        replace(
+            ends,
+            params=blank(ends.params),
+            value=blank(ends.value),
+            gradient_norm=blank(ends.gradient_norm),
+            status=instead(ends.status, int(Status.DIVERGED)),
+        ),
+        progress=progress,
+    )
+    return replace(
+        points,
+        params=jax.tree.map(instead, points.params, ends.params),
+        value=instead(points.value, ends.value),
+        gradient_norm=instead(points.gradient_norm, ends.gradient_norm),
+        verdict=instead(points.verdict, int(Verdict.UNDECIDED)),
+    )
