@@ -94,7 +94,7 @@ def ask(
         key=key,
         is_noisy=is_noisy,
         engine=engine,
-        block_size=min(block_size or _block_size(landscape, num_starts, engine.num_lanes), num_starts),
+        block_size=block_size or min(_block_size(landscape, num_starts, engine.num_lanes), num_starts),
     )
 
 

@@ -111,7 +111,7 @@ class There:
         self._futures: dict[Future[Done], range] = {}
         self._failures: dict[range, int] = {}
         self._here: Here | None = None  # takes over when the pool is gone
-        self._count_said = 0
+        self._num_renewed = self._count_said = 0
 
     @property
     def num_busy(self) -> int:
@@ -142,20 +142,23 @@ class There:
             self._cancel(told.count)
         if not self._futures:
             return
-        error: BaseException | None = None
-        for future in wait(self._futures, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED).done:
+        broken: BaseException | None = None
+        finished = wait(self._futures, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED).done
+        for future in finished:
             block = self._futures.pop(future)
-            if future.cancelled():
+            error = None if future.cancelled() else future.exception()
+            if future.cancelled() or error is not None:
+                if error is not None and _is_broken(error):
+                    broken = error
+                elif error is not None:
+                    self._check(block, error)
                 yield block, None
-            elif (failure := future.exception()) is None:
-                yield block, future.result()
             else:
-                error = self._check(block, failure)
-                yield block, None
-        if error is not None and _is_broken(self._pool, error):
-            # what else was out is lost, too
-            lost, self._futures = list(self._futures.values()), {}
-            self._renew(error)
+                self._num_renewed = 0
+                yield block, future.result()
+        if broken is not None:
+            lost, self._futures = list(self._futures.values()), {}  # what else was out
+            self._renew(broken)
             for block in lost:
                 yield block, None
 
@@ -171,27 +174,29 @@ class There:
             self._count_said = count
             say(f"no further blocks begin; {len(self._futures):,} are still under way. Interrupt again to drop them.")
 
-    def _check(self, block: range, error: BaseException) -> BaseException:
-        """Returns the error of a block that is worth another try; raises one that is not."""
-        self._failures[block] = self._failures.get(block, 0) + 1
+    def _check(self, block: range, error: BaseException) -> None:
+        """Raises the error of a block that is not worth another try: a mistake in the question, or a stubborn one."""
         if isinstance(error, (InputValueError, InputTypeError)):
             raise error
+        self._failures[block] = self._failures.get(block, 0) + 1
         if self._failures[block] >= _MAX_FAILURES:
             raise InputValueError(
                 f"starts {block.start:,} to {block.stop - 1:,} failed {_MAX_FAILURES} times on the executor's workers,"
                 f" the last time with {type(error).__name__}: {error}"
             ) from error
-        return error
 
     def _renew(self, error: BaseException) -> None:
         """Makes a new pool where that is possible; else this process goes on alone."""
+        self._num_renewed += 1
+        if self._num_renewed > _MAX_FAILURES:
+            raise InputValueError(
+                f"the executor broke {_MAX_FAILURES} times without doing a block: {type(error).__name__}: {error}"
+            ) from error
         if not hasattr(self._executor, "submit"):
             self._pool = self._executor()
             return
-        print(
-            f"jaxgd: the executor is broken ({type(error).__name__}); its blocks are done in this process.",
-            file=sys.stderr, flush=True,
-        )  # fmt: skip
+        note = f"the executor is broken ({type(error).__name__}); its blocks are done in this process."
+        print(f"jaxgd: {note}", file=sys.stderr, flush=True)
         self._here = Here(self._question)
 
 
@@ -207,7 +212,7 @@ def num_workers(pool: Any) -> int:
     return 8
 
 
-def _is_broken(pool: Any, error: BaseException) -> bool:
+def _is_broken(error: BaseException) -> bool:
     """Returns whether an executor takes no more work; those of the standard library and loky say so by their errors."""
     return "Broken" in type(error).__name__ or "TerminatedWorker" in type(error).__name__
 

@@ -10,7 +10,6 @@ import contextlib
 import os
 import random
 import secrets
-import socket
 import sys
 from collections.abc import Mapping
 from itertools import pairwise
@@ -20,7 +19,7 @@ from typing import Any
 from jaxgd.base import Ends, InputValueError, Params, Points
 from jaxgd.blocks import Question, cut
 from jaxgd.points import Catalogue
-from jaxgd.runs.files import read_sealed, write_once, write_sealed
+from jaxgd.runs.files import claim, read_sealed, write_once, write_sealed
 from jaxgd.runs.manifest import MANIFEST, MAX_STARTS, Manifest, differences, manifest_of, read_manifest, write_manifest
 from jaxgd.runs.parts import block_content, read_block, write_catalogue
 from jaxgd.store import num_of
@@ -94,7 +93,7 @@ class Directory:
         missing = [block for block in self.blocks if _block_name(block) not in there and block not in self._claimed]
         for block in missing:
             path = self._claim_path(block)
-            if path.name not in there and write_once(path, f"{socket.gethostname()} {os.getpid()}\n".encode()):
+            if path.name not in there and claim(path):
                 self._claimed[block] = path
                 return block
         return random.choice(missing) if missing else None
@@ -230,7 +229,7 @@ def _make(path: Path) -> None:
         strangers = [entry.name for entry in os.scandir(path) if not entry.name.startswith(".")]
     except OSError as error:
         raise InputValueError(f"cannot write to `{path}`: {error.strerror or error}.") from error
-    if strangers and MANIFEST not in strangers:
+    if strangers and not (path / MANIFEST).exists():  # asked again, since others may be at work
         raise InputValueError(f"`{path}` holds other files and no run, for example `{strangers[0]}`; name another one.")
 
 

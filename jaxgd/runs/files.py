@@ -13,6 +13,7 @@ import json
 import math
 import os
 import secrets
+import socket
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,6 +50,22 @@ def write_once(path: Path, content: bytes) -> bool:
         raise InputValueError(
             f"cannot write `{path}`: {error.strerror or error}; files written before it are whole."
         ) from error
+    return True
+
+
+def claim(path: Path) -> bool:
+    """Makes a file that only has to be there, and returns False if it is there already.
+
+    Raises:
+      InputValueError: it cannot be made.
+    """
+    try:
+        with open(path, "xb") as file:
+            file.write(f"{socket.gethostname()} {os.getpid()}\n".encode())
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise InputValueError(f"cannot write `{path}`: {error.strerror or error}.") from error
     return True
 
 
