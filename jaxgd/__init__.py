@@ -22,6 +22,7 @@ from jaxgd.base import (
     Symmetry,
     Verdict,
 )
+from jaxgd.compare import Comparison, compare
 from jaxgd.descend import concatenate, descend, stream
 from jaxgd.dwell import DwellByIndex, dwell_by_index
 from jaxgd.flow import Distortion, GradientFlow, basin_distortion, gradient_flow
@@ -39,6 +40,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "catalogue",
     "survey",
     "sweep",
+    "compare",
     "gradient_flow",
     "basin_distortion",
     "dwell_by_index",
@@ -59,6 +61,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "Catalogue",
     "Survey",
     "Sweep",
+    "Comparison",
     "StoredRun",
     "GradientFlow",
     "Distortion",

@@ -7,7 +7,7 @@ worker of somebody's cluster.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -17,7 +17,6 @@ import optax
 
 from jaxgd.base import Ends, Engine, Key, Landscape, Points, Progress, Status, Stop, Verdict
 from jaxgd.descend import choose_engine, concatenate, descent_of, stream
-from jaxgd.fingerprint import fingerprint
 from jaxgd.lanes.checks import check_count, check_key, check_optimizer
 from jaxgd.names import find_optimizer
 from jaxgd.points import classify
@@ -53,11 +52,6 @@ class Question:
     is_noisy: bool
     engine: Engine
     block_size: int
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """A hash of the traced descent, see `jaxgd.fingerprint`."""
-        return fingerprint(self.landscape, self.optimizer, self.is_noisy)
 
 
 def ask(

@@ -160,6 +160,20 @@ def merge(directory: Path, trust: bool, as_json: bool) -> None:
 
 
 @main.command()
+@click.argument("directories", nargs=-1, required=True, type=click.Path(path_type=Path))
+@_JSON
+def compare(directories: tuple[Path, ...], as_json: bool) -> None:
+    """Compare the runs in DIRECTORIES with the first of them, start by start; landscape and seed must be the same."""
+    from jaxgd.runs.manifest import read_manifest
+
+    _start_jax(read_manifest(directories[0]).dtype)
+    from jaxgd.compare import compare as compare_runs
+
+    found = compare_runs(directories)
+    click.echo(json.dumps(found.to_json(), indent=1, allow_nan=False) if as_json else str(found))
+
+
+@main.command()
 @_options(*_QUESTION)
 @click.option("--processes", default=1, show_default=True, type=click.IntRange(1), help="As fast as this one.")
 @click.option("--block", type=click.IntRange(1), help="Starts that are done and kept as a whole.")

@@ -30,8 +30,8 @@ _IGNORED = ("name", "debug_info", "source_info", "ctx_mesh", "jvp_jaxpr_fun", "f
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+|0x[0-9a-f]+")
 
 
-def fingerprint(landscape: Landscape, optimizer: Any, is_noisy: bool) -> str:
-    """Returns a hash of one tick of a descent, and of what judging its end calls of the landscape.
+def descent_fingerprint(landscape: Landscape, optimizer: Any, is_noisy: bool) -> str:
+    """Returns a hash of one tick of a descent, and of everything that judging its end asks of the landscape.
 
     Neither the stop rule nor the engine are part of it.
     """
@@ -41,17 +41,34 @@ def fingerprint(landscape: Landscape, optimizer: Any, is_noisy: bool) -> str:
         return descent.tick(descent.begin(number, jax.numpy.zeros_like(number), key, None), tick, key)
 
     count = jax.ShapeDtypeStruct((), np.int32)
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    params = jax.eval_shape(landscape.sample, key)
+    return _hash([(life, (count, count, _key())), *_functions(landscape)])
+
+
+def landscape_fingerprint(landscape: Landscape) -> str:
+    """Returns a hash of a landscape: its starts, its value, its gradient and its symmetry."""
+    return _hash([(landscape.sample, (_key(),)), *_functions(landscape)])
+
+
+_Traced = tuple[Callable[..., Any] | None, tuple[Any, ...]]
+
+
+def _functions(landscape: Landscape) -> list[_Traced]:
+    """Returns what judging calls, with the shapes of the arguments."""
+    params = (jax.eval_shape(landscape.sample, _key()),)
     symmetry = landscape.symmetry
-    functions: list[tuple[Callable[..., Any] | None, tuple[Any, ...]]] = [
-        (life, (count, count, key)),
-        (landscape.value, (params,)),
-        (landscape.evaluate, (params,)),
-        (symmetry.invariants if symmetry else None, (params,)),
-        (symmetry.generators if symmetry else None, (params,)),
+    return [
+        (landscape.value, params),
+        (landscape.evaluate, params),
+        (symmetry.invariants if symmetry else None, params),
+        (symmetry.generators if symmetry else None, params),
     ]
 
+
+def _key() -> Any:
+    return jax.eval_shape(lambda: jax.random.key(0))
+
+
+def _hash(functions: list[_Traced]) -> str:
     found = hashlib.sha256()
     for function, arguments in functions:
         for piece in [b"none"] if function is None else _program(jax.make_jaxpr(function)(*arguments)):

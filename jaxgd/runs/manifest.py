@@ -20,7 +20,7 @@ import jax
 
 from jaxgd.base import LAYOUTS, InputTypeError, InputValueError, Stop
 from jaxgd.blocks import Question
-from jaxgd.fingerprint import JUDGING_VERSION
+from jaxgd.fingerprint import JUDGING_VERSION, descent_fingerprint, landscape_fingerprint
 from jaxgd.runs.files import checksum, read_sealed, write_sealed
 from jaxgd.versions import versions
 
@@ -48,6 +48,7 @@ class Manifest:
       num_lanes: lanes that step together on a device.
       block_size: starts in a block.
       fingerprint: of the traced descent, see `jaxgd.fingerprint`.
+      landscape_fingerprint: of the landscape alone; runs with the same one can be compared.
       judging: version of the rules that judge ends.
       setting: versions, platform and flags, which must not change.
       began_on: what the process that began ran on, which may.
@@ -64,6 +65,7 @@ class Manifest:
     num_lanes: int
     block_size: int
     fingerprint: str
+    landscape_fingerprint: str
     judging: int
     setting: dict[str, str]
     began_on: dict[str, str]
@@ -95,7 +97,8 @@ def manifest_of(question: Question, written: Mapping[str, Any] | None) -> Manife
         layout=str(question.engine.layout),
         num_lanes=int(question.engine.num_lanes or 1),
         block_size=question.block_size,
-        fingerprint=question.fingerprint,
+        fingerprint=descent_fingerprint(question.landscape, question.optimizer, question.is_noisy),
+        landscape_fingerprint=landscape_fingerprint(question.landscape),
         judging=JUDGING_VERSION,
         setting={
             **{name: found[name] for name in ("jaxgd", "jax", "jaxlib", "optax")},
@@ -196,6 +199,7 @@ def _manifest(tree: dict[str, Any]) -> Manifest:
         num_lanes=_count(tree["num_lanes"], 1, 2**20),
         block_size=_count(tree["block_size"], 1, MAX_STARTS),
         fingerprint=_text(tree["fingerprint"]),
+        landscape_fingerprint=_text(tree["landscape_fingerprint"]),
         judging=_count(tree["judging"], 0, 2**31),
         setting=_texts(tree["setting"]),
         began_on=_texts(tree["began_on"]),
