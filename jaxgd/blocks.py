@@ -18,14 +18,16 @@ import optax
 from jaxgd.base import Ends, Engine, Key, Landscape, Points, Progress, Status, Stop, Verdict
 from jaxgd.descend import choose_engine, concatenate, descent_of, stream
 from jaxgd.lanes.checks import check_count, check_key, check_optimizer
+from jaxgd.lanes.lane import Descent
+from jaxgd.lanes.tune import shape_of
 from jaxgd.names import find_optimizer
 from jaxgd.points import classify
 
 MAX_BLOCK_SIZE = 2**16
 """Ends that are judged together at most."""
 
-_DESCENTS_PER_LANE = 64  # in a block, so that places seldom stand idle at its end
-_NUM_BLOCKS = 256  # that a large run is cut into, before its blocks reach their largest size
+_DESCENTS_PER_LANE = 8, 128  # in a block: at its end places stand idle, which many descents before that make up for
+_BLOCK_OPERATIONS = 10**8  # of one tick of all its descents: ten seconds of a core or so, at a thousand ticks each
 _MAX_BLOCK_BYTES = 2**28
 
 
@@ -88,16 +90,19 @@ def ask(
         key=key,
         is_noisy=is_noisy,
         engine=engine,
-        block_size=block_size or min(_block_size(landscape, num_starts, engine.num_lanes), num_starts),
+        block_size=block_size or min(_block_size(descent, key, engine.num_lanes), num_starts),
     )
 
 
-def _block_size(landscape: Landscape, num_starts: int, num_lanes: int) -> int:
-    """Returns how many starts a block holds: small enough to be lost, large enough for the lanes to be busy."""
-    start = jax.eval_shape(landscape.sample, jax.eval_shape(lambda: jax.random.key(0)))
+def _block_size(descent: Descent, key: Key, num_lanes: int) -> int:
+    """Returns how many starts a block holds: few enough to be lost, enough to keep the lanes busy, by no clock."""
+    shape = shape_of(descent, key, None, jax.local_devices()[0])
+    start = jax.eval_shape(descent.landscape.sample, key)
     bytes_each = 128 + 2 * sum(leaf.dtype.itemsize * math.prod(leaf.shape) for leaf in jax.tree.leaves(start))
-    wanted = max(_DESCENTS_PER_LANE * num_lanes, num_starts // _NUM_BLOCKS)
-    size = min(wanted, MAX_BLOCK_SIZE, _MAX_BLOCK_BYTES // bytes_each)
+    few, many = (count * num_lanes for count in _DESCENTS_PER_LANE)
+    size = min(
+        max(_BLOCK_OPERATIONS // shape.num_operations, few), many, MAX_BLOCK_SIZE, _MAX_BLOCK_BYTES // bytes_each
+    )
     return max(size // num_lanes, 1) * num_lanes
 
 
