@@ -9,6 +9,7 @@ import itertools
 import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -178,6 +179,17 @@ def launch(
     return itertools.chain([next(parts)], parts)
 
 
+def check_engine(engine: Any) -> Engine:
+    """Returns the engine, which leaves everything open if there is none.
+
+    Raises:
+      InputTypeError: it is something else.
+    """
+    if engine is not None and not isinstance(engine, Engine):
+        raise InputTypeError(f"`engine` must be a jaxgd.Engine, got {engine!r}.")
+    return engine or Engine()
+
+
 def choose_engine(
     descent: Descent, num_descents: int, *, key: Key, starts: Params | None, engine: Engine | None
 ) -> Engine:
@@ -186,9 +198,7 @@ def choose_engine(
     Raises:
       InputValueError, InputTypeError: the descent cannot be run.
     """
-    engine = Engine() if engine is None else engine
-    if not isinstance(engine, Engine):
-        raise InputTypeError(f"`engine` must be a jaxgd.Engine, got {engine!r}.")
+    engine = check_engine(engine)
     devices = jax.local_devices()
     if engine.num_devices > len(devices):
         raise InputValueError(f"`num_devices` must be at most {len(devices)} here, got {engine.num_devices}.")

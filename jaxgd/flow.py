@@ -28,6 +28,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from jaxgd.base import Ends, Engine, InputTypeError, InputValueError, Key, Landscape, Params, Progress, Stop
+from jaxgd.descend import check_engine
 from jaxgd.points import catalogue, classify
 from jaxgd.points.grouping import join_points
 from jaxgd.statistics import Estimate, proportion_interval
@@ -140,7 +141,7 @@ def gradient_flow(
         patience=_PATIENCE,
         at_event="time_limit",
     )
-    engine = engine or Engine()
+    engine = check_engine(engine)
     if method == "implicit":
         few = int(np.clip(_BYTES_OF_JACOBIANS // (8 * dim**2), 1, _MAX_LANES))
         engine = replace(engine, layout=engine.layout or "lanes_first", num_lanes=engine.num_lanes or few)

@@ -19,13 +19,13 @@ import optax
 
 from jaxgd.base import Cost, Ends, Engine, InputValueError, Key, Landscape, Points, Progress, Status, Stop, Verdict
 from jaxgd.blocks import ask
-from jaxgd.descend import concatenate
+from jaxgd.descend import check_engine, concatenate
 from jaxgd.interrupt import Interrupt, interruptible
 from jaxgd.lanes.checks import check_count
 from jaxgd.points import Catalogue
 from jaxgd.points.grouping import join_points
 from jaxgd.points.tally import Tally
-from jaxgd.runs.directory import Directory, begin
+from jaxgd.runs.directory import Directory, begin, is_run
 from jaxgd.statistics import coverage_stop
 from jaxgd.store import Memory, Store
 from jaxgd.versions import versions
@@ -195,6 +195,10 @@ def survey(
     if until is not None and not 0 < until < 1:
         raise InputValueError(f"`until` must lie strictly between 0 and 1, got {until}.")
     num_starts = 1000 if num_starts is None else check_count("num_starts", num_starts)
+    engine = check_engine(engine)
+    is_open = {"layout": not engine.layout, "num_lanes": not engine.num_lanes, "block_size": not block_size}
+    if out is not None and is_run(Path(out)):
+        engine = replace(engine, tune=False)  # a run has its own layout and lanes
     question = ask(
         landscape, optimizer, num_starts, key=key, stop=stop, is_noisy=is_noisy, engine=engine, block_size=block_size
     )
@@ -202,8 +206,6 @@ def survey(
     if out is None:
         store: Store = Memory(question.block_size)
     else:
-        asked = engine or Engine()
-        is_open = {"layout": not asked.layout, "num_lanes": not asked.num_lanes, "block_size": not block_size}
         store = directory = begin(Path(out), question, written, is_open)
         there = directory.manifest
         question = replace(
@@ -219,7 +221,9 @@ def survey(
     tally = Tally(landscape=landscape, confidence=confidence)
     kept: list[tuple[Ends, Points]] | None = [] if keep == "ends" else None
     with interruptible() as told, workers_of(executor, question) as workers:
-        _fill(store, workers, tally, kept, num_starts, until, told, progress or (lambda phase, done, total: None))
+        is_all = _fill(
+            store, workers, tally, kept, num_starts, until, told, progress or (lambda phase, done, total: None)
+        )
     if not len(tally):
         where = f" of `{out}`" if out is not None else ""
         raise InputValueError(f"interrupted before the first descents{where} had ended; nothing can be said yet.")
@@ -229,7 +233,7 @@ def survey(
         optimizer=question.optimizer_name,
         stop=question.stop,
         engine=question.engine,
-        num_starts=num_starts if until is None or told.count else store.ends_of_extents[-1],
+        num_starts=store.ends_of_extents[-1] if is_all else num_starts,
         kept=kept,
     )
     if out is not None:
@@ -246,8 +250,12 @@ def _fill(
     until: float | None,
     told: Interrupt,
     report: Progress,
-) -> None:
-    """Reads the blocks of a store into the tally, in order, and does those that are missing; the one loop."""
+) -> bool:
+    """Reads the blocks of a store into the tally, in order, and does those that are missing; the one loop.
+
+    Returns:
+      Whether all was done that is to be done; if not, it was interrupted.
+    """
     num_read = num_looks = 0
     is_covered = False
     partial: tuple[range, tuple[Ends, Points]] | None = None
@@ -275,11 +283,11 @@ def _fill(
         num_asked = store.ends_of_extents[-1]
         is_all = num_read == len(store.blocks)
         if is_all and (is_covered or num_asked >= num_starts):
-            return
+            return True
         if told.count and (told.count > 1 or not workers.num_busy):
             if partial is not None and not is_all and store.blocks[num_read] == partial[0]:
                 take_in(partial[1])
-            return
+            return False
         if is_all:
             store.extend(min(2 * num_asked, num_starts))
 

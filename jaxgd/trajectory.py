@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgd.base import Array, Engine, Key, Landscape, Params, Status, Stop
-from jaxgd.descend import count_starts
+from jaxgd.descend import check_engine, count_starts
 from jaxgd.lanes.checks import check_count, check_key, check_optimizer
 from jaxgd.lanes.lane import Descent, Lane, as_asked
 from jaxgd.lanes.layout import LANE_AXIS, map_lanes
@@ -66,7 +66,7 @@ def trajectories(
       >>> steps.tolist(), seen.tolist()
       ([0, 2, 4], [[1.0, 0.25, 0.0625]])
     """
-    num_starts = count_starts(num_starts, starts)
+    num_starts, engine = count_starts(num_starts, starts), check_engine(engine)
     num_steps = check_count("num_steps", num_steps)
     every = check_count("every", every)
     key = check_key(key)
@@ -100,8 +100,8 @@ def trajectories(
         return jax.lax.scan(observation, lane, steps)[1]
 
     steps = jnp.arange(0, num_steps + 1, every, dtype=jnp.int32)
-    layout = (engine and engine.layout) or "lanes_first"
-    num_lanes = min((engine and engine.num_lanes) or num_starts, num_starts)
+    layout = engine.layout or "lanes_first"
+    num_lanes = min(engine.num_lanes or num_starts, num_starts)
     follow_all = jax.jit(map_lanes(follow, layout))
 
     # the last group is filled up with starts that come first, so that one program does all

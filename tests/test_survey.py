@@ -45,8 +45,12 @@ def test_until_that_is_out_of_reach_ends_with_all_starts():
 
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
-    [({"keep": "all"}, '`keep` must be "ends" or "catalogue"'), ({"until": 1.0}, "`until` must lie strictly between")],
+    [
+        ({"engine": {"num_lanes": 4}}, "`engine` must be a jaxgd.Engine"),
+        ({"keep": "all"}, '`keep` must be "ends" or "catalogue"'),
+        ({"until": 1.0}, "`until` must lie strictly between"),
+    ],
 )
 def test_what_cannot_be_meant_is_refused(wrong, sentence):
-    with pytest.raises(InputValueError, match=sentence):
+    with pytest.raises((InputValueError, jaxgd.InputTypeError), match=sentence):
         survey(WELLS, num_starts=10, key=jax.random.key(0), **wrong)

@@ -12,7 +12,6 @@ import random
 import secrets
 import sys
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +185,7 @@ def begin(path: Path, question: Question, written: Mapping[str, Any] | None, is_
       InputValueError: the directory cannot be written to, holds something else, or asks something else.
     """
     here = manifest_of(question, written)
-    if not (path / MANIFEST).exists():
+    if not is_run(path):
         _make(path)
         write_manifest(path, here)  # or another process does
     there = read_manifest(path)
@@ -199,6 +198,11 @@ def begin(path: Path, question: Question, written: Mapping[str, Any] | None, is_
     if unlike:
         raise InputValueError(f"`{path}` holds a run that asks something else ({'; '.join(unlike)}); name another one.")
     return Directory(path, there, unflatten_like(question.landscape))
+
+
+def is_run(path: Path) -> bool:
+    """Returns whether a run was begun in this directory."""
+    return (path / MANIFEST).exists()
 
 
 def unflatten_like(landscape: Any) -> Any:
@@ -229,10 +233,5 @@ def _make(path: Path) -> None:
         strangers = [entry.name for entry in os.scandir(path) if not entry.name.startswith(".")]
     except OSError as error:
         raise InputValueError(f"cannot write to `{path}`: {error.strerror or error}.") from error
-    if strangers and not (path / MANIFEST).exists():  # asked again, since others may be at work
+    if strangers and not is_run(path):  # asked again, since others may be at work
         raise InputValueError(f"`{path}` holds other files and no run, for example `{strangers[0]}`; name another one.")
-
-
-def extents_of(ends: list[int]) -> list[range]:
-    """Returns the extents by their ends."""
-    return [range(first, stop) for first, stop in pairwise([0, *ends])]
