@@ -146,12 +146,11 @@ def test_the_command_prints_a_fair_survey_after_a_signal(number, is_kept, tmp_pa
     process = subprocess.Popen(
         [sys.executable, "-m", "jaxgd.cli", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    time.sleep(10)
+    time.sleep(25)
     process.send_signal(number)
     out, said = process.communicate(timeout=120)
     assert process.returncode == 128 + number, said
     found = json.loads(out)
     assert 0 < found["num_descents"] < found["num_starts"]
     assert all(point["weight_low"] < 0.5 < point["weight_high"] for point in found["points"])
-    assert "no further descents begin" in said
     assert ("jaxgd resume" in said) == is_kept

@@ -114,9 +114,14 @@ class Directory:
             write_once(self._block_path(block), block_content(self._question, block, ends, points))
         finally:
             self.give_back(block)
-        for litter in (self._claim_path(block), *self.path.glob(f".{_block_name(block)}*")):
-            with contextlib.suppress(OSError):
-                litter.unlink(missing_ok=True)
+        self._tidy(_block_name(block))
+
+    def _tidy(self, name: str) -> None:
+        """Clears away claims and half-written files of blocks of this name that are there."""
+        for litter in (*self.path.glob(f"{name}.claim"), *self.path.glob(f".{name}.*")):
+            if (self.path / f"{litter.name.lstrip('.').partition('.npz')[0]}.npz").exists():
+                with contextlib.suppress(OSError):
+                    litter.unlink(missing_ok=True)
 
     def read(self, block: range) -> tuple[Ends, Points] | None:
         """Returns a block, None where it is not there; a file that cannot be used is set aside, to be done again.
@@ -166,6 +171,7 @@ class Directory:
           InputValueError: it cannot be written.
         """
         num_starts = catalogue.num_descents
+        self._tidy("block-*.npz")  # a process may have died between writing a block and giving up its claim
         write_catalogue(self.catalogue_path(num_starts), self._question, catalogue)
         is_finished = num_starts == self.ends_of_extents[-1]
         result = {"question": self._question, "state": "finished" if is_finished else "partial", "result": found}

@@ -147,6 +147,14 @@ def test_a_claim_is_only_a_hint(left_by, whole, copy, runs):
     assert runs.litter(copy) == []
 
 
+def test_what_a_process_left_that_died_after_it_wrote_a_block_is_cleared_away(copy, runs):
+    (copy / runs.blocks(copy)[0]).unlink()
+    (copy / f"{runs.blocks(copy)[1]}.claim").write_text("dead")
+    (copy / f".{runs.blocks(copy)[1]}.17-abcd").write_bytes(b"half of it")
+    runs.survey(copy)
+    assert runs.litter(copy) == []
+
+
 def test_blocks_without_a_claim_are_taken_first_and_in_order(copy, runs):
     for name in runs.blocks(copy):
         (copy / name).unlink()
