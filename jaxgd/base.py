@@ -87,14 +87,16 @@ class Stop:
     """When a lane stops; tested on every new iterate's value and gradient, never on the size of a step.
 
     Attributes:
-      gradient_norm: `converged` once the Euclidean norm of the gradient is at most this (> 0); None never.
+      gradient_norm: `converged` once the Euclidean norm of the gradient is at most this (> 0); None never. "auto" is
+        relative to the landscape's own scale: a share of the gradients at the first starts (1e-8 in float64, 1e-4 in
+        float32, see `jaxgd.lanes.relative_stop`), the same number for every block of a run; `Ends.stop` holds it.
       max_steps: `step_limit` after this many updates (>= 0).
       patience: `plateau` once the best value has not fallen by `improvement` for this many updates; 0 never.
-      improvement: the fall of the best value that counts as progress, relative to max(1, |best value|).
+      improvement: the fall of the best value that counts as progress, relative to |best value|.
       at_event: `stopped_by_event` when the event of this name first fires.
     """
 
-    gradient_norm: float | None = 1e-6
+    gradient_norm: float | str | None = "auto"
     max_steps: int = 10_000
     patience: int = 0
     improvement: float = 1e-12
@@ -102,8 +104,11 @@ class Stop:
 
     def __post_init__(self) -> None:
         """Refuses rules that cannot be meant."""
-        if self.gradient_norm is not None and not (np.isfinite(self.gradient_norm) and self.gradient_norm > 0):
-            raise InputValueError(f"`gradient_norm` must be positive and finite, or None, got {self.gradient_norm}.")
+        norm = self.gradient_norm
+        if isinstance(norm, str) and norm != "auto":
+            raise InputValueError(f'`gradient_norm` must be a positive number, "auto" or None, got {norm!r}.')
+        if norm is not None and not isinstance(norm, str) and not (np.isfinite(norm) and norm > 0):
+            raise InputValueError(f'`gradient_norm` must be positive and finite, "auto" or None, got {norm}.')
         for name in ("max_steps", "patience"):
             count = getattr(self, name)
             if isinstance(count, bool) or not isinstance(count, (int, np.integer)):
@@ -340,6 +345,10 @@ class Ends(Rows):
       event_steps: for each event, (n,) int32 step at which it first fired, -1 where it did not.
       num_starts: descents asked for; larger than n after an interruption.
       cost: what the run cost.
+      frozen: a pytree like the params of one descent with one Python bool a leaf, whether the optimizer never moves it
+        (then its gradient does not count in `gradient_norm`); None where it may move all.
+      stop: the stop rule, with "auto" resolved to the number that it stood for; None where it is not known.
+      notes: sentences on what the descents suffered from, for a person.
     """
 
     start_number: Array
@@ -355,7 +364,10 @@ class Ends(Rows):
     event_steps: Mapping[str, Array]
     num_starts: int
     cost: Cost
-    not_in_rows = ("num_starts", "cost")
+    frozen: Params | None = None
+    stop: Stop | None = None
+    notes: tuple[str, ...] = ()
+    not_in_rows = ("num_starts", "cost", "frozen", "stop", "notes")
 
     def __len__(self) -> int:
         return len(self.value)
@@ -363,6 +375,10 @@ class Ends(Rows):
     def status_counts(self) -> dict[str, int]:
         """Returns how many descents stopped for each reason, reasons that did not occur left out."""
         return _counts(Status, self.status)
+
+    def num_at_start(self) -> int:
+        """Returns how many descents had converged before their first step."""
+        return int(np.sum((self.num_steps == 0) & (self.status == int(Status.CONVERGED))))
 
 
 # ------------------------------------------------------------------------------------------------- points
@@ -381,6 +397,40 @@ class Verdict(IntEnum):
     DIVERGED = 7
 
 
+class Reason(IntEnum):
+    """Why an end has no verdict of a critical point."""
+
+    NONE = 0
+    STILL_DESCENDING = 1
+    HELD = 2
+    NOT_SMOOTH = 3
+    UNBOUNDED = 4
+    TOO_FAR = 5
+    UNEXPLAINED_GRADIENT = 6
+    NO_CURVATURE = 7
+    PRECISION = 8
+    JUDGING_FAILED = 9
+    INTERRUPTED = 10
+
+    def sentence(self) -> str:
+        """Returns what to tell a person."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Reason.NONE: "",
+    Reason.STILL_DESCENDING: "still descending: a step against the gradient lowers the value",
+    Reason.HELD: "held by a constraint: the gradient is left only where coordinates stand at a common limit",
+    Reason.NOT_SMOOTH: "not smooth here: gradients beside the end do not follow from its Hessian",
+    Reason.UNBOUNDED: "unbounded: the value keeps falling as far out as was looked",
+    Reason.TOO_FAR: "no critical point within reach of the quadratic model at the end",
+    Reason.UNEXPLAINED_GRADIENT: "at rest on a gradient that rounding does not explain",
+    Reason.NO_CURVATURE: "the Hessian is not finite here",
+    Reason.PRECISION: "the signs of the curvature could not be told in this precision",
+    Reason.JUDGING_FAILED: "judging failed with an error",
+    Reason.INTERRUPTED: "dropped on the way when the run was interrupted",
+}
+
 CRITICAL = (Verdict.MINIMUM, Verdict.SADDLE, Verdict.MAXIMUM, Verdict.DEGENERATE)
 """The verdicts that say that a critical point was found."""
 
@@ -394,14 +444,20 @@ class Points(Rows):
       value: (n,) the value there.
       gradient_norm: (n,) Euclidean norm of the gradient there.
       verdict: (n,) int8, see `Verdict`.
-      index: (n,) int32, eigenvalues below zero by more than their error bound; -1 where nothing is known.
+      reason: (n,) int8, see `Reason`: why an end has no verdict of a critical point, `NONE` where it has one.
+      index: (n,) int32, eigenvalues below zero by more than their error; -1 where nothing is known.
       index_high: (n,) int32, the same with every unexplained zero mode counted as negative; -1 where unknown.
       num_zero_modes: (n,) int32, eigenvalues that cannot be told from zero, those of the symmetry included.
       num_symmetry_modes: (n,) int32, zero modes that the landscape's symmetry explains.
       lowest_eigenvalue: (n,) smallest eigenvalue outside the symmetry's zero modes; NaN where unknown.
-      eigenvalue_error: (n,) bound on the error of the eigenvalue nearest to zero outside those modes, or of the lowest
-        where the spectrum was not computed whole.
+      eigenvalue_error: (n,) error of the lowest eigenvalue: rounding, the asymmetry of the Hessian, and the change of
+        curvature over the distance within which the point is placed (sampled, so an estimate and no bound).
       move: (n,) Euclidean distance from the end to the polished point.
+      placement: pytree like params, estimated distance in each coordinate within which the true critical point lies;
+        NaN where none was found.
+      value_error: (n,) estimated error of the value, by rounding and placement; NaN where unknown.
+      dimension: (n,) int32, of the valley (connected manifold of critical points) that the point lies on, the motions
+        of the landscape's symmetry among its directions: 0 where it is isolated, -1 where unknown.
       descends: (n,) int8, whether the value falls along some flat direction of a degenerate point, found by higher
         derivatives: 1 it does, 0 it does not, -1 unknown or not asked.
       missed_probability: (n,) probability, over the random start of the Lanczos process, that curvature below
@@ -414,6 +470,7 @@ class Points(Rows):
     value: Array
     gradient_norm: Array
     verdict: Array
+    reason: Array
     index: Array
     index_high: Array
     num_zero_modes: Array
@@ -421,6 +478,9 @@ class Points(Rows):
     lowest_eigenvalue: Array
     eigenvalue_error: Array
     move: Array
+    placement: Params
+    value_error: Array
+    dimension: Array
     descends: Array
     missed_probability: Array
     missed_curvature: Array
@@ -433,6 +493,12 @@ class Points(Rows):
     def verdict_counts(self) -> dict[str, int]:
         """Returns how many points got each verdict, verdicts that did not occur left out."""
         return _counts(Verdict, self.verdict)
+
+    def reason_counts(self) -> dict[str, int]:
+        """Returns how many points have no verdict of a critical point, by reason."""
+        counts = _counts(Reason, self.reason)
+        counts.pop("none", None)
+        return counts
 
     def is_critical(self) -> Array:
         """Returns (n,) bool, whether each point was shown to be a critical point."""

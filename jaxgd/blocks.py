@@ -12,16 +12,15 @@ from itertools import pairwise
 from typing import Any
 
 import jax
-import numpy as np
 import optax
 
-from jaxgd.base import Ends, Engine, Key, Landscape, Points, Progress, Status, Stop, Verdict
+from jaxgd.base import Ends, Engine, Key, Landscape, Points, Progress, Stop
 from jaxgd.descend import choose_engine, concatenate, descent_of, stream
 from jaxgd.lanes.checks import check_count, check_key, check_optimizer
 from jaxgd.lanes.lane import Descent
 from jaxgd.lanes.tune import shape_of
 from jaxgd.names import find_optimizer
-from jaxgd.points import classify
+from jaxgd.points import classify_or_say_why
 
 MAX_BLOCK_SIZE = 2**16
 """Ends that are judged together at most."""
@@ -44,6 +43,7 @@ class Question:
       is_noisy: whether gradients are noisy draws.
       engine: with nothing left open.
       block_size: starts in a block.
+      notes: what is to be said of the engine, a sentence each.
     """
 
     landscape: Landscape
@@ -54,6 +54,7 @@ class Question:
     is_noisy: bool
     engine: Engine
     block_size: int
+    notes: tuple[str, ...] = ()
 
 
 def ask(
@@ -80,7 +81,7 @@ def ask(
         check_count("block_size", block_size)
 
     descent = descent_of(landscape, transformation, False, stop, None, (), is_noisy, False)
-    engine = choose_engine(descent, num_starts, key=key, starts=None, engine=engine)
+    engine, notes = choose_engine(descent, num_starts, key=key, starts=None, engine=engine)
     assert engine.num_lanes is not None
     return Question(
         landscape=landscape,
@@ -91,6 +92,7 @@ def ask(
         is_noisy=is_noisy,
         engine=engine,
         block_size=block_size or min(_block_size(descent, key, engine.num_lanes), num_starts),
+        notes=notes,
     )
 
 
@@ -127,40 +129,6 @@ def do_block(question: Question, block: range, progress: Progress | None = None)
         )
     )  # fmt: skip
     ends = concatenate(parts)
-    return ends, _judged(question.landscape, ends, partial(_judging, progress) if progress else None)
-
-
-def _judging(progress: Progress, *counts: Any) -> None:
-    """Reports on verdicts."""
-    progress("judging", counts[-2], counts[-1])
-
-
-def _judged(landscape: Landscape, ends: Ends, progress: Any) -> Points:
-    """Returns what the ends are; descents that were dropped on their way are undecided, at no cost."""
-    is_dropped = np.asarray(ends.status) == int(Status.INTERRUPTED)
-    if not is_dropped.any():
-        return classify(landscape, ends, progress=progress)
-
-    def instead(leaf: Any, other: Any) -> np.ndarray:
-        mask = is_dropped.reshape(-1, *[1] * (np.ndim(leaf) - 1))
-        return np.where(mask, other, leaf).astype(np.asarray(leaf).dtype)
-
-    blank = lambda tree: jax.tree.map(lambda leaf: instead(leaf, np.nan), tree)
-    points = classify(
-        landscape,
-        replace(
-            ends,
-            params=blank(ends.params),
-            value=blank(ends.value),
-            gradient_norm=blank(ends.gradient_norm),
-            status=instead(ends.status, int(Status.DIVERGED)),
-        ),
-        progress=progress,
-    )
-    return replace(
-        points,
-        params=jax.tree.map(instead, points.params, ends.params),
-        value=instead(points.value, ends.value),
-        gradient_norm=instead(points.gradient_norm, ends.gradient_norm),
-        verdict=instead(points.verdict, int(Verdict.UNDECIDED)),
-    )
+    ends = replace(ends, notes=(*question.notes, *ends.notes))
+    judging = partial(progress, "judging") if progress is not None else None
+    return ends, classify_or_say_why(question.landscape, ends, progress=judging)

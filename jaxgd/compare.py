@@ -17,7 +17,7 @@ import scipy
 
 from jaxgd.base import InputValueError, Landscape, Points, Verdict
 from jaxgd.points import catalogue
-from jaxgd.points.grouping import join_points
+from jaxgd.points.classify import join_points
 from jaxgd.runs.stored import StoredRun, open_run
 from jaxgd.statistics import Estimate, paired_difference, proportion_interval
 

@@ -31,7 +31,9 @@ from jaxgd.base import (
     joined_columns,
 )
 from jaxgd.lanes.checks import check_count, check_descent, check_key, check_optimizer, check_starts
+from jaxgd.lanes.first_look import look
 from jaxgd.lanes.lane import Descent, Event, as_asked
+from jaxgd.lanes.layout_check import usable_layout
 from jaxgd.lanes.loop import Loop
 from jaxgd.lanes.run import Run
 from jaxgd.lanes.tune import choose, measure, neighbours, shape_of
@@ -96,7 +98,22 @@ def descend(
             restart=restart, events=events, is_noisy=is_noisy, keep=keep, engine=engine, progress=progress,
         )
     )  # fmt: skip
-    return concatenate(parts)
+    return with_note_at_start(concatenate(parts))
+
+
+def with_note_at_start(ends: Ends) -> Ends:
+    """Returns the ends of a whole run, with a note where most descents made no step."""
+    return replace(ends, notes=ends.notes + note_at_start(ends.num_at_start(), len(ends), ends.stop))
+
+
+def note_at_start(num: int, num_descents: int, stop: Stop | None) -> tuple[str, ...]:
+    """Returns what is to be said where `num` of the descents had converged before their first step."""
+    if 2 * num <= num_descents or stop is None:
+        return ()
+    return (
+        f"{num:,} of {num_descents:,} descents stopped at their start: the stop rule, gradient norm"
+        f" {stop.gradient_norm:.3g} or less, is met there.",
+    )
 
 
 def stream(
@@ -165,7 +182,8 @@ def launch(
     key = check_key(key)
 
     began = time.perf_counter()
-    chosen = choose_engine(descent, num_descents, key=key, starts=starts, engine=engine)
+    chosen, notes = choose_engine(descent, num_descents, key=key, starts=starts, engine=engine)
+    seconds_before = time.perf_counter() - began if engine is not None and engine.tune else 0.0
     run = Run(
         loop=_loop(descent, str(chosen.layout), int(chosen.num_lanes or 1), "params" in keep),
         key=key,
@@ -173,7 +191,10 @@ def launch(
         first=first,
         num_descents=num_descents,
         devices=jax.local_devices()[: chosen.num_devices],
-        seconds_before=time.perf_counter() - began if engine is not None and engine.tune else 0.0,
+        frozen=descent.frozen(descent.one_start(key, starts)),
+        look=look(descent, key, starts, num_descents),
+        notes=notes,
+        seconds_before=seconds_before,
     )
     parts = run.parts(progress)
     return itertools.chain([next(parts)], parts)
@@ -192,8 +213,8 @@ def check_engine(engine: Any) -> Engine:
 
 def choose_engine(
     descent: Descent, num_descents: int, *, key: Key, starts: Params | None, engine: Engine | None
-) -> Engine:
-    """Returns the engine with everything chosen that was left open.
+) -> tuple[Engine, tuple[str, ...]]:
+    """Returns the engine with everything chosen that was left open, and what is to be said of the choice.
 
     Raises:
       InputValueError, InputTypeError: the descent cannot be run.
@@ -207,9 +228,10 @@ def choose_engine(
     num_devices = min(engine.num_devices, num_descents)
     shape = shape_of(descent, key, starts, devices[0])
     choice = choose(shape, num_descents, num_devices)
-    choice = choice._replace(
-        layout=engine.layout or choice.layout, num_lanes=engine.num_lanes or choice.num_lanes
-    )  # fmt: skip
+    layout, notes = usable_layout(
+        descent, key, starts, engine.layout or choice.layout, is_asked=engine.layout is not None
+    )
+    choice = choice._replace(layout=layout, num_lanes=engine.num_lanes or choice.num_lanes)
     if engine.tune:
         candidates = [
             other
@@ -217,9 +239,8 @@ def choose_engine(
             if engine.layout in (None, other.layout) and engine.num_lanes in (None, other.num_lanes)
         ]
         choice = measure(shape, candidates, lambda c: _loop(descent, *c, True), key, starts, num_descents)
-    return replace(
-        engine, layout=choice.layout, num_lanes=choice.num_lanes, num_devices=num_devices, tune=False
-    )  # fmt: skip
+    chosen = replace(engine, layout=choice.layout, num_lanes=choice.num_lanes, num_devices=num_devices, tune=False)
+    return chosen, notes
 
 
 def concatenate(parts: list[Ends]) -> Ends:
@@ -230,7 +251,8 @@ def concatenate(parts: list[Ends]) -> Ends:
     """
     if not parts:
         raise InputValueError("there are no parts to put together.")
-    joined = Ends(**joined_columns(parts), num_starts=parts[-1].num_starts, cost=parts[-1].cost)
+    notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
+    joined = replace(parts[-1], **joined_columns(parts), notes=notes)
     joined = joined[np.argsort(joined.start_number, kind="stable")]
     is_missing = (joined.status == int(Status.INTERRUPTED)) & np.isnan(joined.value)
     return joined[: np.argmax(is_missing)] if is_missing.any() else joined

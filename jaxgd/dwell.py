@@ -18,7 +18,7 @@ from jax.flatten_util import ravel_pytree
 
 from jaxgd.base import Engine, InputValueError, Key, Landscape, Params
 from jaxgd.curvature import hessian
-from jaxgd.points.classify import MAX_DENSE_DIM
+from jaxgd.points.judge import MAX_DENSE_DIM
 from jaxgd.statistics import Spells, index_spells, time_by_index
 from jaxgd.trajectory import Observe, trajectories
 

@@ -30,7 +30,7 @@ from jax.flatten_util import ravel_pytree
 from jaxgd.base import Ends, Engine, InputTypeError, InputValueError, Key, Landscape, Params, Progress, Stop
 from jaxgd.descend import check_engine
 from jaxgd.points import catalogue, classify
-from jaxgd.points.grouping import join_points
+from jaxgd.points.classify import join_points
 from jaxgd.statistics import Estimate, proportion_interval
 from jaxgd.sweep import sweep
 

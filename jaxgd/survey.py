@@ -19,11 +19,11 @@ import optax
 
 from jaxgd.base import Cost, Ends, Engine, InputValueError, Key, Landscape, Points, Progress, Status, Stop, Verdict
 from jaxgd.blocks import ask
-from jaxgd.descend import check_engine, concatenate
+from jaxgd.descend import check_engine, concatenate, note_at_start, with_note_at_start
 from jaxgd.interrupt import Interrupt, interruptible
 from jaxgd.lanes.checks import check_count
 from jaxgd.points import Catalogue
-from jaxgd.points.grouping import join_points
+from jaxgd.points.classify import join_points
 from jaxgd.points.tally import Tally
 from jaxgd.runs.directory import Directory, begin, is_run
 from jaxgd.statistics import coverage_stop
@@ -41,7 +41,7 @@ class Survey:
     Attributes:
       landscape: name of the landscape.
       optimizer: name of the optimizer.
-      stop: the stop rule.
+      stop: the stop rule, with the gradient norm that "auto" stood for.
       engine: repeats the descents, bit for bit.
       num_starts: descents asked for; more than were done after an interruption.
       statuses: how many descents stopped for each reason.
@@ -78,14 +78,15 @@ class Survey:
 
     def __str__(self) -> str:
         stopped = ", ".join(f"{count:,} {name}" for name, count in self.statuses.items())
-        lines = [f"{self.landscape}, {self.catalogue.num_descents:,} descents by {self.optimizer}: {stopped}."]
+        cost, norm = self.cost, self.stop.gradient_norm
+        limit = f" (gradient norm {norm:.3g} or less)" if norm is not None else ""
+        lines = [f"{self.landscape}, {self.catalogue.num_descents:,} descents by {self.optimizer}: {stopped}{limit}."]
         if self.is_interrupted:
             dropped = self.statuses.get("interrupted", 0)
             lines.append(
                 f"Interrupted: these are the first {self.catalogue.num_descents:,} of {self.num_starts:,} starts."
                 + (f" {dropped:,} descents were dropped on their way; the intervals allow for them." if dropped else "")
             )
-        cost = self.cost
         lines += ["", str(self.catalogue), "", *(f"{note[0].upper()}{note[1:]}" for note in self.notes)]
         lines.append(
             f"Cost: {cost.ticks:,} gradient evaluations in {cost.seconds_run:.1f} s"
@@ -317,20 +318,23 @@ def _covers(tally: Tally, until: float, look: int) -> bool:
     return coverage_stop(tally.hits, tally.marked, until, look=look, confidence=tally.confidence).stop
 
 
-def survey_of(tally: Tally, *, kept: list[tuple[Ends, Points]] | None = None, **about: Any) -> Survey:
+def survey_of(tally: Tally, *, stop: Stop, kept: list[tuple[Ends, Points]] | None = None, **about: Any) -> Survey:
     """Returns the survey of what a tally has counted."""
+    stop = tally.stop or stop
     cost = functools.reduce(operator.add, tally.costs)
     cost = replace(cost, num_devices=max(each.num_devices for each in tally.costs))
     ends = points = None
     if kept is not None:
         ends = replace(concatenate([ends for ends, _ in kept]), num_starts=about["num_starts"], cost=cost)
+        ends = with_note_at_start(ends)
         points = join_points([points for _, points in kept])
     return Survey(
+        stop=stop,
         statuses=tally.statuses,
         catalogue=tally.catalogue(),
         cost=cost,
         dtype=str(tally.dtype),
-        notes=tally.notes,
+        notes=tally.notes + note_at_start(tally.num_at_start, len(tally), stop),
         ends=ends,
         points=points,
         **about,

@@ -15,7 +15,7 @@ import numpy as np
 import optax
 
 from jaxgd.base import Ends, Engine, InputTypeError, InputValueError, Key, Landscape, Params, Progress, Stop
-from jaxgd.descend import concatenate, count_starts, launch
+from jaxgd.descend import concatenate, count_starts, launch, with_note_at_start
 from jaxgd.lanes.lane import Descent, Event, as_asked
 
 
@@ -114,7 +114,8 @@ def sweep(
     )  # fmt: skip
     setting_of = ends.start_number // num_starts
     ends = replace(ends, start_number=ends.start_number % num_starts, num_starts=num_starts)
-    return Sweep(settings=settings, ends=[ends[setting_of == place] for place in range(len(settings))])
+    each = [ends[setting_of == place] for place in range(len(settings))]
+    return Sweep(settings=settings, ends=[with_note_at_start(own) for own in each])
 
 
 def _is_list(values: Any) -> bool:

@@ -68,6 +68,7 @@ def test_dropped_descents_come_back_and_count_in_every_weight(num_devices, monke
     num, dropped = found.catalogue.num_descents, found.statuses["interrupted"]
     np.testing.assert_array_equal(found.ends.start_number, np.arange(num))
     assert found.verdicts == {"minimum": num - dropped, "undecided": dropped}
+    assert found.catalogue.reasons == {"interrupted": dropped}
     assert 10 < dropped <= 64 * num_devices
     weight, low, high = (getattr(found.catalogue, name) for name in ("weight", "weight_low", "weight_high"))
     assert weight.sum() == pytest.approx((num - dropped) / num)

@@ -29,7 +29,7 @@ def measure(options: experiment.Options) -> experiment.Claim:
     for dim in (1, 3, 10, 30, 100, 300, 1000):
         arm = tuned(
             landscapes.product_double_well(dim=dim), optax.sgd, count, rates=np.geomspace(0.01, 1, 8),
-            key=jax.random.key(0), stop=Stop(max_steps=2000, at_event="deep"),
+            key=jax.random.key(0), stop=Stop(gradient_norm=1e-6, max_steps=2000, at_event="deep"),
             events={"deep": lambda x, value, grad: value <= DEPTH * x.size},
             cost=lambda ends: np.minimum(ticks_to(ends, "deep"), 2000),
         )  # fmt: skip

@@ -28,7 +28,8 @@ def measure(options: experiment.Options) -> experiment.Claim:
         landscape, loss, digits = digits_of_equinox(size, NUM_IMAGES)
         arm = tuned(
             landscape, optax.sgd, count, rates=np.geomspace(0.003, 3, 8) * size**0.5, num_tuning=8,
-            key=jax.random.key(0), stop=Stop(max_steps=epochs * NUM_IMAGES // size), is_noisy=size < NUM_IMAGES,
+            key=jax.random.key(0), stop=Stop(gradient_norm=None, max_steps=epochs * NUM_IMAGES // size),
+            is_noisy=size < NUM_IMAGES,
         )  # fmt: skip
         losses[size], rates[size] = values_at(landscape, arm.ends.params), arm.rate
     of_each = jax.jit(jax.vmap(lambda p, k: ravel_pytree(jax.grad(loss)(p, k[None]))[0], in_axes=(None, 0)))

@@ -37,7 +37,9 @@ def measure(options: experiment.Options) -> experiment.Claim:
         for landscape in (creep, VALLEY)
         for step in STEPS
     }  # fmt: skip
-    ends = descend(creep, optax.sgd(1.0), key=jax.random.key(1), starts=starts, stop=Stop(max_steps=10_000))
+    ends = descend(
+        creep, optax.sgd(1.0), key=jax.random.key(1), starts=starts, stop=Stop(gradient_norm=1e-6, max_steps=10_000)
+    )
     verdicts = classify(creep, ends).verdict_counts()
     return judge({key: np.asarray(path) for key, path in paths.items()}, verdicts)
 

@@ -54,8 +54,8 @@ def settle(landscape: Landscape) -> np.ndarray:
     rng, home = np.random.default_rng(0), np.asarray(minima[sharpest].params)
     starts = home + 1e-5 * rng.standard_normal((20, home.size))
     found = sweep(
-        landscape, optax.sgd, key=jax.random.key(0), starts=jnp.asarray(starts), stop=Stop(max_steps=5000),
-        learning_rate=AROUND * 2 / hessians[sharpest][-1],
+        landscape, optax.sgd, key=jax.random.key(0), starts=jnp.asarray(starts),
+        stop=Stop(gradient_norm=1e-6, max_steps=5000), learning_rate=AROUND * 2 / hessians[sharpest][-1],
     )  # fmt: skip
     return np.stack([np.linalg.norm(ends.params - home, axis=1) < 2e-6 for ends in found.ends])
 

@@ -49,7 +49,7 @@ def measure(options: experiment.Options) -> experiment.Claim:
     halving = optax.sgd(lambda step: 0.5 ** (step + 1.0))
     bowl = landscapes.quadratic_bowl(dim=1)
     starts = jax.vmap(bowl.sample)(jax.random.split(jax.random.key(2), 100))
-    stuck = descend(bowl, halving, starts=starts, key=jax.random.key(3), stop=Stop(max_steps=2_000))
+    stuck = descend(bowl, halving, starts=starts, key=jax.random.key(3), stop=Stop(gradient_norm=1e-6, max_steps=2_000))
     return judge(found, np.asarray(stuck.params / starts)[:, 0])
 
 

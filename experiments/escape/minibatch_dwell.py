@@ -30,7 +30,7 @@ from experiments.escape.moments import estimate_row
 from jaxgd import experiment
 from jaxgd.experiment import CONFIDENCE, Claim, Statistic
 from jaxgd.landscapes import digits_mlp
-from jaxgd.points.grouping import join_points
+from jaxgd.points.classify import join_points
 from jaxgd.points.newton_search import newton_search
 from jaxgd.statistics import log_rank, restricted_mean, survival_curve
 
@@ -101,7 +101,11 @@ def _another(whole: jaxgd.Landscape, known: jaxgd.Points) -> jaxgd.Points:
     """Returns the saddle of most negative curvature that Newton's method finds beside the known ones."""
     halfway = [
         jaxgd.descend(
-            whole, optax.sgd(LEARNING_RATE), NUM_HALFWAY, key=jax.random.key(3), stop=jaxgd.Stop(max_steps=steps)
+            whole,
+            optax.sgd(LEARNING_RATE),
+            NUM_HALFWAY,
+            key=jax.random.key(3),
+            stop=jaxgd.Stop(gradient_norm=1e-6, max_steps=steps),
         ).params
         for steps in HALFWAY
     ]

@@ -6,10 +6,19 @@ antisymmetric part that rounding (or a wrong custom derivative) leaves in the ma
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from jaxgd.curvature.second_order import Gradient, SecondOrder, Units, second_order
+
+MAX_BYTES_TOGETHER, MAX_BYTES_OF_ACCELERATOR = 2**22, 2**26
+"""Columns of a Hessian are made together as long as their intermediates take no more than this.
+
+On CPU what stays in a cache is faster: networks of 265 parameters on 1,000 and 10,000 samples take a third of the time
+of all columns at once. An accelerator has to be kept busy, and may have many points under way.
+"""
 
 
 class Spectrum(NamedTuple):
@@ -34,16 +43,55 @@ class Spectrum(NamedTuple):
     asymmetry: jax.Array
 
 
-def hessian(gradient: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
-    """Returns the (dim, dim) Jacobian of `gradient` at the flat point `x`, one Hessian-vector product a column.
+def hessian(gradient: Gradient | SecondOrder, x: jax.Array, units: Units = 1.0) -> jax.Array:
+    """Returns the (dim, dim) Hessian at the flat point `x`, a Hessian-vector product a column.
+
+    As many columns are made together as fit into `MAX_BYTES_TOGETHER`.
+
+    Args:
+      gradient: maps a flat point (dim,) to the gradient (dim,); or what `second_order` found for it.
+      x: (dim,).
+      units: () or (dim,), how far apart things are along each coordinate; only the steps of differences follow it.
 
     Example:
       >>> import jax, jax.numpy as jnp
       >>> hessian(jax.grad(lambda x: x[0] ** 2 * x[1]), jnp.array([1.0, 2.0])).tolist()
       [[4.0, 2.0], [2.0, 0.0]]
     """
-    product = lambda vector: jax.jvp(gradient, (x,), (vector,))[1]
-    return jax.vmap(product, out_axes=1)(jnp.eye(x.size, dtype=x.dtype))
+    rule = _rule_of(gradient, x)
+    return _columns(rule, rule.at(x, units), x)
+
+
+def hessian_and_error(
+    gradient: Gradient | SecondOrder, x: jax.Array, units: Units = 1.0
+) -> tuple[jax.Array, jax.Array]:
+    """Returns the Hessian and (dim, dim) estimates of how far off its entries are.
+
+    The error is zero where derivatives are exact, and costs nothing then. Where the Hessian is made of differences it
+    is an estimate, no bound, and costs three more Hessians. Arguments are those of `hessian`.
+    """
+    rule = _rule_of(gradient, x)
+    return _columns(rule, rule.with_error_at(x, units), x)
+
+
+def _rule_of(gradient: Gradient | SecondOrder, x: jax.Array) -> SecondOrder:
+    return gradient if isinstance(gradient, SecondOrder) else second_order(gradient, x)
+
+
+def _columns(rule: SecondOrder, operator: Callable[[jax.Array], Any], x: jax.Array) -> Any:
+    """Returns what the operator makes of each unit vector, a column each."""
+    dim, rows = x.size, jnp.eye(x.size, dtype=x.dtype)
+    most = MAX_BYTES_TOGETHER if jax.default_backend() == "cpu" else MAX_BYTES_OF_ACCELERATOR
+    num_together = max(1, most // max(rule.bytes_each, 1)) if rule.is_mappable else 1
+    if dim <= num_together:
+        return jax.vmap(operator, out_axes=1)(rows)
+
+    # Groups of equal size, so that one program serves them all; the last one is filled up with zeros.
+    num_groups = -(-dim // num_together)
+    size = -(-dim // num_groups)
+    groups = jnp.pad(rows, ((0, num_groups * size - dim), (0, 0))).reshape(num_groups, size, dim)
+    made = jax.lax.map(rule.map(operator), groups)
+    return jax.tree.map(lambda leaf: leaf.reshape(num_groups * size, dim)[:dim].T, made)
 
 
 def spectrum(matrix: jax.Array, motions: jax.Array | None = None) -> Spectrum:

@@ -2,8 +2,9 @@
 
 `jax.linearize` evaluates the gradient once and keeps what its linear part needs; a product then costs two gradients
 instead of three, and memory for every intermediate of the gradient. `jax.jvp` keeps nothing. Which one is taken
-follows from the bytes that would be kept. A gradient that is a mean over batches of data is gone through batch by
-batch, so that all data fit.
+follows from the bytes that would be kept. A gradient without a forward derivative is linearised backward, or its
+products are differences of gradients (`jaxgd.curvature.second_order`). A gradient that is a mean over batches of data
+is gone through batch by batch, so that all data fit.
 """
 
 import functools
@@ -17,6 +18,7 @@ import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from jaxgd.base import InputTypeError, InputValueError
+from jaxgd.curvature.second_order import SecondOrder, Units, second_order
 
 MAX_LINEARISED_BYTES = 2**30
 """A gradient is linearised when what has to be kept for it takes no more than this."""
@@ -32,7 +34,7 @@ class Product:
       num_lanes: operators side by side.
       dim: entries of a vector.
       dtype: in which `apply` computes.
-      kind: how, "linearised", "jvp", "batched" or "given".
+      kind: how, "linearised", "forward", "reverse", "differences", "batched" or "given".
     """
 
     apply: Callable[[Any, jax.Array], jax.Array]
@@ -78,7 +80,11 @@ def product_of(apply: Callable[[jax.Array], jax.Array], dim: int, *, dtype: Any 
 
 
 def hessian_product(
-    gradient: Callable[[jax.Array], jax.Array], x: jax.Array, *, max_bytes: int = MAX_LINEARISED_BYTES
+    gradient: Callable[[jax.Array], jax.Array],
+    x: jax.Array,
+    *,
+    max_bytes: int = MAX_LINEARISED_BYTES,
+    units: Units = 1.0,
 ) -> Product:
     """Returns the Hessians at flat points as operators, by the cheapest product that memory allows.
 
@@ -87,6 +93,7 @@ def hessian_product(
         same one again for another point.
       x: (dim,) one point, or (lanes, dim) several.
       max_bytes: linearise where what is kept takes no more than this; 0 never does.
+      units: () or (dim,), how far apart things are along each coordinate; only the steps of differences follow it.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -96,11 +103,15 @@ def hessian_product(
     """
     points = _points(x)
     dtype = points.dtype
-    keep, apply, num_bytes = _linearised(gradient, points.shape, dtype.name)
+    rule = second_order(gradient, points[0])
     how: dict[str, Any] = {"num_lanes": points.shape[0], "dim": points.shape[1], "dtype": dtype}
-    if num_bytes <= max_bytes:
-        return Product(apply=apply, operand=keep(points), kind="linearised", **how)
-    return Product(apply=_jvp(gradient), operand=points, kind="jvp", **how)
+    if rule.kind == "differences":
+        return Product(apply=_applied(rule), operand=_prepared(rule)(points, units), kind="differences", **how)
+    if rule.is_mappable:
+        keep, apply, num_bytes = _linearised(rule, points.shape, dtype.name)
+        if num_bytes <= max_bytes:
+            return Product(apply=apply, operand=keep(points), kind="linearised", **how)
+    return Product(apply=_anew(rule), operand=points, kind=rule.kind, **how)
 
 
 def batched_hessian_product(gradient: Callable[[jax.Array, Any], jax.Array], x: jax.Array, batches: Any) -> Product:
@@ -133,9 +144,21 @@ def _points(x: jax.Array) -> jax.Array:
 
 
 @functools.lru_cache(maxsize=32)
-def _jvp(gradient: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-    one = lambda point, vector: jax.jvp(gradient, (point,), (vector,))[1]
-    return jax.vmap(one)
+def _anew(rule: SecondOrder) -> Callable[..., jax.Array]:
+    """Returns the products that keep nothing but the points."""
+    return rule.map(rule.product)
+
+
+@functools.lru_cache(maxsize=32)
+def _prepared(rule: SecondOrder) -> Callable[..., Any]:
+    """Returns what is to be kept of (points, units)."""
+    return jax.jit(lambda points, units: rule.map(lambda x: rule.prepare(x, units))(points))
+
+
+@functools.lru_cache(maxsize=32)
+def _applied(rule: SecondOrder) -> Callable[..., jax.Array]:
+    """Returns the products with what was prepared."""
+    return rule.map(rule.apply)
 
 
 @functools.lru_cache(maxsize=32)
@@ -155,13 +178,18 @@ def _batched(gradient: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
 
 @functools.lru_cache(maxsize=32)
 def _linearised(
-    gradient: Callable[[jax.Array], jax.Array], shape: tuple[int, int], dtype: str
+    rule: SecondOrder, shape: tuple[int, int], dtype: str
 ) -> tuple[Callable[[jax.Array], Any], Callable[[Any, jax.Array], jax.Array], int]:
     """Returns (what to keep at points, the product with what was kept, bytes kept)."""
     traced = []
+    gradients = jax.vmap(rule.gradient)
 
     def keep(points: jax.Array) -> Any:
-        _, linear = jax.linearize(jax.vmap(gradient), points)
+        if rule.kind == "forward":
+            _, linear = jax.linearize(gradients, points)
+        else:
+            _, pull = jax.vjp(gradients, points)
+            linear = lambda vectors: pull(vectors)[0]
         closed = jax.make_jaxpr(linear)(jnp.zeros_like(points))
         traced.append(closed.jaxpr)
         return tuple(closed.consts)

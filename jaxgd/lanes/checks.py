@@ -5,6 +5,9 @@ tracing one lane abstractly.
 """
 
 import functools
+import re
+from collections.abc import Callable
+from dataclasses import is_dataclass
 from typing import Any
 
 import jax
@@ -13,8 +16,10 @@ import numpy as np
 import optax
 
 from jaxgd.base import InputTypeError, InputValueError, Key, Landscape, Params
-from jaxgd.lanes.lane import Descent
+from jaxgd.lanes.lane import Descent, first_structure
 from jaxgd.lanes.traced import Kind, kind_of
+
+_RAISED = re.compile(r"[\w.]+(Error|Exception): ")  # in a traceback
 
 
 def check_count(name: str, count: Any, low: int = 1, high: int = 2**31 - 1) -> int:
@@ -64,6 +69,7 @@ def check_starts(starts: Params) -> int:
     Raises:
       InputValueError: there are none, or the leading axes differ.
     """
+    check_params(starts, "`starts`")
     leaves = jax.tree.leaves(starts)
     lengths = {np.shape(leaf)[0] if np.ndim(leaf) else None for leaf in leaves}
     if len(lengths) != 1 or None in lengths:
@@ -80,16 +86,53 @@ def check_params(params: Params, what: str) -> None:
       InputValueError: it holds no number.
       InputTypeError: a leaf is not a floating-point array.
     """
+    _check_static(what, jax.tree.structure(params))
     leaves = jax.tree_util.tree_leaves_with_path(params)
+    for path, leaf in leaves:
+        is_number = hasattr(leaf, "dtype") or isinstance(leaf, (bool, int, float, complex))
+        dtype = (getattr(leaf, "dtype", None) or jnp.result_type(leaf)) if is_number else None
+        if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+            place, kind, advice = jax.tree_util.keystr(path), dtype or _kind(leaf), _what_to_do(params, leaf)
+            raise InputTypeError(
+                f"{what} must be floating-point arrays, but {place or 'the whole'} is {kind}; {advice}."
+            )
     if sum(int(np.prod(np.shape(leaf))) for _, leaf in leaves) == 0:
         raise InputValueError(f"{what} hold no numbers to descend in.")
-    for path, leaf in leaves:
-        dtype = getattr(leaf, "dtype", None)
-        if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
-            place = jax.tree_util.keystr(path) or "the whole"
-            raise InputTypeError(
-                f"{what} must be floating-point arrays, but {place} is {dtype or _kind(leaf)}; convert it first."
-            )
+
+
+def _check_static(what: str, *structures: Any) -> None:
+    """Refuses static data that jax cannot keep programs by: it must be hashable and comparable."""
+    try:
+        for structure in structures:
+            hash(structure), bool(structure == structures[0])
+    except Exception as error:
+        raise InputTypeError(
+            f"{what} hold static data that cannot be hashed or compared ({first_line(error)}); hold tuples instead of"
+            " lists, dictionaries and arrays, or give their class `__hash__` and `__eq__`."
+        ) from error
+
+
+_SPLITS = {
+    "equinox": "keep the arrays alone, `params, rest = equinox.partition(model, equinox.is_inexact_array)`, and call"
+    " `equinox.combine(params, rest)` in `value`",
+    "flax": "keep the parameters alone, `graph, params, rest = flax.nnx.split(model, flax.nnx.Param, ...)`, and call"
+    " `flax.nnx.merge(graph, params, rest)` in `value`",
+}
+
+
+def _what_to_do(params: Params, leaf: Any) -> str:
+    """Returns what to do with a leaf that cannot be descended in, in the words of the library that made the params."""
+    if is_dataclass(leaf):
+        return f"make it a pytree, `jax.tree_util.register_dataclass({type(leaf).__name__})`"
+    libraries: set[str] = set()
+
+    def look(node: Any) -> bool:
+        libraries.update(base.__module__.partition(".")[0] for base in type(node).__mro__)
+        return False
+
+    jax.tree.flatten(params, is_leaf=look)
+    found = [split for library, split in _SPLITS.items() if library in libraries]
+    return found[0] if found else "convert it, or leave it out of the params, as a variable that `value` uses"
 
 
 def check_descent(descent: Descent, key: Key, starts: Params | None) -> None:
@@ -111,15 +154,16 @@ def _check_descent(descent: Descent, kind: Kind) -> None:
         raise InputValueError(f"landscape `{landscape.name}` has no `noisy_value` to descend.")
     if descent.stop.at_event is not None and descent.stop.at_event not in events:
         raise InputValueError(f"`at_event` names `{descent.stop.at_event}`, but the events are {sorted(events)}.")
-    number = jax.ShapeDtypeStruct((), jnp.int32)
-    params = _call(
-        "the `sample` of the landscape",
-        lambda: jax.eval_shape(descent.start, number, number, key_shape, starts),
-    )
-    check_params(params, f"the starts of landscape `{landscape.name}`")
+    number, what = jax.ShapeDtypeStruct((), jnp.int32), f"the starts of landscape `{landscape.name}`"
+    if not descent.has_starts or descent.restart is not None:
+        drawn = _call("the `sample` of the landscape", lambda: jax.eval_shape(_sampled(landscape, what), key_shape))
+        _check_static(what, jax.tree.structure(drawn), first_structure(landscape))
+    params = _call("the starts", lambda: jax.eval_shape(descent.start, number, number, key_shape, starts))
+    check_params(params, what)
     check_value(landscape, params)
-    if descent.is_noisy:
-        _check_scalar("`noisy_value`", lambda: jax.eval_shape(landscape.evaluate_noisy, params, key_shape)[0])
+    if descent.is_noisy and landscape.noisy_value is not None:
+        _check_scalar("`noisy_value`", functools.partial(jax.eval_shape, landscape.noisy_value, params, key_shape))
+        _call("the gradient", lambda: jax.eval_shape(landscape.evaluate_noisy, params, key_shape))
     for name, fires in events.items():
         fired = _call(
             f"event `{name}`", functools.partial(jax.eval_shape, fires, params, *_evaluated(landscape, params))
@@ -129,20 +173,36 @@ def _check_descent(descent: Descent, kind: Kind) -> None:
     _check_optimizer(descent, params, key_shape, number)
 
 
+def _sampled(landscape: Landscape, what: str) -> Callable[[Key], Params]:
+    """Returns what draws a start and refuses what cannot be params, before jax stumbles over it."""
+
+    def draw(key: Key) -> Params:
+        params = landscape.sample(key)
+        check_params(params, what)
+        return params
+
+    return draw
+
+
 def check_value(landscape: Landscape, params: Params) -> None:
     """Refuses a value that is not one real floating-point number, or a gradient unlike the params."""
     _check_scalar("`value`", lambda: jax.eval_shape(landscape.value, params))
     value, grad = _call("the gradient", lambda: _evaluated(landscape, params))
+    if isinstance(value, tuple):
+        raise InputValueError("`value_and_grad` must return (loss, gradient), but the first is a tuple itself.")
     _check_scalar("`value_and_grad`", lambda: value)
-    if not _same_structure(grad, params) or any(
-        g.shape != p.shape for g, p in zip(jax.tree.leaves(grad), jax.tree.leaves(params), strict=True)
-    ):
+    if not is_like(grad, params):
         raise InputValueError(f"the gradient of `{landscape.name}` must have the params' structure and shapes.")
 
 
-def _same_structure(one: Any, other: Any) -> bool:
+def is_like(one: Any, other: Any) -> bool:
+    """Returns whether two pytrees have the same structure and shapes.
+
+    Leaves are compared, since the classes of a pytree need not know when two of them are equal.
+    """
     structures: list[Any] = [jax.tree.structure(tree) for tree in (one, other)]
-    return bool(structures[0] == structures[1])
+    shapes = [[np.shape(leaf) for leaf in jax.tree.leaves(tree)] for tree in (one, other)]
+    return bool(structures[0] == structures[1]) and shapes[0] == shapes[1]
 
 
 def _evaluated(landscape: Landscape, params: Params) -> Any:
@@ -152,6 +212,8 @@ def _evaluated(landscape: Landscape, params: Params) -> Any:
 def _check_scalar(what: str, call: Any) -> None:
     value = _call(what, call)
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if isinstance(value, tuple):
+        raise InputValueError(f"{what} returns a tuple; return the loss alone, for example `lambda p: loss(p)[0]`.")
     if shape != () or dtype is None or not jnp.issubdtype(dtype, jnp.floating):
         raise InputValueError(f"{what} must return one floating-point number, got {_kind(value)}.")
 
@@ -159,7 +221,6 @@ def _check_scalar(what: str, call: Any) -> None:
 def _check_optimizer(descent: Descent, params: Params, key: Any, number: Any) -> None:
     lane = _call("the optimizer's `init`", lambda: jax.eval_shape(descent.begin_at, params, number, number, key))
     tick = jax.ShapeDtypeStruct((), jnp.int32)
-    shapes = lambda tree: jax.tree.map(lambda leaf: leaf.shape, tree)
 
     def update(lane: Any, tick: Any, key: Any) -> Any:
         after = descent.tick(lane, tick, key)
@@ -172,9 +233,9 @@ def _check_optimizer(descent: Descent, params: Params, key: Any, number: Any) ->
             "the optimizer's `update` fails on this landscape's params"
             f" (or its state changes structure): {first_line(error)}"
         ) from error
-    if not _same_structure(state, lane.optimizer) or shapes(state) != shapes(lane.optimizer):
+    if not is_like(state, lane.optimizer):
         raise InputValueError("the optimizer's state changes shape from one update to the next; it must stay fixed.")
-    if shapes(moved) != shapes(params):
+    if not is_like(moved, params):
         raise InputValueError("the optimizer's updates must have the params' shapes.")
 
 
@@ -188,8 +249,14 @@ def _call(what: str, call: Any) -> Any:
 
 
 def first_line(error: BaseException) -> str:
-    """Returns the first line of an error's message that says something."""
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    """Returns the first line of an error's message that says something.
+
+    Where a function that a compiled program called has raised, it is the last line of that function's traceback.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if any(line.endswith("Traceback (most recent call last):") for line in lines):
+        lines = [line for line in lines if _RAISED.match(line)][-1:] or lines
+    return lines[0] if lines else type(error).__name__
 
 
 def _kind(thing: Any) -> str:

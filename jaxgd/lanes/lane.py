@@ -10,6 +10,7 @@ being evaluated until its place is refilled; only its iterate and its record are
 (selecting old or new for every leaf of the state costs two to three times the tick).
 """
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ import jax.numpy as jnp
 import optax
 
 from jaxgd.base import Key, Landscape, Params, Restart, Status, Stop
+from jaxgd.lanes.frozen import frozen_leaves
+from jaxgd.lanes.traced import Kind, kind_of
 
 # Statuses of a lane that is not at an end; those of an end are `jaxgd.Status`.
 RUNNING, IDLE, RESTARTING = -1, -2, -3
@@ -77,14 +80,14 @@ class Descent:
     def start(self, number: jax.Array, attempt: jax.Array, key: Key, starts: Params | None) -> Params:
         """Returns where descent `number` begins; later attempts begin at new draws of the landscape's law."""
         if not self.has_starts:
-            return self._draw(number, attempt, key)
+            return _with_structure(first_structure(self.landscape), self._draw(number, attempt, key))
         given = jax.tree.map(lambda leaf: leaf[self._stream(number)], starts)
         if self.restart is None:
             return given
         return jax.tree.map(
             lambda first, later: jnp.where(attempt == 0, first, later),
             given,
-            self._draw(number, attempt, key),
+            _with_structure(jax.tree.structure(given), self._draw(number, attempt, key)),
         )
 
     def _draw(self, number: jax.Array, attempt: jax.Array, key: Key) -> Params:
@@ -98,7 +101,18 @@ class Descent:
         return jax.random.fold_in(key, self._stream(number))
 
     def _stream(self, number: jax.Array) -> jax.Array:
-        return number if self.num_paired is None else number % jnp.asarray(self.num_paired, number.dtype)
+        """Returns which start and which keys are those of descent `number`."""
+        if self.num_paired is None:
+            return number
+        return jnp.where(number < 0, -1 - number, number % jnp.asarray(self.num_paired, number.dtype))
+
+    def first_numbers(self, starts: Params | None, count: int) -> range:
+        """Returns numbers under which the first `count` starts can be looked at, fewer where fewer are given.
+
+        Those of a sweep are negative, so that they do not depend on how many starts each setting has.
+        """
+        count = count if starts is None else min(count, len(jax.tree.leaves(starts)[0]))
+        return range(count) if self.num_paired is None else range(-count, 0)
 
     def begin(self, number: jax.Array, attempt: jax.Array, key: Key, starts: Params | None) -> Lane:
         """Returns the lane of descent `number`, not yet evaluated."""
@@ -106,9 +120,8 @@ class Descent:
 
     def begin_at(self, params: Params, number: jax.Array, attempt: jax.Array, key: Key) -> Lane:
         """Returns the lane of descent `number` whose start is `params`."""
-        value, _ = jax.eval_shape(self.landscape.evaluate, params)
-        nan = jnp.full((), jnp.nan, value.dtype)
-        infinity = jnp.full((), jnp.inf, value.dtype)
+        dtype = _value_type(self.landscape, kind_of(params))
+        nan, infinity = jnp.full((), jnp.nan, dtype), jnp.full((), jnp.inf, dtype)
         is_patient = self.stop.patience > 0
         state = self.optimizer_of(number).init(params)
         return Lane(
@@ -132,36 +145,26 @@ class Descent:
             ),
         )
 
-    def tick(self, lane: Lane, tick: jax.Array, key: Key) -> Lane:
-        """Returns the lane after one gradient evaluation and, where it goes on, one update."""
+    def tick(self, lane: Lane, tick: jax.Array, key: Key, limit: jax.Array | None = None) -> Lane:
+        """Returns the lane after one gradient evaluation and, where it goes on, one update.
+
+        It has converged where the gradient norm is at most `limit`, the stop rule's number; None for never.
+        """
         key_step = jax.random.fold_in(jax.random.fold_in(self._lane_key(key, lane.number), _KEY_STEP), lane.num_steps)
         key_noise, key_update = jax.random.split(key_step)
         evaluate, value_fn = self._functions(key_noise, lane.params)
         value, grad = evaluate(lane.params)
-        gradient_norm = optax.tree.norm(grad).astype(value.dtype)
+        gradient_norm = self.norm(grad, lane.params).astype(value.dtype)
 
         is_active = lane.status == RUNNING
         is_finite = jnp.isfinite(value) & jnp.isfinite(gradient_norm)
         is_accepted = is_active & is_finite
         lane = self._record(lane, value, gradient_norm, grad, is_accepted)
-        status = jnp.where(is_active, self._status(lane, is_finite), lane.status)
+        status = jnp.where(is_active, self._status(lane, is_finite, limit), lane.status)
         goes_on = status == RUNNING
 
-        def hvp(vector: Params) -> Params:
-            whole = unmask(vector, jax.tree.map(jnp.zeros_like, lane.params))
-            return mask_like(vector, jax.jvp(lambda params: evaluate(params)[1], (lane.params,), (whole,))[1])
-
-        update, state = self.optimizer_of(lane.number).update(
-            grad,
-            lane.optimizer,
-            lane.params,
-            value=value,
-            grad=grad,
-            value_fn=value_fn,
-            obj_fn=value_fn,  # as `optax.contrib.sophia` calls it
-            key=key_update,
-            hvp=hvp,
-            tick=tick,
+        update, state = self._update(
+            lane.number, grad, lane.optimizer, lane.params, value, evaluate, value_fn, key_update, tick
         )
         if self.restart is not None:
             update = optax.tree.scale(
@@ -175,6 +178,64 @@ class Descent:
             params=jax.tree.map(step, lane.last, update),
             optimizer=jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), state, lane.optimizer),
         )
+
+    def _update(
+        self,
+        number: jax.Array,
+        grad: Params,
+        state: Any,
+        params: Params,
+        value: jax.Array,
+        evaluate: Callable,
+        value_fn: Callable,
+        key: Key,
+        tick: jax.Array,
+    ) -> tuple[Params, Any]:
+        """Returns the optimizer's update and its next state, with everything handed to it that it may ask for."""
+
+        def hvp(vector: Params) -> Params:
+            whole = unmask(vector, jax.tree.map(jnp.zeros_like, params))
+            return mask_like(vector, jax.jvp(lambda params: evaluate(params)[1], (params,), (whole,))[1])
+
+        return self.optimizer_of(number).update(
+            grad,
+            state,
+            params,
+            value=value,
+            grad=grad,
+            value_fn=value_fn,
+            obj_fn=value_fn,  # as `optax.contrib.sophia` calls it
+            key=key,
+            hvp=hvp,
+            tick=tick,
+        )
+
+    def one_start(self, key: Key, starts: Params | None) -> Params:
+        """Returns the shapes and types of the params of one descent."""
+        return _one_start(self, kind_of(key, starts))
+
+    def frozen(self, params: Params) -> Params | None:
+        """Returns which leaves the optimizer never moves, one Python bool for each leaf; None where it may move all."""
+        return _frozen(self, kind_of(params))
+
+    def limit_type(self, one: Params) -> jax.ShapeDtypeStruct:
+        """Returns what `limit` is to be, for params such as `one`."""
+        return jax.ShapeDtypeStruct((), _value_type(self.landscape, kind_of(one)))
+
+    def norm(self, grad: Params, params: Params) -> jax.Array:
+        """Returns the Euclidean norm of the gradient, without the leaves that never move."""
+        frozen = self.frozen(params)
+        if frozen is not None:
+            pairs = zip(jax.tree.leaves(grad), jax.tree.leaves(frozen), strict=True)
+            grad = [leaf for leaf, is_frozen in pairs if not is_frozen]
+        leaves = [leaf for leaf in jax.tree.leaves(grad) if leaf.size]
+        if all(leaf.dtype == jnp.float64 for leaf in leaves):
+            return optax.tree.norm(grad)
+        # The square of a narrow number leaves its range: in float32 already that of 1e-20.
+        dtype = max((jnp.dtype(jnp.float32), *(leaf.dtype for leaf in leaves)), key=lambda dtype: dtype.itemsize)
+        size = functools.reduce(jnp.maximum, (jnp.max(jnp.abs(leaf)).astype(dtype) for leaf in leaves))
+        size = jnp.where(size > 0, size, jnp.ones_like(size))
+        return size * optax.tree.norm([leaf.astype(dtype) / size for leaf in leaves])
 
     def _functions(self, key_noise: Key, here: Params) -> tuple[Callable, Callable]:
         """Returns the functions params -> (value, gradient) and params -> value of one tick."""
@@ -205,7 +266,7 @@ class Descent:
             best=keep(is_best, lane.params, lane.best) if self.keeps_best else None,
         )
         if lane.mark_value is not None:
-            needed = self.stop.improvement * jnp.maximum(jnp.abs(lane.mark_value), 1)
+            needed = self.stop.improvement * jnp.abs(lane.mark_value)
             improves = is_accepted & ((value < lane.mark_value - needed) | jnp.isinf(lane.mark_value))
             lane = lane._replace(
                 mark_value=jnp.where(improves, value, lane.mark_value),
@@ -221,22 +282,20 @@ class Descent:
         }
         return lane._replace(event_steps=event_steps)
 
-    def again(self, lane: Lane) -> jax.Array:
-        """Returns whether a lane that has stopped is to begin anew."""
+    def again(self, lane: Lane, limit: jax.Array) -> jax.Array:
+        """Returns whether a lane that has stopped is to begin anew; never while only starts are looked at."""
         if self.restart is None:
             return jnp.zeros((), bool)
         is_named = jnp.any(lane.status == jnp.asarray([int(status) for status in self.restart.on], jnp.int8))
-        return is_named & (lane.attempt < self.restart.max_restarts) & (lane.num_steps < self.stop.max_steps)
+        may = (lane.attempt < self.restart.max_restarts) & (lane.num_steps < self.stop.max_steps)
+        return is_named & may & jnp.isfinite(limit)
 
-    def _status(self, lane: Lane, is_finite: jax.Array) -> jax.Array:
+    def _status(self, lane: Lane, is_finite: jax.Array, limit: jax.Array | None) -> jax.Array:
         """Returns the status of a running lane from its newest record; the first reason that holds wins."""
         never = jnp.zeros((), bool)
         reasons = (
             (Status.DIVERGED, ~is_finite),
-            (
-                Status.CONVERGED,
-                never if self.stop.gradient_norm is None else lane.gradient_norm <= self.stop.gradient_norm,
-            ),
+            (Status.CONVERGED, never if limit is None else lane.gradient_norm <= limit),
             (
                 Status.STOPPED_BY_EVENT,
                 lane.event_steps[self.stop.at_event] >= 0 if self.stop.at_event else never,
@@ -251,6 +310,52 @@ class Descent:
         for reason, holds in reversed(reasons):
             status = jnp.where(holds, jnp.asarray(int(reason), jnp.int8), status)
         return status
+
+
+@functools.lru_cache(maxsize=64)
+def first_structure(landscape: Landscape) -> Any:
+    """Returns the structure of the params that `sample` gives when it is first traced.
+
+    Later ones may hold static data that are other objects each time (a function, a class without `__eq__`), which make
+    two structures differ. They mean the same: what does not depend on the key is the same for all starts.
+    """
+    return jax.tree.structure(jax.eval_shape(landscape.sample, jax.eval_shape(lambda: jax.random.key(0))))
+
+
+def _with_structure(structure: Any, params: Params) -> Params:
+    """Returns params in the structure of others with the same leaves, each a strongly typed array."""
+    leaves = [jnp.asarray(leaf, jnp.asarray(leaf).dtype) for leaf in jax.tree.leaves(params)]
+    return jax.tree.unflatten(structure, leaves)
+
+
+@functools.lru_cache(maxsize=64)
+def _one_start(descent: Descent, kind: Kind) -> Params:
+    count = jax.ShapeDtypeStruct((), jnp.int32)
+    return jax.eval_shape(descent.start, count, count, *kind.abstract)
+
+
+@functools.lru_cache(maxsize=64)
+def _value_type(landscape: Landscape, kind: Kind) -> Any:
+    """Returns the dtype of the value at params of this kind."""
+    (params,) = kind.abstract
+    return jax.eval_shape(landscape.evaluate, params)[0].dtype
+
+
+@functools.lru_cache(maxsize=64)
+def _frozen(descent: Descent, kind: Kind) -> Params | None:
+    (params,) = kind.abstract
+    count = jax.ShapeDtypeStruct((), jnp.int32)
+    value = jax.ShapeDtypeStruct((), _value_type(descent.landscape, kind))
+    key = jax.eval_shape(lambda: jax.random.key(0))
+
+    def init(params: Params, number: Any, *others: Any) -> Any:
+        return jax.tree.map(jnp.asarray, descent.optimizer_of(number).init(params))
+
+    def update(grad: Params, state: Any, params: Params, number: Any, value: Any, key: Any, tick: Any) -> Any:
+        update, after = descent._update(number, grad, state, params, value, *descent._functions(key, params), key, tick)
+        return update, jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), after, state)
+
+    return frozen_leaves(init, update, params, (count, value, key, count))
 
 
 # Which stream of a lane's key a draw belongs to.

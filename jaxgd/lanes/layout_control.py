@@ -1,7 +1,7 @@
 """Lanes-last rules for what holds a program inside: calls, custom derivatives, loops and branches.
 
 A loop's carry must be known to be mapped or not before its body is evaluated; `mapped_outputs` finds out by
-following which values depend on lanes, to a fixed point. A condition that differs between lanes does as
+following which values differ between lanes, to a fixed point. A condition that differs between lanes does as
 `vmap` does: the loop runs until every lane is done and holds the finished ones, the branches all run and each
 lane selects its own.
 """
@@ -24,6 +24,7 @@ from jaxgd.lanes.layout_interpreter import (
     bind,
     interpret,
     is_mapped,
+    left_unmapped,
     open_jaxpr,
     to_lanes,
 )
@@ -34,7 +35,7 @@ Flags = list[bool]  # which values differ between lanes
 # ------------------------------------------------------------------------- which values depend on lanes
 
 
-def mapped_outputs(jaxpr: Any, mapped: Sequence[bool]) -> Flags:
+def mapped_outputs(context: Context, jaxpr: Any, mapped: Sequence[bool]) -> Flags:
     """Returns which outputs of a program differ between lanes, where the `mapped` of its inputs do."""
     opened, _ = open_jaxpr(jaxpr)
     differs = {var for var, flag in zip(opened.invars, mapped, strict=True) if flag}
@@ -42,14 +43,29 @@ def mapped_outputs(jaxpr: Any, mapped: Sequence[bool]) -> Flags:
     for eqn in opened.eqns:
         flags = [is_lane(atom) for atom in eqn.invars]
         if any(flags):
-            follow = _FOLLOW.get(eqn.primitive.name)
-            outs = follow(eqn, flags) if follow else [True] * len(eqn.outvars)
+            outs = _follow(context, eqn, flags)
             differs.update(var for var, flag in zip(eqn.outvars, outs, strict=True) if flag)
     return [is_lane(atom) for atom in opened.outvars]
 
 
-def _follow_call(eqn: Any, flags: Flags) -> Flags:
-    return mapped_outputs(_called(eqn), flags)
+def _follow(context: Context, eqn: Any, flags: Flags) -> Flags:
+    """Returns which outputs of an equation differ between lanes."""
+    name = eqn.primitive.name
+    if name in _FOLLOW:
+        return _FOLLOW[name](context, eqn, flags)
+    if name in context.rules:
+        return [True] * len(eqn.outvars)
+    return [not is_same for is_same in left_unmapped(eqn, flags)]
+
+
+def _follow_call(context: Context, eqn: Any, flags: Flags) -> Flags:
+    return mapped_outputs(context, _called(eqn), flags)
+
+
+def _follow_custom(context: Context, eqn: Any, flags: Flags) -> Flags:
+    """What has a derivative of its own counts as mapped, since its derivative may be."""
+    outs = mapped_outputs(context, eqn.params["call_jaxpr"], flags)
+    return [flag or _is_float(var.aval) for flag, var in zip(outs, eqn.outvars, strict=True)]
 
 
 def _called(eqn: Any) -> Any:
@@ -57,50 +73,51 @@ def _called(eqn: Any) -> Any:
     return eqn.params["jaxpr"] if "jaxpr" in eqn.params else eqn.params["call_jaxpr"]
 
 
-def _follow_cond(eqn: Any, flags: Flags) -> Flags:
+def _follow_cond(context: Context, eqn: Any, flags: Flags) -> Flags:
     if flags[0]:
         return [True] * len(eqn.outvars)
-    branches = [mapped_outputs(branch, flags[1:]) for branch in eqn.params["branches"]]
+    branches = [mapped_outputs(context, branch, flags[1:]) for branch in eqn.params["branches"]]
     return [any(flag) for flag in zip(*branches, strict=True)]
 
 
-def _follow_scan(eqn: Any, flags: Flags) -> Flags:
+def _follow_scan(context: Context, eqn: Any, flags: Flags) -> Flags:
     num_consts, num_carry, _ = _scan_counts(eqn)
     consts, carry, xs = _split(flags, num_consts, num_carry)
-    carry = _carry_fixed_point(eqn.params["jaxpr"], consts, carry, xs)
-    outs = mapped_outputs(eqn.params["jaxpr"], [*consts, *carry, *xs])
+    carry = _carry_fixed_point(context, eqn.params["jaxpr"], consts, carry, xs)
+    outs = mapped_outputs(context, eqn.params["jaxpr"], [*consts, *carry, *xs])
     return [*carry, *outs[num_carry:]]
 
 
-def _follow_while(eqn: Any, flags: Flags) -> Flags:
-    return _while_flags(eqn, flags)[1]
+def _follow_while(context: Context, eqn: Any, flags: Flags) -> Flags:
+    return _while_flags(context, eqn, flags)[1]
 
 
 _CALL_NAMES = ("jit", "closed_call", "eval_jaxpr")
 
-_FOLLOW: dict[str, Callable[[Any, Flags], Flags]] = {
-    **dict.fromkeys(_CALL_NAMES, _follow_call),
+_FOLLOW: dict[str, Callable[[Context, Any, Flags], Flags]] = {
+    **dict.fromkeys([*_CALL_NAMES, "remat2"], _follow_call),
+    **dict.fromkeys(["custom_jvp_call", "custom_vjp_call"], _follow_custom),
     "cond": _follow_cond,
     "scan": _follow_scan,
     "while": _follow_while,
 }
 
 
-def _carry_fixed_point(jaxpr: Any, consts: Flags, carry: Flags, xs: Flags) -> Flags:
+def _carry_fixed_point(context: Context, jaxpr: Any, consts: Flags, carry: Flags, xs: Flags) -> Flags:
     """Returns which leaves of a carry differ between lanes at some trip of a loop."""
     while True:
-        outs = mapped_outputs(jaxpr, [*consts, *carry, *xs])[: len(carry)]
+        outs = mapped_outputs(context, jaxpr, [*consts, *carry, *xs])[: len(carry)]
         grown = [old or new for old, new in zip(carry, outs, strict=True)]
         if grown == carry:
             return carry
         carry = grown
 
 
-def _while_flags(eqn: Any, flags: Flags) -> tuple[bool, Flags]:
+def _while_flags(context: Context, eqn: Any, flags: Flags) -> tuple[bool, Flags]:
     """Returns whether the condition of a loop differs between lanes, and which leaves of its carry do."""
     cond_consts, body_consts, carry = _split(flags, eqn.params["cond_nconsts"], eqn.params["body_nconsts"])
-    carry = _carry_fixed_point(eqn.params["body_jaxpr"], body_consts, carry, [])
-    (is_lane,) = mapped_outputs(eqn.params["cond_jaxpr"], [*cond_consts, *carry])
+    carry = _carry_fixed_point(context, eqn.params["body_jaxpr"], body_consts, carry, [])
+    (is_lane,) = mapped_outputs(context, eqn.params["cond_jaxpr"], [*cond_consts, *carry])
     return (True, [True] * len(carry)) if is_lane else (False, carry)
 
 
@@ -114,21 +131,23 @@ def call(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
 
 def remat(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
     """`jax.checkpoint`: what it computes is computed again for a derivative."""
-    params = eqn.params
+    params, mapped = eqn.params, is_mapped(operands)
+    flags = _follow_call(context, eqn, mapped)
     if params["differentiated"] and params["prevent_cse"]:
         operands = _rewrap(operands, lax.optimization_barrier(_unwrap(operands)))
     fn = jax.checkpoint(
-        _on_arrays(context, params["jaxpr"], is_mapped(operands)),
+        _on_arrays(context, params["jaxpr"], mapped, flags),
         prevent_cse=params["prevent_cse"],
         policy=params["policy"],
     )
-    return [Lanes(out) for out in fn(*_unwrap(operands))]
+    return _mark(fn(*_unwrap(operands)), flags)
 
 
 def custom_jvp(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
     """A function with its own forward derivative, kept, so that lanes may be differentiated in turn."""
     mapped = is_mapped(operands)
-    call = jax.custom_jvp(_on_arrays(context, eqn.params["call_jaxpr"], mapped))
+    flags = _follow_custom(context, eqn, mapped)
+    call = jax.custom_jvp(_on_arrays(context, eqn.params["call_jaxpr"], mapped, flags))
 
     def jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
         is_float = [_is_float(primal) for primal in primals]
@@ -143,24 +162,24 @@ def custom_jvp(context: Context, eqn: Any, operands: list[Value]) -> list[Value]
         some_mapped = [lane for lane, flag in zip(mapped, is_float, strict=True) if flag]
         outs, found = apply(context, one_lane, _mark(primals, mapped), _mark(some, some_mapped))
         remaining = iter(_unwrap(found))
-        outs = _unwrap(outs)
+        outs = _unforce(outs, flags)
         return outs, [next(remaining) if _is_float(out) else _zero(out) for out in outs]
 
     call.defjvp(jvp)
-    return [Lanes(out) for out in call(*_unwrap(operands))]
+    return _mark(call(*_unwrap(operands)), flags)
 
 
 def custom_vjp(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
     """A function with its own reverse derivative, kept, so that lanes may be differentiated in turn."""
     mapped = is_mapped(operands)
-    call = jax.custom_vjp(_on_arrays(context, eqn.params["call_jaxpr"], mapped))
+    flags = _follow_custom(context, eqn, mapped)
+    call = jax.custom_vjp(_on_arrays(context, eqn.params["call_jaxpr"], mapped, flags))
     out_types = [var.aval for var in eqn.outvars]
     is_float_out = [_is_float(aval) for aval in out_types]
 
     def forward(*arrays: Any) -> tuple[Any, Any]:
         outs, pull = apply(context, lambda *xs: jax.vjp(lambda *xs: bind(eqn, xs), *xs), *_mark(arrays, mapped))
-        strip = lambda tree: jax.tree.map(lambda leaf: leaf.array, tree)
-        return strip(outs), strip(pull)
+        return _unforce(outs, flags), jax.tree.map(lambda leaf: leaf.array, pull)
 
     def backward(pull: Any, cotangents: Any) -> tuple[Any, ...]:
         def one_lane(pull: Any, some: list[Any]) -> Any:
@@ -178,7 +197,7 @@ def custom_vjp(context: Context, eqn: Any, operands: list[Value]) -> list[Value]
         )
 
     call.defvjp(forward, backward)
-    return [Lanes(out) for out in call(*_unwrap(operands))]
+    return _mark(call(*_unwrap(operands)), flags)
 
 
 def _is_float(x: Any) -> bool:
@@ -197,7 +216,7 @@ def scan(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
     """A loop of known length; lanes are last in what it reads and stacks, too."""
     num_consts, num_carry, _ = _scan_counts(eqn)
     consts, carry, xs = _split(operands, num_consts, num_carry)
-    flags = _follow_scan(eqn, is_mapped(operands))
+    flags = _follow_scan(context, eqn, is_mapped(operands))
     carry_mapped, xs_mapped = flags[:num_carry], is_mapped(xs)
 
     def body(carry: list[Any], xs: list[Any]) -> tuple[list[Any], list[Any]]:
@@ -215,7 +234,7 @@ def while_(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
     """A loop that runs while a condition holds, in any lane where it differs between lanes."""
     params = eqn.params
     cond_consts, body_consts, carry = _split(operands, params["cond_nconsts"], params["body_nconsts"])
-    differs, flags = _while_flags(eqn, is_mapped(operands))
+    differs, flags = _while_flags(context, eqn, is_mapped(operands))
     start = _force(context, carry, flags)
 
     def condition(carry: Sequence[Any]) -> Any:
@@ -246,7 +265,7 @@ def cond(context: Context, eqn: Any, operands: list[Value]) -> Any:
     if eqn.params.get("branches_platforms") is not None:
         return NotImplemented
     mapped = is_mapped(args)
-    flags = _follow_cond(eqn, [False, *mapped])
+    flags = _follow_cond(context, eqn, [False, *mapped])
     run = lambda branch: lambda *xs: _force(context, interpret(context, branch, _mark(xs, mapped)), flags)
     return _mark(lax.switch(index, [run(branch) for branch in branches], *_unwrap(args)), flags)
 
@@ -295,14 +314,19 @@ def _scan_counts(eqn: Any) -> tuple[int, int, int]:
 # ---------------------------------------------------------------------------------------- marks on and off
 
 
-def _on_arrays(context: Context, jaxpr: Any, mapped: Flags) -> Callable[..., list[Any]]:
-    """Returns a program as a function of plain arrays, of which the `mapped` carry lanes; all outputs do."""
-    return lambda *arrays: [to_lanes(context, out).array for out in interpret(context, jaxpr, _mark(arrays, mapped))]
+def _on_arrays(context: Context, jaxpr: Any, mapped: Flags, flags: Flags) -> Callable[..., list[Any]]:
+    """Returns a program as a function of plain arrays, of which the `mapped` carry lanes; so do flagged outputs."""
+    return lambda *arrays: _force(context, interpret(context, jaxpr, _mark(arrays, mapped)), flags)
 
 
 def _force(context: Context, values: Sequence[Value], flags: Flags) -> list[Any]:
     """Returns plain arrays, with lanes where the flags say so."""
     return [to_lanes(context, value).array if flag else value for value, flag in zip(values, flags, strict=True)]
+
+
+def _unforce(values: Sequence[Lanes], flags: Flags) -> list[Any]:
+    """Returns plain arrays, without lanes where the flags say that all are the same."""
+    return [value.array if flag else value.array[..., 0] for value, flag in zip(values, flags, strict=True)]
 
 
 def _mark(arrays: Sequence[Any], flags: Flags) -> list[Value]:

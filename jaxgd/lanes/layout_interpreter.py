@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.custom_batching import custom_vmap
 from jax.extend import core
 
 
@@ -154,11 +155,52 @@ def apply(context: Context, fn: Callable[..., Any], *args: Any) -> Any:
 
 
 def map_by_vmap(context: Context, eqn: core.JaxprEqn, operands: list[Value]) -> list[Value]:
-    """Returns the outputs of one equation, mapped by `vmap`; the rule where there is no better one."""
+    """Returns the outputs of one equation, mapped by `vmap`; the rule where there is no better one.
+
+    What `vmap` leaves unmapped stays so: a primitive may ask for values that are the same for all lanes, and may make
+    some of values that differ (whether any lane has failed, how long the slowest will run).
+    """
     axes = tuple(value.ndim if isinstance(value, Lanes) else None for value in operands)
     arrays = [value.array if isinstance(value, Lanes) else value for value in operands]
-    mapped = jax.vmap(lambda *one_lane: bind(eqn, one_lane), axes, -1, axis_size=context.num_lanes)
-    return [Lanes(out) for out in mapped(*arrays)]
+    same: dict[int, Any] = {}  # number of an output -> its value for all lanes
+
+    def one_lane(lane: Any, *arrays: Any) -> list[Any]:
+        return [_unless_mapped(same, number, out, lane) for number, out in enumerate(bind(eqn, arrays))]
+
+    lanes = jnp.zeros(context.num_lanes, bool)
+    outs = jax.vmap(one_lane, (0, *axes), -1, axis_size=context.num_lanes)(lanes, *arrays)
+    return [same.get(number, Lanes(out)) for number, out in enumerate(outs)]
+
+
+def _unless_mapped(same: dict[int, Any], number: int, out: Any, lane: Any) -> Any:
+    """Returns `out` of one lane, and writes it down if `vmap` has not mapped it, as it has the `lane`."""
+
+    @custom_vmap
+    def passed_on(out: Any, lane: Any) -> Any:
+        return out
+
+    @passed_on.def_vmap
+    def _(axis_size: int, in_batched: list[bool], out: Any, lane: Any) -> tuple[Any, bool]:
+        if not in_batched[0]:
+            same[number] = out
+        return out, in_batched[0]
+
+    return passed_on(out, lane)
+
+
+def left_unmapped(eqn: core.JaxprEqn, mapped: Sequence[bool]) -> list[bool]:
+    """Returns which outputs `map_by_vmap` leaves unmapped, where these operands are mapped; nothing is computed."""
+    context = Context(num_lanes=2, rules={}, streaming=frozenset(), calls=frozenset())
+    avals: list[Any] = [atom.aval for atom in eqn.invars]
+    flags: list[bool] = []
+
+    def look(*arrays: Any) -> None:
+        operands = [Lanes(array) if flag else array for array, flag in zip(arrays, mapped, strict=True)]
+        flags.extend(not flag for flag in is_mapped(map_by_vmap(context, eqn, operands)))
+
+    lanes = [core.unmapped_aval(2, aval.ndim, aval) if flag else aval for aval, flag in zip(avals, mapped, strict=True)]
+    jax.eval_shape(look, *lanes)
+    return flags
 
 
 # ------------------------------------------------------------------------------------------ tools for rules

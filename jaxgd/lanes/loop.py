@@ -74,8 +74,9 @@ class Program(NamedTuple):
     begin: Callable[[], Chunk]
     """begin() returns a chunk with all places idle and an empty buffer."""
     advance: Callable[..., Chunk]
-    """advance(chunk, key, starts, share, num_visits) returns the chunk after at most `num_visits` visits; fewer if the
-    whole share is done or the buffer is full. Counts are int32."""
+    """advance(chunk, key, starts, share, num_visits, limit) returns the chunk after at most `num_visits` visits; fewer
+    if the whole share is done or the buffer is full. Counts are int32, and `limit`, the gradient norm at which a lane
+    has converged, is of the value's type; where it is infinite every lane ends where it begins, after one tick."""
 
 
 def _idle(chunk: Chunk) -> Chunk:
@@ -134,7 +135,8 @@ class Loop:
         there = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device)
         chunk = jax.tree.map(there, jax.eval_shape(self._chunk, key, starts))
         own, count = Share.of(0, 1, 0), int32(0)
-        advance = jax.jit(self._advance, donate_argnums=0).lower(chunk, key, starts, own, count)
+        limit = self.descent.limit_type(self.descent.one_start(key, starts))
+        advance = jax.jit(self._advance, donate_argnums=0).lower(chunk, key, starts, own, count, limit)
 
         def compile_it() -> Program:
             program = Program(begin=lambda: _idle(chunk), advance=advance.compile())
@@ -168,6 +170,7 @@ class Loop:
         starts: Params | None,
         own: Share,
         num_visits: jax.Array,
+        limit: jax.Array,
     ) -> Chunk:
         def has_work(carry: tuple[jax.Array, Chunk]) -> jax.Array:
             visit, chunk = carry
@@ -177,11 +180,11 @@ class Loop:
 
         def body(carry: tuple[jax.Array, Chunk]) -> tuple[jax.Array, Chunk]:
             visit, chunk = carry
-            return visit + 1, self._visit(chunk, own, key, starts)
+            return visit + 1, self._visit(chunk, own, limit, key, starts)
 
         return jax.lax.while_loop(has_work, body, (jnp.zeros((), jnp.int32), chunk))[1]
 
-    def _visit(self, chunk: Chunk, own: Share, key: Key, starts: Params | None) -> Chunk:
+    def _visit(self, chunk: Chunk, own: Share, limit: jax.Array, key: Key, starts: Params | None) -> Chunk:
         """Refills idle places, ticks, writes out what ended."""
         # refill
         is_idle = chunk.lanes.status == IDLE
@@ -197,16 +200,16 @@ class Loop:
             chunk.lanes,
         )
         # tick
-        num_ticks = self._num_ticks(chunk)
-        tick_lanes = map_lanes(self.descent.tick, self.layout, (-1, None, None))
+        num_ticks = self._num_ticks(chunk, limit)
+        tick_lanes = map_lanes(self.descent.tick, self.layout, (-1, None, None, None))
         lanes = jax.lax.fori_loop(
             jnp.zeros((), jnp.int32),
             num_ticks,
-            lambda k, lanes: tick_lanes(lanes, chunk.tick + k, key),
+            lambda k, lanes: tick_lanes(lanes, chunk.tick + k, key, limit),
             lanes,
         )
         # write out
-        is_again = (lanes.status >= 0) & map_lanes(self.descent.again, self.layout, (-1,))(lanes)
+        is_again = (lanes.status >= 0) & map_lanes(self.descent.again, self.layout, (-1, None))(lanes, limit)
         is_done = (lanes.status >= 0) & ~is_again
         rank = chunk.num_ends + jnp.cumsum(is_done, dtype=jnp.int32) - 1
         row = jnp.where(is_done, rank, jnp.asarray(len(chunk.buffer.counts), jnp.int32))  # beyond: dropped
@@ -231,7 +234,7 @@ class Loop:
             length=chunk.length + jnp.sum(jnp.where(is_done, lanes.num_steps, 0)).astype(jnp.float32),
         )
 
-    def _num_ticks(self, chunk: Chunk) -> jax.Array:
+    def _num_ticks(self, chunk: Chunk, limit: jax.Array) -> jax.Array:
         """Returns the ticks of the next visit.
 
         A finished lane waits half the ticks of a visit, and a visit costs a few ticks itself; the sum of both is least
@@ -240,7 +243,8 @@ class Loop:
         """
         mean = chunk.length / jnp.maximum(chunk.num_done, 1).astype(jnp.float32)
         fitting = jnp.clip(jnp.sqrt(mean), _MIN_NUM_TICKS, _MAX_NUM_TICKS).astype(jnp.int32)
-        return jnp.where(chunk.num_done >= self.num_lanes, fitting, jnp.asarray(_FIRST_NUM_TICKS, jnp.int32))
+        num_ticks = jnp.where(chunk.num_done >= self.num_lanes, fitting, jnp.asarray(_FIRST_NUM_TICKS, jnp.int32))
+        return jnp.where(jnp.isinf(limit), jnp.ones_like(num_ticks), num_ticks)
 
     def _refill(
         self,

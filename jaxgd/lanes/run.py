@@ -10,14 +10,16 @@ starts. The second signal drops what is under way: these descents come back, too
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 
 import jax
 import numpy as np
 
 from jaxgd.base import Cost, Ends, InputValueError, Key, Params, Progress, Status
 from jaxgd.interrupt import interruptible, say
+from jaxgd.lanes import relative_stop, rounding
 from jaxgd.lanes.lane import RESTARTING, RUNNING
 from jaxgd.lanes.loop import Buffer, Chunk, Loop, Program, Share, int32, take
 
@@ -34,6 +36,7 @@ class Worker:
         self.first, self.num_shares = first, num_shares
         self.num_done = self.ticks = self.lane_ticks = 0
         self.num_visits = 1
+        self.limit: np.ndarray | None = None  # gradient norm at which a lane has converged
 
     def load(self, loop: Loop, program: Program) -> None:
         """Begins the loop."""
@@ -44,7 +47,7 @@ class Worker:
         """Runs one chunk, with places refilled by descents below `end`, and returns the ends that came of it."""
         began, tick = time.perf_counter(), int(self.chunk.tick)
         own = Share.of(self.first, self.num_shares, end)
-        chunk = self.program.advance(self.chunk, self.key, self.starts, own, int32(self.num_visits))
+        chunk = self.program.advance(self.chunk, self.key, self.starts, own, int32(self.num_visits), self.limit)
         self.lane_ticks += (int(chunk.tick) - tick) * self.loop.num_lanes
         self.chunk, buffer = take(chunk)
         self._count(buffer)
@@ -104,10 +107,19 @@ class Run:
         first: int,
         num_descents: int,
         devices: list[jax.Device],
+        frozen: Params | None,
+        look: Callable[[], tuple[str, ...]],
+        notes: tuple[str, ...] = (),
         seconds_before: float = 0.0,
     ) -> None:
-        """Descents `first` to `first + num_descents - 1` are to be done; `seconds_before` went into tuning."""
+        """Descents `first` to `first + num_descents - 1` are to be done.
+
+        `frozen`, `notes` and those that `look` returns go on to their `Ends`; it is called while the loop is compiled.
+        `seconds_before` went into tuning.
+        """
         self.loop, self.num_descents, self.end = loop, num_descents, first + num_descents
+        self.frozen, self.look, self.notes = frozen, look, notes
+        self.may_be_rounding = True  # that holds up descents, as far as was looked
         self.workers = [
             Worker(key, starts, device, first + share, len(devices)) for share, device in enumerate(devices)
         ]
@@ -120,9 +132,12 @@ class Run:
           InputValueError: value or gradient is not finite at any of the first starts.
         """
         report = progress or (lambda phase, done, total: None)
-        with interruptible() as told, ThreadPoolExecutor(len(self.workers)) as pool:
+        with interruptible() as told, ThreadPoolExecutor(len(self.workers) + 1) as pool:
+            looking = pool.submit(self.look)
             self._load(pool)
+            self.notes += looking.result()
             self.began = time.perf_counter()
+            self._set_limit()
 
             # the first chunk is short, and shows whether the question makes sense
             buffers = list(pool.map(lambda worker: worker.advance(self.end), self.workers))
@@ -183,6 +198,29 @@ class Run:
                 f" {num_probes} starts; there is nothing to descend from."
             )
 
+    def _set_limit(self) -> None:
+        """Finds the gradient norm at which lanes have converged."""
+        asked, first = self.loop.descent.stop, self.workers[0]
+        limit = relative_stop.limit_of(self.loop, first.program, first.key, first.starts)
+        self.stop = replace(asked, gradient_norm=float(limit)) if asked.gradient_norm == "auto" else asked
+        for worker in self.workers:
+            worker.limit = limit
+
+    def _look_for_rounding(self, ends: Ends) -> None:
+        """Notes, once, where rounding holds up descents that ran out of steps."""
+        limit, first = self.stop.gradient_norm, self.workers[0]
+        if limit is None or ends.params is None or self.loop.descent.is_noisy:
+            return
+        if not self.may_be_rounding or not np.any(ends.status == Status.STEP_LIMIT):
+            return
+        began, self.may_be_rounding = time.perf_counter(), False
+        norms = relative_stop.norms_at_starts(self.loop, first.program, first.key, first.starts)
+        suspects = ends[rounding.suspects(ends, relative_stop.scale_of(norms))]
+        if len(suspects):
+            self.notes += rounding.note_on_rounding(self.loop.descent, first.key, suspects, float(limit))
+        seconds = time.perf_counter() - began
+        self.seconds_compile, self.began = self.seconds_compile + seconds, self.began + seconds
+
     def _sum(self, name: str) -> int:
         return sum(getattr(worker, name) for worker in self.workers)
 
@@ -192,7 +230,7 @@ class Run:
         buffer = jax.tree.map(lambda leaf: leaf[order], buffer)
         number, status, num_steps, num_restarts, num_hvps, *event_steps = buffer.counts.T
         value, gradient_norm, best_value = buffer.scalars.T
-        return Ends(
+        ends = Ends(
             start_number=number.astype(np.int64),
             params=buffer.last,
             value=value,
@@ -214,4 +252,8 @@ class Run:
                 num_lanes=self.loop.num_lanes,
                 num_devices=len(self.workers),
             ),
+            frozen=self.frozen,
+            stop=self.stop,
         )
+        self._look_for_rounding(ends)
+        return replace(ends, notes=self.notes)

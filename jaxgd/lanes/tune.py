@@ -24,6 +24,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jaxgd.base import LAYOUTS, Key, Params
 from jaxgd.lanes.lane import Descent
 from jaxgd.lanes.loop import Loop, Share, int32, take
+from jaxgd.lanes.relative_stop import limit_of
 from jaxgd.lanes.traced import Kind, kind_of
 
 MIN_LANES, MAX_LANES = 8, 512
@@ -161,14 +162,17 @@ def neighbours(choice: Choice, num_descents: int) -> list[Choice]:
 
 
 def _rate(loop: Loop, key: Key, starts: Params | None, num_descents: int) -> float:
-    """Returns lane-ticks per second, the best of three after the first."""
-    program = loop.prepare(key, starts)()
-    own = Share.of(0, 1, num_descents)
+    """Returns lane-ticks per second, the best of three after the first; none where the layout cannot be traced."""
+    try:
+        program = loop.prepare(key, starts)()
+    except Exception:
+        return 0.0
+    own, limit = Share.of(0, 1, num_descents), limit_of(loop, program, key, starts)
     chunk = program.begin()
     best, num_visits = 0.0, 1
     for _ in range(4):
         tick, began = int(chunk.tick), time.perf_counter()
-        chunk, _ = take(program.advance(chunk, key, starts, own, int32(num_visits)))
+        chunk, _ = take(program.advance(chunk, key, starts, own, int32(num_visits), limit))
         seconds = time.perf_counter() - began
         best = max(best, (int(chunk.tick) - tick) * loop.num_lanes / seconds)
         num_visits = int(np.clip(num_visits * _PROBE_SECONDS / 3 / seconds, 1, 1000))

@@ -2,6 +2,6 @@
 
 from jaxgd.points.catalogue import Catalogue, catalogue
 from jaxgd.points.certificate import Certificate, certify
-from jaxgd.points.grouping import classify
+from jaxgd.points.classify import classify, classify_or_say_why
 
-__all__ = ["Catalogue", "Certificate", "catalogue", "certify", "classify"]
+__all__ = ["Catalogue", "Certificate", "catalogue", "certify", "classify", "classify_or_say_why"]

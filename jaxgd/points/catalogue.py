@@ -1,7 +1,7 @@
 """The distinct critical points among many, how often each was hit, and how much was not seen.
 
-Two points are the same when verdict and index agree, their values agree to rounding, and the landscape's invariants
-(its own coordinates, where it has no symmetry) agree within what polishing can place. Weights are shares of all
+Two points are the same when verdict and index agree, and their values and the landscape's invariants (its own
+coordinates, where it has no symmetry) agree within the points' own errors. Weights are shares of all
 descents, those that ended at no critical point included, and belong to landscape, start law, optimizer and step
 together. The unseen mass is the probability that one more descent ends at a critical point not in the catalogue.
 """
@@ -15,9 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from jaxgd.base import Landscape, Params, Points, Verdict
+from jaxgd.base import Landscape, Params, Points, Reason, Verdict
 from jaxgd.points.rows import ForRows
+from jaxgd.points.sameness import equal_rows, group
 from jaxgd.statistics import Unseen, proportion_interval, unseen_mass
+
+_SAFETY = 4.0  # on the errors of values and invariants
+_NUM_MOVES = 2  # places at which invariants are computed once more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +35,9 @@ class Catalogue:
       index: (k,) int32
       num_zero_modes: (k,) int32
       num_symmetry_modes: (k,) int32
+      dimension: (k,) int32 of the valley that the point lies on, 0 where it is isolated, -1 where that is unknown.
+      placement: pytree with leading axis k, how far off each coordinate may be.
+      value_error: (k,) of the value.
       lowest_eigenvalue: (k,) outside the symmetry's zero modes.
       hits: (k,) int64, descents that ended there.
       weight: (k,) share of all descents.
@@ -39,6 +46,7 @@ class Catalogue:
       confidence: level of all intervals, in (0, 1).
       num_descents: descents in all.
       verdicts: how many descents got each verdict.
+      reasons: why descents ended at no critical point, and how many for each reason.
       unseen: what was not seen; None where no descent ended at a critical point.
       entry: (num_descents,) int64, which row each descent belongs to, -1 for none.
     """
@@ -49,6 +57,9 @@ class Catalogue:
     index: np.ndarray
     num_zero_modes: np.ndarray
     num_symmetry_modes: np.ndarray
+    dimension: np.ndarray
+    placement: Params
+    value_error: np.ndarray
     lowest_eigenvalue: np.ndarray
     hits: np.ndarray
     weight: np.ndarray
@@ -57,6 +68,7 @@ class Catalogue:
     confidence: float
     num_descents: int
     verdicts: dict[str, int]
+    reasons: dict[str, int]
     unseen: Unseen | None
     entry: np.ndarray
 
@@ -85,8 +97,10 @@ class Catalogue:
 
     def summary(self) -> str:
         """Returns in a few sentences how many points there are, and what was not seen."""
-        counts = ", ".join(f"{count:,} {name}" for name, count in self.verdicts.items())
+        counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in self.verdicts.items())
         text = f"{len(self):,} distinct critical points from {self.num_descents:,} descents ({counts})."
+        for name, count in self.reasons.items():
+            text += f"\n{count:,} at no critical point: {Reason[name.upper()].sentence()}."
         if self.unseen is None:
             return text
         at_least = math.floor(self.unseen.num_low)
@@ -111,27 +125,27 @@ def catalogue(
       landscape: whose symmetry says which points are the same.
       points: judged points of `classify`.
       confidence: level of the intervals, in (0, 1).
-      value_tolerance: values that differ by no more than this times max(1, |value|) may be the same point; by
-        default the square root of the rounding unit.
-      distance_tolerance: invariants that differ by no more than this in every entry may be the same point; by
-        default the cube root of the rounding unit times the size of the invariants.
+      value_tolerance: values of one point may differ by no more than this; by default by what the points' own errors
+        come to.
+      distance_tolerance: invariants of one point may differ by no more than this in every entry; likewise.
     """
     members = np.flatnonzero(points.is_critical())  # others may hold NaN
-    first, repeats = _distinct_rows(points, members)
-    of_first = lambda field: np.asarray(field)[first]
-    invariants = invariants_of(landscape, jax.tree.map(of_first, points.params))
-    if value_tolerance is None:
-        value_tolerance = float(np.sqrt(np.finfo(np.asarray(points.value).dtype).eps))
-    if distance_tolerance is None:
-        distance_tolerance, _ = tolerances(invariants)
-    entry_of_first, leaders = group(
-        np.stack([of_first(points.verdict), of_first(points.index)], axis=1),
-        of_first(points.value),
-        invariants,
-        value_tolerance,
-        distance_tolerance,
-        of_first(points.gradient_norm),
-    )
+    if len(members):
+        columns = (points.verdict, points.index, points.value, *jax.tree.leaves(points.params))
+        first, repeats = equal_rows([np.asarray(column)[members] for column in columns])
+        first = members[first]
+    else:
+        first, repeats = members, members
+    distinct = points[first]
+    invariants = invariants_of(landscape, distinct.params)
+    value_error, error = _SAFETY * np.nan_to_num(distinct.value_error), errors_of(landscape, distinct, invariants)
+    if value_tolerance is not None:
+        value_error = np.full_like(value_error, value_tolerance / 2)
+    if distance_tolerance is not None:
+        error = np.full_like(error, distance_tolerance / 2)
+    kind = np.stack([distinct.verdict, distinct.index, distinct.dimension], axis=1)
+    value, gradient_norm = np.asarray(distinct.value), np.asarray(distinct.gradient_norm)
+    entry_of_first, leaders = group(kind, value, value_error, invariants, error, gradient_norm)
     entry = np.full(len(points), -1, np.int64)
     entry[members], leaders = entry_of_first[repeats], first[leaders]
     pick = lambda field: np.asarray(field)[leaders]
@@ -144,6 +158,9 @@ def catalogue(
         index=pick(points.index),
         num_zero_modes=pick(points.num_zero_modes),
         num_symmetry_modes=pick(points.num_symmetry_modes),
+        dimension=pick(points.dimension),
+        placement=jax.tree.map(pick, points.placement),
+        value_error=pick(points.value_error),
         lowest_eigenvalue=pick(points.lowest_eigenvalue),
         hits=hits,
         weight=hits / len(points),
@@ -152,55 +169,22 @@ def catalogue(
         confidence=confidence,
         num_descents=len(points),
         verdicts=points.verdict_counts(),
+        reasons=points.reason_counts(),
         unseen=unseen_mass(hits, confidence) if len(hits) else None,
         entry=entry,
     )
 
 
-def group(
-    kind: np.ndarray,
-    value: np.ndarray,
-    invariants: np.ndarray,
-    value_tolerance: float,
-    distance_tolerance: float,
-    gradient_norm: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (entry of every point; representative of every entry), lowest value first.
-
-    The point of lowest value that has no entry yet opens one and takes in all others of its kind within both
-    tolerances of it.
-    """
-    entry = np.full(len(value), -1, np.int64)
-    order = np.argsort(value, kind="stable")
-    sorted_value = value[order]
-    leaders: list[int] = []
-    for place, point in enumerate(order):
-        if entry[point] >= 0:
-            continue
-        window = sorted_value[place] + value_tolerance * max(1.0, abs(float(sorted_value[place])))
-        near = order[place : np.searchsorted(sorted_value, window, side="right")]
-        near = near[(entry[near] < 0) & np.all(kind[near] == kind[point], axis=1)]
-        near = near[np.max(np.abs(invariants[near] - invariants[point]), axis=1, initial=0) <= distance_tolerance]
-        entry[near] = len(leaders)
-        leaders.append(int(near[np.argmin(gradient_norm[near])]))
-    return entry, np.asarray(leaders, np.int64)
-
-
-def tolerances(invariants: np.ndarray) -> tuple[float, float]:
-    """Returns (by how much invariants of the same point may differ, the size of invariants)."""
-    eps = np.finfo(invariants.dtype).eps
-    size = float(np.median(np.max(np.abs(invariants), axis=1, initial=0))) if len(invariants) else 0.0
-    size = max(size, float(np.sqrt(eps)))
-    return float(np.cbrt(eps)) * size, size
-
-
 def invariants_of(landscape: Landscape, params: Params) -> np.ndarray:
     """Returns (n, k) what is compared of each point: the symmetry's invariants, or the coordinates themselves."""
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
-    num_points = len(leaves[0])
-    if landscape.symmetry is None or num_points == 0:
-        return np.concatenate([leaf.reshape(num_points, math.prod(leaf.shape[1:])) for leaf in leaves], axis=1)
+    if landscape.symmetry is None or not len(jax.tree.leaves(params)[0]):
+        return _coordinates(params)
     return np.asarray(_invariants(landscape)(jax.tree.map(np.asarray, params)))
+
+
+def _coordinates(params: Params) -> np.ndarray:
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
+    return np.concatenate([leaf.reshape(len(leaf), math.prod(leaf.shape[1:])) for leaf in leaves], axis=1)
 
 
 @functools.lru_cache(maxsize=32)
@@ -208,18 +192,17 @@ def _invariants(landscape: Landscape) -> ForRows:
     return ForRows(lambda params: jnp.ravel(ravel_pytree(landscape.symmetry.invariants(params))[0]))  # type: ignore[union-attr]
 
 
-def _distinct_rows(points: Points, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (the first member of every distinct row, which of these each member equals), bit by bit."""
-    columns = (points.verdict, points.index, points.value, *jax.tree.leaves(points.params))
-    picked = [np.asarray(column)[members] for column in columns]
-    rows = [np.ascontiguousarray(leaf.reshape(len(members), math.prod(leaf.shape[1:]))) for leaf in picked]
-    words = np.concatenate([row.view(np.uint8) for row in rows], axis=1)
-    words = np.pad(words, ((0, 0), (0, -words.shape[1] % 8)))
-    _, first, inverse = np.unique(named(words.view(np.uint64)), return_index=True, return_inverse=True)
-    return members[first], inverse
+def errors_of(landscape: Landscape, points: Points, invariants: np.ndarray) -> np.ndarray:
+    """Returns (n, k) how far each invariant of each point may be off, by its placement and by rounding."""
+    rounding = 16 * np.finfo(invariants.dtype).eps * np.abs(invariants)
+    placement = jax.tree.map(lambda leaf: np.nan_to_num(np.asarray(leaf)), points.placement)
+    if landscape.symmetry is None:
+        return _coordinates(placement) + rounding
 
-
-def named(rows: np.ndarray) -> np.ndarray:
-    """Returns (n,) numbers, equal for equal rows of (n, k) words of 64 bits, for others once in 2^64 pairs."""
-    factors = np.random.default_rng(0).integers(2**63, size=rows.shape[1], dtype=np.uint64) * 2 + 1
-    return rows.view(np.uint64) @ factors
+    # The invariants are no functions that can be differentiated: they are computed once more, a few times beside.
+    draw, largest = np.random.default_rng(0), np.zeros_like(invariants)
+    sign = lambda leaf: draw.choice(np.array([-1, 1], leaf.dtype), leaf.shape)
+    for _ in range(_NUM_MOVES):
+        moved = jax.tree.map(lambda leaf, off: np.asarray(leaf) + sign(off) * off, points.params, placement)
+        largest = np.maximum(largest, np.abs(invariants_of(landscape, moved) - invariants))
+    return _SAFETY * largest + rounding

@@ -119,10 +119,10 @@ def certify(
 def _measure(landscape: Landscape, kind: Kind) -> ForRows:
     """Returns what is measured at flat points: (length of the Newton step, |H^-1|, sampled Lipschitz constant)."""
     functions = flat(landscape, kind)
-    gradient, generators = functions.gradient, functions.generators
+    gradient = functions.gradient
 
     def one(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        at = spectrum(hessian(gradient, x), motions_at(generators, x, jnp.max(jnp.abs(x))))
+        at = spectrum(hessian(gradient, x), motions_at(functions, x, jnp.max(jnp.abs(x))))
         least = jnp.min(jnp.where(at.is_mode, jnp.abs(at.eigenvalues) - at.error, jnp.inf))
         inverse = jnp.where(least > 0, 1 / jnp.where(least > 0, least, 1), jnp.inf)
         # rounding of the gradient: what one rounding of x makes of it, in every direction

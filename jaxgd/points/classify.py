@@ -1,268 +1,281 @@
-"""A verdict for every end: polished to the critical point beside it, judged by the Hessian there.
+"""Verdicts for many ends by judging one of each group in full, and testing that the others belong to it.
 
-Up to `MAX_DENSE_DIM` parameters the Hessian is formed: a Cholesky factor proves plain minima, a whole spectrum tells
-what anything else is. Beyond, the ends of the spectrum are computed by Hessian-vector products.
+Ends that converged are put into small cells by a few fixed projections of their invariants. The one of each cell with
+the smallest gradient is judged in full. Where it is an isolated minimum, another end of the cell, with gradient g, is
+taken for the same one if everything about it is explained by its not having quite arrived. In the quadratic model at
+the minimum, with Hessian H of lowest eigenvalue m,
 
-A verdict never comes from a small step or a small gradient alone. What polish does not bring to a critical point is
-no critical point: it is `gradient_flat` where the gradient lies in the Hessian's kernel, `plateau` where the descent
-itself had come to rest on a small gradient, `diverged` where it had left the finite range, and `undecided` otherwise.
+    |x_i - p_i| <= sqrt((H^-1)_ii g' H^-1 g) <= sqrt((H^-1)_ii / m) |g|,    0 <= f(x) - f(p) <= |g|^2 / 2m,
+
+up to twice and the errors of the minimum itself; invariants of a symmetry are no further off than |g| / m. (Another
+point would have to lie within that distance with the same value.) Whatever fails, every end that did not converge, and
+all ends of a cell that holds anything but such a minimum are judged in full, and so is a random sample of those that
+passed: how many of them turn out otherwise is reported.
 """
 
-import functools
-import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxgd.base import Ends, InputValueError, Landscape, Params, Points, Status, Verdict
-from jaxgd.lanes.checks import check_params, check_value
-from jaxgd.lanes.tune import work_of
-from jaxgd.points import matrix_free, minima
-from jaxgd.points.flat import Flat, Kind, as_params, as_rows, at_least_single, flat, placement_error
-from jaxgd.points.flat_directions import descends
-from jaxgd.points.newton import take
-from jaxgd.points.polish import curvature_change, polish, programs_of, spectra
-from jaxgd.points.rows import ForRows
+from jaxgd.base import Ends, Landscape, Params, Points, Reason, Status, Verdict, joined_columns
+from jaxgd.lanes.checks import first_line
+from jaxgd.points.catalogue import errors_of, invariants_of
+from jaxgd.points.flat import at_least_single
+from jaxgd.points.flat_directions import with_descents
+from jaxgd.points.judge import judge_in_full
+from jaxgd.points.sameness import hashed
 
-MAX_DENSE_DIM = 1024
-"""Above this many parameters the whole Hessian is not formed: verdicts rest on Hessian-vector products."""
+NUM_AUDITED = 32
+"""Ends that passed and are judged in full all the same."""
 
-_BYTES_PER_CHUNK = 2**28  # held at once
-_MAX_CHUNK = 1024
-_HESSIANS_OF_A_POINT = 8  # held, eigenvectors and moved ones among them
-_MAX_LARGE_CHUNK = 32
-_ROWS_OF_A_LARGE_POINT = 128  # vectors held for each
-_TELLING_ASYMMETRY = 1e3  # rounding units of the norm, times the dimension
-_NUM_LENGTH_STARTS = 16
+_FEW = 256  # ends that are all judged in full
+_NUM_PROJECTIONS = 3
+_CELL = 1e-3  # edge of a cell, in units of the spread of the invariants
+_NEAR = 1e-2  # units of length up to which an end is beside its minimum
+_SAFETY = 2.0  # on what the quadratic model says
 
 
-def judge_in_full(
-    landscape: Landscape, ends: Ends | Params, *, progress: Callable[[int, int], None] | None = None
+def classify(
+    landscape: Landscape,
+    ends: Ends | Params,
+    *,
+    in_full: bool = False,
+    with_descends: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Points:
-    """Returns what each end is, every one judged by itself; see `jaxgd.classify`."""
-    batch, status = _batch_and_status(ends)
-    rows, kind = as_rows(batch)
-    largest = _largest_array(landscape, kind)
-    functions, (num_points, dim) = flat(landscape, kind), rows.shape
-    if dim <= MAX_DENSE_DIM:
-        minima.prepare(functions, rows)  # while the unit of length is found
-    length = np.asarray(_unit_of_length(landscape), rows.dtype)
-    if dim <= MAX_DENSE_DIM:
-        judge_chunk, bytes_each, most = _dense, _HESSIANS_OF_A_POINT * dim**2 * rows.itemsize, _MAX_CHUNK
+    """Returns what each end is, judged by curvature.
+
+    An end gets the verdict of a critical point only if it lies beside it: Newton's method leads there under strict
+    rules, over a short way, and the value hardly changes. Otherwise it is `plateau` or `gradient_flat` if the descent
+    had come to rest, else `undecided`, and `Points.reason` says why.
+
+    Args:
+      landscape: what was descended.
+      ends: ends of `descend`, or any batch of params with one leading axis.
+      in_full: judge every end by itself. Otherwise ends of `descend` (more than a few hundred) that have converged to a
+        minimum are judged in groups: one of each in full, the others by whether gradient, value and invariants show
+        them to be beside the same minimum; a sample of these is audited, and `notes` says with what result.
+      with_descends: ask of degenerate points whether the value falls along a flat direction (`Points.descends`), by
+        fourth derivatives, which can take far longer than all else.
+      progress: called as progress(points judged, points in all) now and then.
+
+    Returns:
+      `Points`, in the order of the ends; those of one group share one point. Above 1,024 parameters the index is a
+      lower bound, and a minimum is one but for what `missed_probability` and `missed_curvature` say.
+
+    Raises:
+      InputValueError: the ends kept no params, or the batch does not fit the landscape.
+      InputTypeError: the batch is not of floating-point arrays.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jaxgd
+      >>> saddle = jaxgd.Landscape(value=lambda x: x[0] ** 2 - x[1] ** 2, sample=lambda k: jax.random.normal(k, (2,)))
+      >>> points = jaxgd.classify(saddle, jnp.array([[1e-4, 2e-4], [0.1, 0.2]]))
+      >>> points.verdict_counts(), points.index.tolist(), points.reason_counts()
+      ({'saddle': 1, 'undecided': 1}, [1, -1], {'still_descending': 1})
+    """
+    if in_full or not isinstance(ends, Ends) or ends.params is None or len(ends) <= _FEW:
+        points = judge_in_full(landscape, ends, progress=progress).points
     else:
-        judge_chunk, bytes_each, most = (
-            _matrix_free,
-            (8 * largest + _ROWS_OF_A_LARGE_POINT * dim) * 8,
-            _MAX_LARGE_CHUNK,
-        )
-    num_together = 2 ** int(math.log2(np.clip(_BYTES_PER_CHUNK // bytes_each, 1, most)))
-    parts = []
-    for begin in range(0, num_points, num_together):
-        parts.append(judge_chunk(functions, rows[begin : begin + num_together], length))
-        if progress is not None:
-            progress(min(begin + num_together, num_points), num_points)
-    found: _Found = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-    points = _points(found, status, as_params(found.x, kind))
-    return _with_flat_directions(functions, points, found.x, length)
+        points = _in_groups(landscape, ends, progress)
+    return with_descents(landscape, points) if with_descends else points
 
 
-class _Found(NamedTuple):
-    """What was found of each point, whole or from its ends; arrays with one leading axis of points."""
+def _in_groups(landscape: Landscape, ends: Ends, progress: Callable[[int, int], None] | None) -> Points:
+    """Returns what each end is, one of each group judged in full."""
+    ends = replace(ends, params=jax.tree.map(at_least_single, ends.params))
+    invariants = invariants_of(landscape, ends.params)
+    is_converged = np.asarray(ends.status) == int(Status.CONVERGED)
+    able = np.flatnonzero(is_converged & np.all(np.isfinite(invariants), axis=1))
+    leader = _leaders(invariants, np.asarray(ends.gradient_norm), able)
+    itself = np.arange(len(ends))
+    leads = leader == itself
 
-    x: Any
-    value: Any
-    gradient_norm: Any
-    move: Any
-    is_critical: Any
-    is_gradient_flat: Any
-    num_negative: Any
-    num_positive: Any
-    num_zero: Any
-    num_symmetry_modes: Any
-    is_told: Any  # bool, whether these numbers decide the verdict
-    index_high: Any
-    lowest_eigenvalue: Any
-    eigenvalue_error: Any
-    missed_probability: Any
-    missed_curvature: Any
-    asymmetry: Any
-    is_finite: Any
+    # The leaders, and a sample of the others for the audit.
+    sample = np.random.default_rng(0).permutation(np.flatnonzero(~leads))[:NUM_AUDITED]
+    judging = _Judging(landscape, ends, progress)
+    judging.judge(np.concatenate([np.flatnonzero(leads), sample]))
+    passed = np.flatnonzero(~leads)
+    if len(passed):
+        passed = passed[_belongs(landscape, ends, invariants, passed, judging, judging.row[leader[passed]])]
 
-
-def _dense(functions: Flat, chunk: np.ndarray, length: np.ndarray) -> _Found:
-    polished = polish(functions, chunk, length)
-    nothing = np.zeros(len(chunk), polished.value.dtype)
-    return _Found(
-        is_told=np.ones(len(chunk), bool),
-        index_high=polished.num_negative + polished.num_zero,
-        missed_probability=nothing,
-        missed_curvature=nothing,
-        **polished._asdict(),
-    )
-
-
-def _matrix_free(functions: Flat, chunk: np.ndarray, length: np.ndarray) -> _Found:
-    reached, num_points = matrix_free.polish(functions, chunk, length), len(chunk)
-    filled_up = np.resize(np.arange(num_points), 2 ** math.ceil(math.log2(num_points)))  # few sizes, few programs
-    found = take(matrix_free.judge(functions.gradient, take(reached, filled_up), float(length)), slice(num_points))
-    in_value = lambda array: np.asarray(array, reached.value.dtype)
-    has_negative, has_positive = found.num_negative > 0, found.num_positive > 0
-    is_told = (has_negative & has_positive) | (found.num_zero > 0) | found.is_above | found.is_below
-    return _Found(
-        x=reached.x,
-        value=reached.value,
-        gradient_norm=reached.gradient_norm,
-        move=reached.move,
-        is_critical=reached.is_critical & found.is_finite,
-        is_gradient_flat=reached.is_gradient_flat,
-        num_negative=found.num_negative,
-        num_positive=found.num_positive,
-        num_zero=found.num_zero,
-        num_symmetry_modes=found.num_symmetry_modes,
-        is_told=is_told,
-        index_high=chunk.shape[1] - found.num_positive - found.num_symmetry_modes,
-        lowest_eigenvalue=in_value(found.lowest_eigenvalue),
-        eigenvalue_error=in_value(found.eigenvalue_error),
-        missed_probability=np.full(num_points, matrix_free.MISSED_PROBABILITY, reached.value.dtype),
-        missed_curvature=in_value(found.missed_curvature),
-        asymmetry=in_value(found.asymmetry),
-        is_finite=found.is_finite,
-    )
-
-
-def _batch_and_status(ends: Any) -> tuple[Params, np.ndarray | None]:
-    if isinstance(ends, Ends):
-        if ends.params is None:
-            raise InputValueError('these ends kept no params; descend with keep=("params",) to judge them.')
-        batch, status = ends.params, np.asarray(ends.status)
-    else:
-        batch, status = jax.tree.map(np.asarray, ends), None
-    leaves = jax.tree.leaves(batch)
-    if not leaves or any(np.ndim(leaf) == 0 for leaf in leaves) or len({len(leaf) for leaf in leaves}) != 1:
-        raise InputValueError("the points to judge must be params with one leading axis of points in every leaf.")
-    if len(leaves[0]) == 0:
-        raise InputValueError("there are no points to judge.")
-    return jax.tree.map(at_least_single, batch), status
-
-
-@functools.lru_cache(maxsize=32)
-def _largest_array(landscape: Landscape, kind: Kind) -> int:
-    """Returns the entries of the largest array on the way to the gradient; refuses points that do not fit."""
-    one = jax.tree.unflatten(kind.treedef, [jax.ShapeDtypeStruct(*leaf) for leaf in kind.leaf_types])
-    check_params(one, "the points to judge")
-    start = jax.eval_shape(landscape.sample, jax.eval_shape(lambda: jax.random.key(0)))
-    shapes = lambda tree: jax.tree.map(lambda leaf: leaf.shape, tree)
-    if shapes(one) != shapes(start):
-        raise InputValueError(
-            f"the points to judge have shapes {shapes(one)}, but landscape `{landscape.name}` has {shapes(start)}."
-        )
-    check_value(landscape, one)
-    return work_of(landscape.evaluate, one).largest
-
-
-def _with_flat_directions(functions: Flat, points: Points, rows: np.ndarray, length: np.ndarray) -> Points:
-    """Returns the points with `descends` answered for the degenerate ones whose spectrum is known whole."""
-    degenerate = np.flatnonzero((points.verdict == int(Verdict.DEGENERATE)) & (points.missed_probability == 0))
-    if not len(degenerate):
+    # All the rest, and as many for the audit as the sample lacks.
+    shuffled = np.random.default_rng(0).permutation(passed)
+    audited = shuffled[np.argsort(judging.row[shuffled] < 0, kind="stable")][:NUM_AUDITED]  # first those of the sample
+    followers = np.setdiff1d(passed, audited)
+    judging.take_over(followers, leader[followers])
+    judging.judge(np.flatnonzero(judging.row < 0))
+    points = judging.points_of(itself)
+    if not len(passed):
         return points
-    x, programs, answers = rows[degenerate], programs_of(functions), points.descends.copy()
-    at = spectra(programs, x, length)
-    error = at.error + curvature_change(programs, x, at, placement_error(x, length))
-    answers[degenerate] = _descends(functions)(x, at, error, length)
-    return replace(points, descends=answers)
+    num_changed = _num_different(judging.points_of(leader[audited]), judging.points_of(audited))
+    note = f"Ends were grouped; {num_changed} of {len(audited)} audited ends changed verdict."
+    return replace(points, notes=(*points.notes, note))
 
 
-@functools.lru_cache(maxsize=32)
-def _descends(functions: Flat) -> ForRows:
-    """Returns the question whether the value falls along a flat direction: x, spectrum, error, length -> int8."""
-    return ForRows(functools.partial(descends, functions.value, functions.gradient), num_shared=1)
+def classify_or_say_why(
+    landscape: Landscape, ends: Ends, *, progress: Callable[[int, int], None] | None = None
+) -> Points:
+    """Returns what each end is; all are undecided, with a note, where judging fails with an error.
+
+    What `progress` raises is raised.
+    """
+    raised: list[Exception] = []
+
+    def report(done: int, total: int) -> None:
+        try:
+            if progress is not None:
+                progress(done, total)
+        except Exception as error:
+            raised.append(error)
+            raise
+
+    try:
+        return classify(landscape, ends, progress=report)
+    except Exception as error:
+        if error in raised:
+            raise
+        return _undecided(ends, f"judging failed, {type(error).__name__}: {first_line(error)}")
 
 
-@functools.lru_cache(maxsize=32)
-def _unit_of_length(landscape: Landscape) -> float:
-    """Returns the largest coordinate among a few starts: how far apart things are in this landscape."""
-    starts = jax.jit(jax.vmap(landscape.sample))(jax.random.split(jax.random.key(0), _NUM_LENGTH_STARTS))
-    return max(float(jnp.max(jnp.abs(leaf), initial=0)) for leaf in jax.tree.leaves(starts))
-
-
-def _points(found: _Found, status: np.ndarray | None, params: Params) -> Points:
-    num_points = len(found.value)
-    is_at_rest = np.isin(status, [int(Status.CONVERGED), int(Status.PLATEAU)]) if status is not None else False
-    is_diverged = ~np.isfinite(found.value) | ~np.isfinite(found.gradient_norm)
-    if status is not None:
-        is_diverged |= status == int(Status.DIVERGED)
-    has = {kind: getattr(found, f"num_{kind}") > 0 for kind in ("negative", "positive", "zero")}
-    verdict = np.select(
-        [
-            is_diverged,
-            ~found.is_critical & found.is_gradient_flat,
-            ~found.is_critical & is_at_rest,
-            ~found.is_critical,
-            ~found.is_told,
-            has["negative"] & has["positive"],
-            has["zero"],
-            has["negative"],
-        ],
-        [
-            Verdict.DIVERGED,
-            Verdict.GRADIENT_FLAT,
-            Verdict.PLATEAU,
-            Verdict.UNDECIDED,
-            Verdict.UNDECIDED,
-            Verdict.SADDLE,
-            Verdict.DEGENERATE,
-            Verdict.MAXIMUM,
-        ],
-        Verdict.MINIMUM,
-    ).astype(np.int8)
-    known = ~is_diverged & found.is_critical  # what is known of the curvature is said even where it does not decide
-
-    def unless_known(found: Any, otherwise: float, dtype: Any) -> np.ndarray:
-        return np.asarray(np.where(known, found, otherwise), dtype)
-
-    dtype = found.value.dtype
+def _undecided(ends: Ends, note: str) -> Points:
+    """Returns points of which nothing is known."""
+    params, value = jax.tree.map(at_least_single, ends.params), at_least_single(ends.value)
+    number = lambda fill: np.full(len(ends), fill, value.dtype)
+    count = lambda fill, dtype=np.int32: np.full(len(ends), fill, dtype)
+    is_diverged = np.asarray(ends.status) == int(Status.DIVERGED)
     return Points(
         params=params,
-        value=found.value,
-        gradient_norm=found.gradient_norm,
-        verdict=verdict,
-        index=unless_known(found.num_negative, -1, np.int32),
-        index_high=unless_known(found.index_high, -1, np.int32),
-        num_zero_modes=unless_known(found.num_zero + found.num_symmetry_modes, -1, np.int32),
-        num_symmetry_modes=unless_known(found.num_symmetry_modes, -1, np.int32),
-        lowest_eigenvalue=unless_known(found.lowest_eigenvalue, np.nan, dtype),
-        eigenvalue_error=unless_known(found.eigenvalue_error, np.nan, dtype),
-        move=found.move.reshape(num_points),
-        descends=np.full(num_points, -1, np.int8),
-        missed_probability=unless_known(found.missed_probability, np.nan, dtype),
-        missed_curvature=unless_known(found.missed_curvature, np.nan, dtype),
-        notes=_notes(found, verdict, is_diverged),
+        value=value,
+        gradient_norm=at_least_single(ends.gradient_norm),
+        verdict=np.where(is_diverged, int(Verdict.DIVERGED), int(Verdict.UNDECIDED)).astype(np.int8),
+        reason=np.select(
+            [is_diverged, np.asarray(ends.status) == int(Status.INTERRUPTED)],
+            [int(Reason.NONE), int(Reason.INTERRUPTED)],
+            int(Reason.JUDGING_FAILED),
+        ).astype(np.int8),
+        index=count(-1),
+        index_high=count(-1),
+        num_zero_modes=count(-1),
+        num_symmetry_modes=count(-1),
+        lowest_eigenvalue=number(np.nan),
+        eigenvalue_error=number(np.nan),
+        move=number(0),
+        placement=jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), params),
+        value_error=number(np.nan),
+        dimension=count(-1),
+        descends=count(-1, np.int8),
+        missed_probability=number(np.nan),
+        missed_curvature=number(np.nan),
+        notes=(note,),
     )
 
 
-def _notes(found: _Found, verdict: np.ndarray, is_diverged: np.ndarray) -> tuple[str, ...]:
-    """Returns what the verdicts suffered from, one sentence for each."""
-    dtype, num_points = found.value.dtype, len(found.value)
-    rounding = float(np.finfo(dtype).eps) * found.x.shape[1]
-    is_asymmetric = found.is_finite & (found.asymmetry > _TELLING_ASYMMETRY * rounding)
-    is_hidden = ~found.is_finite & ~is_diverged
-    is_vague = np.isin(verdict, [int(Verdict.DEGENERATE), int(Verdict.PLATEAU), int(Verdict.UNDECIDED)])
-    notes = []
-    if np.any(is_asymmetric):
-        notes.append(
-            f"the Hessian is asymmetric by up to {found.asymmetry[is_asymmetric].max():.2g} of its norm at"
-            f" {is_asymmetric.sum()} of {num_points} points: a custom derivative contradicts itself, and all error"
-            " bounds are wider by as much."
+class _Judging:
+    """Ends judged so far: the points that came of it, and the one that stands for each end (`row`, -1 for none)."""
+
+    def __init__(self, landscape: Landscape, ends: Ends, progress: Callable[[int, int], None] | None) -> None:
+        self.landscape, self.ends, self.progress = landscape, ends, progress
+        self.row = np.full(len(ends), -1, np.int64)
+        self.points: Points | None = None
+        self.softness = self.unit = np.zeros((0, 0))  # (n, dim) of the points
+
+    def judge(self, which: np.ndarray) -> None:
+        """Judges ends in full."""
+        if not len(which):
+            return
+        num_done, total, report = int(np.sum(self.row >= 0)), len(self.row), self.progress
+        found = judge_in_full(
+            self.landscape,
+            self.ends[which],
+            progress=None if report is None else lambda done, _: report(min(num_done + done, total), total),
         )
-    if np.any(is_hidden):
-        notes.append(f"the Hessian is not finite at {is_hidden.sum()} of {num_points} points where the gradient is.")
-    if dtype == np.float32 and np.any(is_vague):
-        notes.append(
-            f"{is_vague.sum()} of {num_points} points could not be told in float32; float64 may tell"
-            ' (jax.config.update("jax_enable_x64", True)).'
-        )
-    return tuple(notes)
+        self.row[which] = np.arange(len(which)) + (len(self.points) if self.points is not None else 0)
+        if self.points is None:
+            self.points, self.softness, self.unit = found
+            return
+        self.points = join_points([self.points, found.points])
+        self.softness = np.concatenate([self.softness, found.softness])
+        self.unit = np.concatenate([self.unit, found.unit])
+
+    @property
+    def judged(self) -> Points:
+        """The points so far, one for each end that was judged."""
+        assert self.points is not None
+        return self.points
+
+    def take_over(self, which: np.ndarray, leader: np.ndarray) -> None:
+        """Lets ends have the points of their leaders."""
+        self.row[which] = self.row[leader]
+
+    def points_of(self, which: np.ndarray) -> Points:
+        """Returns the points that stand for these ends."""
+        return self.judged[self.row[which]]
+
+
+def _leaders(invariants: np.ndarray, gradient_norm: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """Returns (n,) of each end the one of smallest gradient in its cell; itself for those not among `which`."""
+    leader = np.arange(len(invariants))
+    if not len(which):
+        return leader
+    rows = invariants[which].astype(float, copy=False)
+    low, high = np.quantile(rows, (0.05, 0.95), axis=0)
+    rounding = 1e3 * np.finfo(invariants.dtype).eps * np.maximum(np.abs(low), np.abs(high))
+    size = np.maximum(high - low, np.where(rounding > 0, rounding, 1))
+    directions = np.random.default_rng(0).standard_normal((invariants.shape[1], _NUM_PROJECTIONS))
+    directions /= np.linalg.norm(directions, axis=0) * _CELL * size[:, None]
+    places = np.floor(rows @ directions + 0.5)
+    cells = hashed(np.ascontiguousarray(places).view(np.uint64))  # cells that collide fail the test of belonging
+
+    # The one of smallest gradient leads.
+    order = np.argsort(cells, kind="stable")
+    which, cells = which[order], cells[order]
+    begins = np.flatnonzero(np.append(True, cells[1:] != cells[:-1]))
+    cell_of = np.repeat(np.arange(len(begins)), np.diff(begins, append=len(which)))
+    smallest = np.minimum.reduceat(gradient_norm[which], begins)
+    candidates = np.flatnonzero(gradient_norm[which] == smallest[cell_of])
+    _, first = np.unique(cell_of[candidates], return_index=True)
+    leader[which] = which[candidates[first]][cell_of]
+    return leader
+
+
+def _belongs(
+    landscape: Landscape, ends: Ends, invariants: np.ndarray, which: np.ndarray, judging: _Judging, row: np.ndarray
+) -> np.ndarray:
+    """Returns whether each of these ends is beside point `row`, an isolated minimum."""
+    points = judging.judged
+    curvature = np.asarray(points.lowest_eigenvalue - points.eigenvalue_error, float)
+    is_plain = (points.verdict == int(Verdict.MINIMUM)) & (points.num_zero_modes == points.num_symmetry_modes)
+    is_plain &= (points.missed_probability == 0) & (curvature > 0)
+    gradient, lowest = np.asarray(ends.gradient_norm)[which].astype(float), np.asarray(points.value, float)[row]
+    away = gradient / np.where(is_plain, curvature, 1)[row]
+
+    # In value, and in every invariant.
+    at = invariants_of(landscape, points.params)
+    errors = _SAFETY * errors_of(landscape, points, at)
+    is_level = np.abs(np.asarray(ends.value)[which].astype(float) - lowest) <= (
+        _SAFETY * gradient * away + _SAFETY * np.nan_to_num(points.value_error)[row]
+    )
+    off = np.abs(invariants[which] - at[row])
+    if landscape.symmetry is None:
+        reach = judging.softness[row] * gradient[:, None]
+        is_near = np.all(reach <= _NEAR * judging.unit[row], axis=1)
+        is_within = np.all(off <= _SAFETY * reach + errors[row], axis=1)
+    else:
+        is_near = away <= _NEAR * np.min(judging.unit, axis=1)[row]
+        is_within = np.all(off <= 2 * _SAFETY * away[:, None] + errors[row], axis=1)
+    return is_plain[row] & is_level & is_near & is_within
+
+
+def _num_different(taken: Points, judged: Points) -> int:
+    """Returns how many points are not what they were taken for."""
+    tolerance = 4 * np.nan_to_num(taken.value_error + judged.value_error)
+    is_same = (taken.verdict == judged.verdict) & (taken.index == judged.index)
+    return int(np.sum(~(is_same & (np.abs(taken.value - judged.value) <= tolerance))))
+
+
+def join_points(parts: list[Points]) -> Points:
+    """Returns the points of several parts as one, in their order, each note once."""
+    return Points(**joined_columns(parts), notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)))

@@ -17,17 +17,53 @@ claimed only for a single flat direction among positive ones, where the fourth d
 all lower terms from a distance on that the placement of the point explains. All else is unknown.
 """
 
+import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from jaxgd.base import Landscape, Points, Verdict
 from jaxgd.curvature import Spectrum
+from jaxgd.points.dense import programs_of
+from jaxgd.points.flat import Flat, as_rows, at_least_single, fine, flat
+from jaxgd.points.rows import ForRows
+from jaxgd.points.scaled import RAW_SPECTRUM
+from jaxgd.points.units import lengths_at, units_of
 
 NUM_DIRECTIONS = 12
 _NUM_DISTANCES = 26  # from a quarter of the unit of length downwards, each half the one before
 _NUM_ASCENTS = 6
+
+
+def with_descents(landscape: Landscape, points: Points) -> Points:
+    """Returns the points with `descends` answered for the degenerate ones whose spectrum is known whole."""
+    which = np.flatnonzero((points.verdict == int(Verdict.DEGENERATE)) & (points.missed_probability == 0))
+    if not len(which):
+        return points
+    x, kind = as_rows(jax.tree.map(lambda leaf: at_least_single(leaf)[which], points.params))
+    functions, unit = flat(landscape, kind), lengths_at(units_of(landscape, kind), x)
+    programs, length = programs_of(functions, x.dtype.name), np.max(unit, axis=1)
+    at = RAW_SPECTRUM(programs.hessian(x, unit), programs.motions(x, unit), unit)
+
+    # Every eigenvalue's error holds its change over a small distance: the point may not be quite the degenerate one.
+    signs = np.random.default_rng(0).choice(np.array([-1, 1], x.dtype), (4, x.shape[1]))
+    error = at.error
+    for sign in signs:
+        moved = programs.hessian(x + fine(x, unit) * sign, unit)
+        along = np.einsum("nij,nik,nkj->nj", at.vectors, moved, at.vectors)
+        error = np.maximum(error, at.error + np.abs(along - at.eigenvalues))
+    answers = points.descends.copy()
+    answers[which] = _program(functions)(x, at, error, length)
+    return replace(points, descends=answers)
+
+
+@functools.lru_cache(maxsize=32)
+def _program(functions: Flat) -> ForRows:
+    return ForRows(functools.partial(descends, functions.value, functions.gradient))
 
 
 def descends(

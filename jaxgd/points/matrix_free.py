@@ -11,6 +11,7 @@ would have been missed with no more than `MISSED_PROBABILITY`. What is neither s
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -20,10 +21,14 @@ import numpy as np
 
 from jaxgd.curvature import Ritz, hessian_product, lanczos, num_steps_for
 from jaxgd.curvature.minres import Solution, minres
-from jaxgd.points.flat import Flat, motions_at, placement_error
-from jaxgd.points.newton import Rows, norms, walk
-from jaxgd.points.polish import programs_of
+from jaxgd.curvature.second_order import second_order
+from jaxgd.points.dense import programs_of
+from jaxgd.points.evidence import Evidence, Rows, nothing_found, put_fields
+from jaxgd.points.flat import Flat, fine, motions_at
+from jaxgd.points.newton import norms, take, walk
+from jaxgd.points.noise import Model, noise_at
 from jaxgd.points.rows import ForRows
+from jaxgd.points.smooth import is_smooth
 
 MISSED_PROBABILITY = 1e-3
 """Level at which the depth of curvature that may have been missed is stated."""
@@ -43,14 +48,11 @@ _NUM_MOVES = 2
 
 
 class Reached(NamedTuple):
-    """Where polish arrived from each end; arrays with one leading axis of lanes."""
+    """Where Newton's steps arrived from each end; arrays with one leading axis of lanes."""
 
     x: Rows  # (lanes, dim) the critical point, or the end itself where none was reached
-    value: Rows
-    gradient_norm: Rows
-    move: Rows
+    unit: Rows  # (lanes, dim) of length
     is_critical: Rows
-    is_gradient_flat: Rows
     is_loose: Rows  # the gradient that is left lies where there is no curvature: the point is placed loosely
     zero_modes: Rows  # (lanes, m, dim) orthonormal rows at x
 
@@ -75,75 +77,127 @@ class _Solved(NamedTuple):
     """Hessians seen by what they make of the gradient."""
 
     solve: ForRows
-    length: Rows
+    unit: Rows
     max_steps: int = 12  # of up to _MAX_SOLVE_PRODUCTS each
     serves_again: bool = False
 
-    def look(self, x: Rows, gradient: Rows) -> Solution:
-        return self.solve(x, gradient, self.length)
+    def look(self, which: Rows, x: Rows, gradient: Rows) -> Solution:
+        return self.solve(x, gradient, self.unit[which])
 
     def step(self, seen: Solution, gradient: Rows) -> Rows:
         return seen.step
 
-    def norm(self, seen: Solution) -> Rows:
-        return seen.norm
+    def weight(self, seen: Solution) -> Rows:
+        return np.ones_like(self.unit)
+
+    def rounding(self, seen: Solution, x: Rows) -> Rows:
+        return _rounding(seen, x)
+
+
+def _rounding(seen: Solution, x: Rows) -> Rows:
+    """Returns (lanes, dim) what one rounding of x makes of the gradient, if it falls into one coordinate."""
+    return np.broadcast_to((np.finfo(x.dtype).eps * seen.norm * norms(x))[:, None], x.shape)
 
 
 @np.errstate(all="ignore")  # what is not finite is left where it was
-def polish(functions: Flat, ends: Rows, length: Rows) -> Reached:
-    """Returns the critical point beside each of the (lanes, dim) ends; arguments as in `jaxgd.points.polish`."""
-    programs = programs_of(functions)
-    eps, resolution = np.finfo(ends.dtype).eps, placement_error(ends, length)
+def judge(functions: Flat, ends: Rows, unit: Rows, height: Rows) -> Evidence:
+    """Returns what was found beside each of the (lanes, dim) ends.
+
+    Args:
+      functions: of a landscape, on flat points.
+      ends: where descents ended.
+      unit: (lanes, dim) of length.
+      height: (lanes,) of values, which is not asked for here.
+    """
+    programs = programs_of(functions, ends.dtype.name)
+    eps, resolution, length = np.finfo(ends.dtype).eps, fine(ends, unit), np.max(unit, axis=1)
     rounding = np.sqrt(eps)
-    walked = walk(programs.evaluate, _Solved(_newton_equation(functions), length), ends, resolution)
+    walked = walk(programs.evaluate, _Solved(_newton_equation(functions), unit), ends, resolution)
     left, norm = walked.seen, norms(walked.gradient)
     is_at_rest = norm <= 10 * eps * left.norm * np.maximum(norms(walked.x), length)
-    # what is left over lies in the kernel: a slope there if it is large, the slowness of a multiple root if it is not
+
+    # What is left over lies in the kernel: a slope there if it is large, the slowness of a multiple root if it is not.
     is_in_kernel = (left.residual > 0.5 * norm) & (left.image <= rounding * left.norm)
     is_slope = norm > rounding * left.norm * length
     is_solved = is_at_rest | (left.residual <= 0.1 * norm) | (is_in_kernel & ~is_slope)
-    is_settled = is_solved & (norms(left.step) <= 100 * resolution)
+    is_settled = is_solved & np.all(np.abs(left.step) <= 100 * resolution, axis=1)
     is_flat = is_in_kernel & is_slope & ~is_at_rest
     is_finite = np.all(np.isfinite(walked.gradient), axis=1) & np.isfinite(left.norm)
-    is_critical = is_settled & ~is_flat & walked.is_within_reach & is_finite
-    x = np.where(is_critical[:, None], walked.x, ends)
-    return Reached(
-        x=x,
-        value=programs.evaluate(x)[0],
-        gradient_norm=norms(np.where(is_critical[:, None], walked.gradient, walked.gradient_at_end)),
-        move=np.where(is_critical, walked.move, 0),
-        is_critical=is_critical,
-        is_gradient_flat=is_flat & is_finite,
-        is_loose=is_in_kernel,
-        zero_modes=programs.motions(x, length),
+    is_reached = is_settled & ~is_flat & walked.is_within_reach & is_finite
+    x = np.where(is_reached[:, None], walked.x, ends)
+
+    value, gradient = programs.evaluate(x)
+    product = functools.partial(_products(functions), x)
+    model = Model(product, _rounding(left, x), unit)
+    noise = noise_at(programs.evaluate, x, value, gradient, model)
+    spectrum = _ends_of_spectrum(functions, Reached(x, unit, is_reached, is_in_kernel, programs.motions(x, length)))
+    num_frozen = np.sum(~functions.is_free).astype(np.int32)
+    has_negative, has_positive = spectrum.num_negative > 0, spectrum.num_positive > 0
+    return put_fields(
+        nothing_found(ends),
+        {
+            "x": x,
+            "value": value,
+            "gradient_norm": norms(gradient),
+            "move": np.where(is_reached, walked.move, 0),
+            "is_reached": is_reached & spectrum.is_finite,
+            "is_gradient_flat": is_flat & is_finite,
+            "is_smooth": is_smooth(programs.evaluate, x, gradient, model, noise),
+            "is_finite": is_finite & spectrum.is_finite,
+            "fall": np.abs(np.sum(walked.first_step * walked.gradient_at_end, axis=1)) / 2,
+            "away": np.max(np.abs(walked.x - ends) / unit, axis=1),
+            "num_negative": spectrum.num_negative,
+            "num_positive": spectrum.num_positive,
+            "num_zero": spectrum.num_zero,
+            "num_symmetry_modes": spectrum.num_symmetry_modes - num_frozen,
+            "index_high": ends.shape[1] - spectrum.num_positive - spectrum.num_symmetry_modes,
+            "is_told": (has_negative & has_positive) | (spectrum.num_zero > 0) | spectrum.is_above | spectrum.is_below,
+            "lowest_eigenvalue": spectrum.lowest_eigenvalue,
+            "eigenvalue_error": spectrum.eigenvalue_error,
+            "missed_probability": MISSED_PROBABILITY,
+            "missed_curvature": spectrum.missed_curvature,
+            "asymmetry": spectrum.asymmetry,
+            "placement": 8 * np.abs(left.step) + resolution,
+            "value_error": noise.value,
+        },
     )
 
 
 @functools.lru_cache(maxsize=32)
-def _newton_equation(functions: Flat) -> ForRows:
-    """Returns what solves the Newton equation: x, gradient, length -> Solution."""
+def _products(functions: Flat) -> Callable[[Rows, Rows], Rows]:
+    """Returns what gives the Hessians' products at (lanes, dim) points with (lanes, k, dim) vectors."""
+    one = ForRows(lambda x, vector: functions.second_order(x).product(x, vector))
 
-    def solve(x: jax.Array, gradient: jax.Array, length: jax.Array) -> Solution:
-        modes = motions_at(functions.generators, x, length)
+    def products(x: Rows, vectors: Rows) -> Rows:
+        flat = vectors.reshape(-1, x.shape[1])
+        return one(np.repeat(x, vectors.shape[1], axis=0), flat).reshape(vectors.shape)
+
+    return products
+
+
+@functools.lru_cache(maxsize=32)
+def _newton_equation(functions: Flat) -> ForRows:
+    """Returns what solves the Newton equation: x, gradient, unit -> Solution."""
+
+    def solve(x: jax.Array, gradient: jax.Array, unit: jax.Array) -> Solution:
+        modes = motions_at(functions, x, jnp.max(unit))
         off_modes = lambda vector: vector - (modes @ vector) @ modes
-        product = lambda vector: off_modes(jax.jvp(functions.gradient, (x,), (off_modes(vector),))[1])
+        operator = functions.second_order(x).at(x, unit)
+        product = lambda vector: off_modes(operator(off_modes(vector)))
         probe = off_modes(jax.random.normal(jax.random.key(0), x.shape, x.dtype))
         norm = jnp.linalg.norm(product(probe)) / jnp.maximum(jnp.linalg.norm(probe), jnp.finfo(x.dtype).tiny)
         return minres(product, -off_modes(gradient), tolerance=_FORCING, max_products=_MAX_SOLVE_PRODUCTS, norm=norm)
 
-    return ForRows(solve, num_shared=1)
+    return ForRows(solve)
 
 
-def judge(gradient: Callable[[jax.Array], jax.Array], reached: Reached, length: float) -> Judged:
-    """Returns what the ends of the spectra at polished points say.
-
-    Args:
-      gradient: of one flat point.
-      reached: where polish arrived; lanes that reached no critical point are not waited for.
-      length: the landscape's unit of length.
-    """
+def _ends_of_spectrum(functions: Flat, reached: Reached) -> Judged:
+    """Returns what the ends of the spectra at points say; lanes that reached no critical point are not waited for."""
+    gradient, num_lanes = functions.gradient, len(reached.x)
+    filled_up = np.resize(np.arange(num_lanes), 2 ** math.ceil(math.log2(num_lanes)))  # few sizes, few programs
+    reached = take(reached, filled_up)
     points = jnp.asarray(reached.x)
-    product = hessian_product(gradient, points)
+    product = hessian_product(gradient, points, units=float(np.median(reached.unit)))
     least = num_steps_for(RESOLUTION, MISSED_PROBABILITY, product.dim)
     is_critical = np.asarray(reached.is_critical)
 
@@ -167,11 +221,11 @@ def judge(gradient: Callable[[jax.Array], jax.Array], reached: Reached, length: 
     )
     # MINRES takes curvature under sqrt(eps) of the norm for none; where that left a gradient over, so does the verdict
     loose = np.where(np.asarray(reached.is_loose), np.sqrt(jnp.finfo(product.dtype).eps) * found.norm, 0.0)
-    error = found.error + np.maximum(_curvature_change(gradient, points, found, length), loose)
+    error = found.error + np.maximum(_curvature_change(gradient, points, found, reached.unit), loose)
     values, residuals = found.values, found.residuals
     is_negative, is_positive = values < -error[:, None], values > error[:, None]
     is_zero = np.abs(values) + residuals <= error[:, None]
-    return Judged(
+    judged = Judged(
         num_negative=is_negative.sum(axis=1),
         num_positive=is_positive.sum(axis=1),
         num_zero=is_zero.sum(axis=1),
@@ -184,6 +238,7 @@ def judge(gradient: Callable[[jax.Array], jax.Array], reached: Reached, length: 
         asymmetry=found.asymmetry / np.where(found.norm > 0, found.norm, 1),
         is_finite=np.isfinite(found.norm),
     )
+    return take(judged, slice(num_lanes))
 
 
 def _last(entries: np.ndarray) -> np.ndarray:
@@ -193,7 +248,7 @@ def _last(entries: np.ndarray) -> np.ndarray:
 
 
 def _curvature_change(
-    gradient: Callable[[jax.Array], jax.Array], points: jax.Array, found: Ritz, length: float
+    gradient: Callable[[jax.Array], jax.Array], points: jax.Array, found: Ritz, unit: Rows
 ) -> np.ndarray:
     """Returns (lanes,) how much curvature along telling Ritz vectors changes when x moves as far as it may be wrong.
 
@@ -210,25 +265,26 @@ def _curvature_change(
         axis=1,
     )
     vectors = found.vectors(places).astype(points.dtype)
-    changes = _changes(gradient, points, vectors, jnp.asarray(length, points.dtype))
+    changes = _changes(gradient, points, vectors, jnp.asarray(unit))
     at_point = np.take_along_axis(found.values, places, axis=1)
     return np.max(np.abs(np.asarray(changes, np.float64) - at_point[:, None, :]), axis=(1, 2))
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _changes(
-    gradient: Callable[[jax.Array], jax.Array], points: jax.Array, vectors: jax.Array, length: jax.Array
+    gradient: Callable[[jax.Array], jax.Array], points: jax.Array, vectors: jax.Array, unit: jax.Array
 ) -> jax.Array:
     """Returns (lanes, moves, vectors) curvature along vectors after moves of random signs."""
 
-    def one(x: jax.Array, rows: jax.Array) -> jax.Array:
-        distance = placement_error(x, length)
+    def one(x: jax.Array, rows: jax.Array, unit: jax.Array) -> jax.Array:
+        distance = fine(x, unit)
         signs = jax.random.rademacher(jax.random.key(0), (_NUM_MOVES, x.size), x.dtype)
 
         def after(sign: jax.Array) -> jax.Array:
             at = x + distance * sign
-            return jax.lax.map(lambda row: row @ jax.jvp(gradient, (at,), (row,))[1], rows)
+            operator = second_order(gradient, at).at(at, unit)
+            return jax.lax.map(lambda row: row @ operator(row), rows)
 
         return jax.lax.map(after, signs)
 
-    return jax.vmap(one)(points, vectors)
+    return second_order(gradient, points[0]).map(one)(points, vectors, unit)

@@ -1,13 +1,12 @@
 """Plain minima, proven by a Cholesky factor. Most ends of descents are beside one; it costs a fraction of a spectrum.
 
-One Hessian does, at the end itself. Its inverse gives Newton's steps to the point, for as long as each gains a digit,
-and the lowest eigenvalue; that there is no lower one a Cholesky factor proves (`jaxgd.curvature.definite`). The
-symmetry's motions are raised out of the way first: what then bounds all eigenvalues from below bounds those across the
-motions.
+The Hessian at the end, inverted once, gives Newton's steps to the point, for as long as each gains a digit. The Hessian
+at the point itself is what is judged: inverse iteration gives its lowest curvature, and that there is no lower one a
+Cholesky factor proves (`jaxgd.curvature.definite`). The symmetry's motions are raised out of the way first: what then
+bounds all eigenvalues from below bounds those across the motions.
 
-The error of the eigenvalue also holds the change of curvature along its vector from the end to the point, and when the
-point moves as far as it cannot be placed better in every coordinate. No curvature may change by as much as the lowest
-one; that is seen along a few random vectors. What is not shown in this way, or not closely, is left to whole spectra.
+That the function is its quadratic model here is seen at a few places beside the point: the gradients there have to
+follow from the Hessian, closely against the lowest curvature. What is not shown in this way is left to whole spectra.
 """
 
 import functools
@@ -20,124 +19,79 @@ import numpy as np
 from jaxgd.curvature import hessian
 from jaxgd.curvature.definite import about_inverse, lowest_of_definite
 from jaxgd.curvature.dense import num_not_zero
-from jaxgd.points.flat import Flat, motions_at, placement_error
+from jaxgd.points.evidence import Evidence, nothing_found, put_fields
+from jaxgd.points.flat import Flat, fine, motions_at
 from jaxgd.points.newton import DIGIT, REACH
 from jaxgd.points.rows import ForRows
 
 _HEIGHT = 4.0  # of the symmetry's motions, in units of the Hessian's Frobenius norm
 _MAX_STEPS = 8
-_NEAR = 100.0  # times the placement error that the point may lie from the end
-_CLOSELY = 0.2  # power of eps: of the lowest eigenvalue, its error but for what placing the point adds
-_NUM_MOVES, _NUM_PROBES = 2, 2
+_CLOSELY = 0.2  # power of eps: of the lowest eigenvalue, its error
+_FAITHFUL = 0.05  # of the lowest curvature, what gradients beside the point may differ by from the quadratic model
+_NUM_MOVES = 2  # pairs of places beside the point
 
 
-class Minima(NamedTuple):
-    """What was found beside each end; meant only where `is_minimum`; arrays with one leading axis of points."""
+class _Minima(NamedTuple):
+    """What was found beside each end; meant only where `is_minimum`; the fields of `Evidence` by these names."""
 
-    is_minimum: Any  # bool, proven
-    x: Any  # (n, dim)
-    value: Any
-    gradient_norm: Any
-    move: Any  # distance from the end
-    num_symmetry_modes: Any  # int32
-    lowest_eigenvalue: Any
-    eigenvalue_error: Any
-    asymmetry: Any  # of the Hessian, as a share of its Frobenius norm
+    is_minimum: jax.Array
+    x: jax.Array
+    value: jax.Array
+    gradient_norm: jax.Array
+    move: jax.Array
+    fall: jax.Array
+    away: jax.Array
+    num_symmetry_modes: jax.Array
+    lowest_eigenvalue: jax.Array
+    eigenvalue_error: jax.Array
+    asymmetry: jax.Array
+    placement: jax.Array
+    value_error: jax.Array
+    softness: jax.Array
 
 
-def plain_minima(functions: Flat, ends: np.ndarray, length: np.ndarray) -> Minima:
+def plain_minima(functions: Flat, ends: np.ndarray, unit: np.ndarray) -> Evidence:
     """Returns the minima beside those of the (n, dim) ends where it can be proven in this way.
 
     Args:
       functions: of a landscape, on flat points.
       ends: where descents ended.
-      length: () the landscape's unit of length.
+      unit: (n, dim) of length.
     """
-    return _program(functions)(ends, length)
+    if not _is_exact(functions, ends):
+        return nothing_found(ends)
+    found: _Minima = _program(functions)(ends, unit)
+    proven = np.flatnonzero(found.is_minimum)
+    num_frozen = int(np.sum(~functions.is_free))
+    fields = {name: getattr(found, name)[proven] for name in _Minima._fields if name != "is_minimum"}
+    fields["num_symmetry_modes"] = fields["num_symmetry_modes"] - num_frozen
+    num_positive = (ends.shape[1] - num_frozen - fields["num_symmetry_modes"]).astype(np.int32)
+    fields |= {"is_reached": np.ones(len(proven), bool), "num_positive": num_positive}
+    fields["dimension"] = fields["num_symmetry_modes"]
+    return put_fields(nothing_found(ends), fields, proven)
 
 
 def prepare(functions: Flat, ends: np.ndarray) -> None:
     """Begins to compile what this takes."""
-    _program(functions).prepare(ends, np.zeros((), ends.dtype))
+    if _is_exact(functions, ends):
+        _program(functions).prepare(ends, ends)
+
+
+def _is_exact(functions: Flat, ends: np.ndarray) -> bool:
+    """Returns whether Hessians are derivatives, and no differences."""
+    return functions.second_order(jax.ShapeDtypeStruct(ends.shape[1:], ends.dtype)).kind != "differences"
 
 
 @functools.lru_cache(maxsize=32)
 def _program(functions: Flat) -> ForRows:
     return ForRows(
-        lambda x, length: hessian(functions.gradient, x),
-        lambda x, matrix, length: motions_at(functions.generators, x, length),
-        functools.partial(_find, functions),
+        lambda end, unit: hessian(functions.gradient, end),
+        lambda end, unit, matrix: motions_at(functions, end, jnp.max(unit)),
+        functools.partial(_reach, functions),
+        lambda end, unit, matrix, motions, found: hessian(functions.gradient, found.x),
         functools.partial(_judge, functions),
-        _prove,
-        num_shared=1,
+        lambda end, unit, matrix, motions, found, at_point, judged: _proven(judged),
     )
-
-
-class _Found(NamedTuple):
-    """What would be shown if `definite` were positive definite."""
-
-    x: jax.Array
-    value: jax.Array
-    gradient: jax.Array
-    is_settled: jax.Array
-    vector: jax.Array  # of the lowest curvature across the motions
-    curvature: jax.Array
-    error: jax.Array
-    scale: jax.Array  # the Hessian's Frobenius norm
-    asymmetry: jax.Array  # as a share of it
-    definite: jax.Array  # in units of it
-
-
-def _find(functions: Flat, end: jax.Array, matrix: jax.Array, motions: jax.Array, length: jax.Array) -> _Found:
-    """Returns where Newton's steps lead, and the lowest curvature at the end."""
-    scale = jnp.linalg.norm(matrix)
-    asymmetry = jnp.linalg.norm(matrix - matrix.T) / 2 * (1 / scale)
-    raise_one = lambda i, raised: raised + (_HEIGHT * motions[i])[:, None] * motions[i][None, :]
-    raised = jax.lax.fori_loop(0, len(motions), raise_one, matrix * (1 / scale), unroll=min(len(motions), 8))
-    inverse = about_inverse(raised)
-    resolution = placement_error(end, length)
-    reached = _reached(functions, end, lambda gradient: -(inverse @ gradient) * (1 / scale), scale, resolution)
-    across = lambda vector: vector - (motions @ vector) @ motions
-    lowest = lowest_of_definite(raised, inverse, across, reached.is_settled)
-    return _Found(
-        **reached._asdict(),
-        vector=lowest.vector,
-        curvature=lowest.eigenvalue * scale,
-        error=(lowest.error + 2 * asymmetry) * scale,
-        scale=scale,
-        asymmetry=asymmetry,
-        definite=raised - lowest.floor * jnp.eye(len(end), dtype=end.dtype),
-    )
-
-
-def _judge(
-    functions: Flat, end: jax.Array, matrix: jax.Array, motions: jax.Array, found: _Found, length: jax.Array
-) -> Minima:
-    """Returns the minimum, proven but for `definite`."""
-    along, overall = _changes(functions, end, found.x, found.vector, matrix, placement_error(end, length))
-    curvature, error = found.curvature + along[0], found.error + jnp.abs(along[0])
-    is_steep = curvature - error > jnp.finfo(end.dtype).eps ** 0.5 * found.scale
-    is_close = error <= jnp.finfo(end.dtype).eps ** _CLOSELY * curvature
-    is_stable = jnp.max(overall) < curvature - error
-    return Minima(
-        is_minimum=found.is_settled & is_close & is_stable & is_steep,
-        x=found.x,
-        value=found.value,
-        gradient_norm=jnp.linalg.norm(found.gradient),
-        move=jnp.linalg.norm(found.x - end),
-        num_symmetry_modes=num_not_zero(motions),
-        lowest_eigenvalue=curvature,
-        eigenvalue_error=error + jnp.max(jnp.abs(along[1:])),
-        asymmetry=found.asymmetry,
-    )
-
-
-def _prove(
-    end: jax.Array, matrix: jax.Array, motions: jax.Array, found: _Found, minimum: Minima, length: jax.Array
-) -> Minima:
-    """Returns the minimum, if it is proven to be one."""
-    factor = jax.lax.linalg.cholesky(found.definite, symmetrize_input=False)
-    return minimum._replace(is_minimum=minimum.is_minimum & jnp.isfinite(factor[-1, -1]))
 
 
 class _Reached(NamedTuple):
@@ -147,51 +101,126 @@ class _Reached(NamedTuple):
     value: jax.Array
     gradient: jax.Array
     is_settled: jax.Array
+    step: jax.Array  # (dim,) the first
+    fall: jax.Array
+    inverse: jax.Array  # about that of the raised Hessian, in units of its norm
+    scale: jax.Array  # the Hessian's Frobenius norm
 
 
-def _reached(functions: Flat, end: jax.Array, step: Any, scale: jax.Array, resolution: jax.Array) -> _Reached:
+def _raised(matrix: jax.Array, motions: jax.Array, scale: jax.Array) -> jax.Array:
+    """Returns the matrix in units of its norm, with curvature along the motions."""
+    raise_one = lambda i, raised: raised + (_HEIGHT * motions[i])[:, None] * motions[i][None, :]
+    return jax.lax.fori_loop(0, len(motions), raise_one, matrix * (1 / scale), unroll=min(len(motions), 8))
+
+
+def _reach(functions: Flat, end: jax.Array, unit: jax.Array, matrix: jax.Array, motions: jax.Array) -> _Reached:
     """Returns where steps with one inverse Hessian lead, for as long as each gains a digit."""
-
-    def is_going(state: Any) -> jax.Array:
-        return state[0]
+    scale = jnp.linalg.norm(matrix)
+    inverse = about_inverse(_raised(matrix, motions, scale))
+    step = lambda gradient: -(inverse @ gradient) * (1 / scale)
+    resolution = fine(end, unit)
 
     def move(state: Any) -> Any:
-        _, count, trial, reach, old = state
-        new = _Reached(trial, *functions.evaluate(trial), old.is_settled)
-        norm, onward = jnp.linalg.norm(new.gradient), step(new.gradient)
-        reach = jnp.where(count == 0, REACH * jnp.linalg.norm(onward) + resolution, reach)
-        gains = (count == 0) | (norm <= DIGIT * jnp.linalg.norm(old.gradient))
-        new = jax.tree.map(functools.partial(jnp.where, gains), new, old)
+        _, count, trial, first, reach, old = state
+        value, gradient = functions.evaluate(trial)
+        norm, onward = jnp.linalg.norm(gradient), step(gradient)
+        first = (jnp.where(count == 0, onward, first[0]), jnp.where(count == 0, -(onward @ gradient) / 2, first[1]))
+        reach = jnp.where(count == 0, REACH * jnp.linalg.norm(onward) + jnp.max(resolution), reach)
+
+        gains = (count == 0) | (norm <= DIGIT * jnp.linalg.norm(old[2]))
+        new = jax.tree.map(functools.partial(jnp.where, gains), (trial, value, gradient), old)
         is_left = norm > jnp.finfo(end.dtype).eps * scale * jnp.linalg.norm(trial)
         is_within = jnp.linalg.norm(trial + onward - end) <= reach
-        return gains & is_left & is_within & (count < _MAX_STEPS), count + 1, trial + onward, reach, new
+        return gains & is_left & is_within & (count < _MAX_STEPS), count + 1, trial + onward, first, reach, new
 
-    nothing = jnp.zeros((), end.dtype)
-    begin = _Reached(end, nothing, jnp.zeros_like(end), jnp.bool_(False))
-    reached = jax.lax.while_loop(is_going, move, (jnp.bool_(True), jnp.int32(0), end, nothing, begin))[-1]
-    is_near = jnp.linalg.norm(reached.x - end) <= _NEAR * resolution
-    return reached._replace(is_settled=is_near & (jnp.linalg.norm(step(reached.gradient)) <= resolution))
+    nothing, still = jnp.zeros((), end.dtype), jnp.zeros_like(end)
+    begin = (jnp.bool_(True), jnp.int32(0), end, (still, nothing), nothing, (end, nothing, still))
+    *_, first, _, (x, value, gradient) = jax.lax.while_loop(lambda state: state[0], move, begin)
+    is_settled = jnp.all(jnp.abs(step(gradient)) <= resolution)
+    return _Reached(x, value, gradient, is_settled, *first, inverse, scale)
 
 
-def _changes(
-    functions: Flat, end: jax.Array, x: jax.Array, vector: jax.Array, matrix: jax.Array, resolution: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Returns the changes of the Hessian from the end to the point, and to a few places beside the end.
+class _Judged(NamedTuple):
+    """What would be shown if `definite` were positive definite."""
 
-    These are `resolution` off in each coordinate, to either side at random.
+    minimum: _Minima
+    definite: jax.Array  # in units of the norm
 
-    Returns:
-      (1 + _NUM_MOVES,) of curvature along a unit vector, and about the Frobenius norms of all change, rather too much.
-    """
+
+def _judge(
+    functions: Flat,
+    end: jax.Array,
+    unit: jax.Array,
+    matrix: jax.Array,
+    motions: jax.Array,
+    found: _Reached,
+    at_point: jax.Array,
+) -> _Judged:
+    """Returns the minimum, proven but for `definite`: all that is said is of the Hessian at the point itself."""
+    eps, scale, x = jnp.finfo(end.dtype).eps, jnp.linalg.norm(at_point), found.x
+    asymmetry = jnp.linalg.norm(at_point - at_point.T) / 2 * (1 / scale)
+    raised = _raised(at_point, motions, scale)
+    across = lambda vector: vector - (motions @ vector) @ motions
+    lowest = lowest_of_definite(raised, found.inverse, across, found.is_settled)
+    curvature = lowest.eigenvalue * scale
+
+    # The motions are those at the end: what the Hessian makes of them pushes the lowest curvature down, if at all.
+    leak = jnp.sum((at_point @ motions.T) ** 2) / (scale * _HEIGHT)
+    error = (lowest.error + 2 * asymmetry) * scale + leak
+
+    # Beside the point the gradients have to follow from the Hessian.
+    beside = _beside(functions, x, found.gradient, at_point, fine(x, unit))
+    is_faithful = beside.mismatch < _FAITHFUL * (curvature - error)
+    error = error + beside.mismatch
+    is_steep = curvature - error > eps**0.5 * scale
+    is_close = error <= eps**_CLOSELY * curvature
+
+    # Where the true point lies follows from the gradient that is left and its noise.
+    inverse = jnp.maximum(jnp.diagonal(found.inverse), 0) * (1 / scale)
+    softness = jnp.sqrt(2 * inverse / jnp.maximum(curvature - error, jnp.finfo(end.dtype).tiny))
+    gradient_norm = jnp.linalg.norm(found.gradient)
+    minimum = _Minima(
+        is_minimum=found.is_settled & is_close & is_faithful & is_steep,
+        x=x,
+        value=found.value,
+        gradient_norm=gradient_norm,
+        move=jnp.linalg.norm(x - end),
+        fall=found.fall,
+        away=jnp.max(jnp.abs(x - end) / unit),
+        num_symmetry_modes=num_not_zero(motions),
+        lowest_eigenvalue=curvature,
+        eigenvalue_error=error,
+        asymmetry=asymmetry,
+        placement=softness * (gradient_norm + beside.noise) + 2 * eps * jnp.abs(x),
+        value_error=beside.value_noise + 16 * eps * jnp.abs(found.value),
+        softness=softness,
+    )
+    return _Judged(minimum, raised - lowest.floor * jnp.eye(len(end), dtype=end.dtype))
+
+
+def _proven(judged: _Judged) -> _Minima:
+    """Returns the minimum, if it is proven to be one."""
+    factor = jax.lax.linalg.cholesky(judged.definite, symmetrize_input=False)
+    return judged.minimum._replace(is_minimum=judged.minimum.is_minimum & jnp.isfinite(factor[-1, -1]))
+
+
+class _Beside(NamedTuple):
+    """How the function behaves beside a point."""
+
+    mismatch: jax.Array  # () largest difference of gradients from the quadratic model, for each unit of distance
+    noise: jax.Array  # () about the norm of a gradient's rounding error
+    value_noise: jax.Array  # () about the rounding error of a value
+
+
+def _beside(functions: Flat, x: jax.Array, gradient: jax.Array, matrix: jax.Array, resolution: jax.Array) -> _Beside:
+    """Returns how gradients at places `resolution` off in each coordinate, to either side, differ from the model."""
     draw = np.random.default_rng(0)
-    signs = lambda number: jnp.asarray(draw.choice([-1, 1], (number, len(end))), end.dtype)
-    places = jnp.concatenate([x[None], end[None] + resolution * signs(_NUM_MOVES)])
-    directions = jnp.concatenate([vector[None], signs(_NUM_PROBES)])
-    before = jnp.stack([matrix @ direction for direction in directions])
+    signs = jnp.asarray(draw.choice([-1, 1], (_NUM_MOVES, len(x))), x.dtype)
+    moves = (jnp.stack([signs, -signs], axis=1) * resolution[None, None, :]).reshape(-1, len(x))
+    values, gradients = jax.lax.map(lambda move: functions.evaluate(x + move), moves)
 
-    def change_at(place: jax.Array) -> tuple[jax.Array, jax.Array]:
-        product = lambda direction: jax.jvp(functions.gradient, (place,), (direction,))[1]
-        change = jax.vmap(product)(directions) - before
-        return change[0] @ vector, jnp.linalg.norm(change)
-
-    return jax.lax.map(change_at, places)
+    change = gradients - gradient[None]
+    mismatch = jnp.linalg.norm(change - moves @ matrix.T, axis=1) / jnp.linalg.norm(moves, axis=1)
+    second = jnp.linalg.norm(change[0::2] + change[1::2], axis=1)
+    uneven = jnp.abs(values[0::2] - values[1::2] - (moves[0::2] * 2) @ gradient)
+    return _Beside(jnp.max(mismatch), jnp.max(second), jnp.max(uneven))

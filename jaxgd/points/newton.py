@@ -1,8 +1,9 @@
 """From ends to the critical points beside them by Newton's method, under rules that keep it from wandering.
 
-Newton's method on grad f = 0 goes to the nearest critical point of any index. A step is taken only if the gradient norm
+Newton's method on grad f = 0 goes to the nearest critical point of any index. A step is taken only if the gradient
 falls, and the whole way stays within a few times the first step (Kantorovich: where Newton converges quadratically,
-within twice of it). What breaks a rule stops there, and the caller leaves it where it was.
+within twice of it). What breaks a rule stops there, and the caller leaves it where it was. At a multiple root of the
+gradient the plain step is too short by the same factor each time; steps twice and three times as long are tried, too.
 
 Driven from the host, in NumPy: the points that are going take a step together, those that are done wait for nobody.
 """
@@ -12,13 +13,13 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import numpy as np
 
+from jaxgd.points.evidence import Rows
 from jaxgd.points.rows import ForRows
 
-REACH = 4.0  # of the first Newton step; an m-fold root needs m - 1 of them, a simple one less than 2
-SHORTENINGS = (1.0, 0.5, 0.25, 0.125)
+REACH = 8.0  # of the first Newton step; an m-fold root needs m - 1 of them, a simple one less than 2
+SHARES = (1.0, 0.5, 0.25, 0.125, 2.0, 3.0)  # of a Newton step that are tried
 DIGIT = 0.1  # share to which a step must bring the gradient down for its Hessian to serve once more
-
-Rows = Any  # a NumPy array with one leading axis of points
+GAIN = 0.5  # share to which the first step brings the gradient down, if the end is beside its critical point
 
 
 class Hessians(Protocol):
@@ -32,14 +33,17 @@ class Hessians(Protocol):
     def serves_again(self) -> bool:
         """Whether what was seen at a point also gives the step from one beside it."""
 
-    def look(self, x: Rows, gradient: Rows) -> Any:
-        """Returns what is seen at points (n, dim), a pytree of rows."""
+    def look(self, which: Rows, x: Rows, gradient: Rows) -> Any:
+        """Returns what is seen at points (n, dim), on the way from these of the ends; a pytree of rows."""
 
     def step(self, seen: Any, gradient: Rows) -> Rows:
         """Returns (n, dim) the steps to where the quadratic models' gradients vanish, as far as they can."""
 
-    def norm(self, seen: Any) -> Rows:
-        """Returns (n,) the largest absolute eigenvalues, or about."""
+    def weight(self, seen: Any) -> Rows:
+        """Returns (n, dim) the units in which gradients are compared."""
+
+    def rounding(self, seen: Any, x: Rows) -> Rows:
+        """Returns (n, dim) what one rounding of x makes of the gradient."""
 
 
 class Walked(NamedTuple):
@@ -47,12 +51,13 @@ class Walked(NamedTuple):
 
     gradient_at_end: Rows  # (n, dim)
     seen_at_end: Any
+    first_step: Rows  # (n, dim)
     x: Rows  # (n, dim)
     gradient: Rows  # (n, dim) at x
     seen: Any  # last, on the way
     place: Rows  # (n, dim) where it was seen
     move: Rows  # (n,) distance of x from the end
-    is_within_reach: Rows  # (n,) bool
+    is_within_reach: Rows  # (n,) bool, and the first step brought the gradient down as a step in a basin does
 
 
 def walk(evaluate: ForRows, hessians: Hessians, ends: Rows, resolution: Rows) -> Walked:
@@ -62,61 +67,79 @@ def walk(evaluate: ForRows, hessians: Hessians, ends: Rows, resolution: Rows) ->
       evaluate: x -> value, gradient.
       hessians: how they are seen.
       ends: where descents ended.
-      resolution: (n,) how well points can be placed. What has moved no further since it was seen, and gained a digit
-        by that, is not looked at again, if what was seen serves again.
+      resolution: (n, dim) small distances. What has moved no further since it was seen, and gained a digit by that, is
+        not looked at again, if what was seen serves again.
     """
-    gradient_at_end = evaluate(ends)[1]
-    first = hessians.look(ends, gradient_at_end)
-    step = hessians.step(first, gradient_at_end)
-    reach = REACH * norms(step) + resolution
+    value_at_end, gradient_at_end = evaluate(ends)
+    first = hessians.look(np.arange(len(ends)), ends, gradient_at_end)
+    first_step = hessians.step(first, gradient_at_end)
+    weight = hessians.weight(first)
+    size = lambda gradient, which: norms(weight[which] * gradient)
+    reach = REACH * norms(first_step) + np.max(resolution, axis=1, initial=0)
     x, gradient, place, seen = ends.copy(), gradient_at_end.copy(), ends.copy(), jax.tree.map(np.copy, first)
-    going = np.flatnonzero(np.all(np.isfinite(step), axis=1) & (norms(gradient) > 0))
-    for _ in range(hessians.max_steps):
+    gained = np.zeros(len(ends), x.dtype)  # share of the gradient that the first step left
+    going = np.flatnonzero(np.all(np.isfinite(first_step), axis=1) & np.any(gradient != 0, axis=1))
+
+    for count in range(hessians.max_steps):
         going = going[norms(x[going] - ends[going]) <= reach[going]]
         if not len(going):
             break
-        before = norms(gradient[going])
-        new, at_new = _stepped(evaluate, hessians, x[going], gradient[going], take(seen, going))
-        improves = norms(at_new) < before
-        is_seen = (norms(at_new) <= DIGIT * before) & (norms(new - place[going]) <= resolution[going])
+        before = size(gradient[going], going)
+        new, at_new = _stepped(evaluate, hessians, x[going], gradient[going], take(seen, going), weight[going])
+        after = size(at_new, going)
+        improves = after < before
+        if count == 0:
+            is_left = _is_left(hessians, seen, x, gradient)
+            gained[going] = np.where(is_left[going], np.where(improves, after, before) / before, 0)
+
+        # What has hardly moved need not be looked at again.
+        is_seen = (after <= DIGIT * before) & np.all(np.abs(new - place[going]) <= resolution[going], axis=1)
         is_seen &= hessians.serves_again
         x[going[improves]], gradient[going[improves]] = new[improves], at_new[improves]
         going = going[improves & ~is_seen]
         if len(going):
             place[going] = x[going]
-            put(seen, going, hessians.look(x[going], gradient[going]))
-        going = going[_is_left(x[going], gradient[going], hessians.norm(seen)[going])]
+            put(seen, going, hessians.look(going, x[going], gradient[going]))
+        going = going[_is_left(hessians, take(seen, going), x[going], gradient[going])]
+
+    # Where nothing is left to fall, what is left of the gradient may be noise that no step brings down.
+    fall = np.abs(np.sum(first_step * gradient_at_end, axis=1)) / 2
+    is_down = (gained <= GAIN) | (fall <= 16 * np.finfo(x.dtype).eps * np.abs(value_at_end))
     move = norms(x - ends)
-    return Walked(gradient_at_end, first, x, gradient, seen, place, move, move <= reach)
+    is_within_reach = (move <= reach) & is_down
+    return Walked(gradient_at_end, first, first_step, x, gradient, seen, place, move, is_within_reach)
 
 
-def _stepped(evaluate: ForRows, hessians: Hessians, x: Rows, gradient: Rows, seen: Any) -> tuple[Rows, Rows]:
-    """Returns where the best of the shortened Newton steps leads, and the gradients there.
+def _stepped(
+    evaluate: ForRows, hessians: Hessians, x: Rows, gradient: Rows, seen: Any, weight: Rows
+) -> tuple[Rows, Rows]:
+    """Returns where the best of some shares of the Newton steps leads, and the gradients there.
 
     If what was seen serves again, it does so while it gains a digit a step: a gradient costs far less.
     """
-    shares = np.asarray(SHORTENINGS, x.dtype)[None, :, None]
+    shares = np.asarray(SHARES, x.dtype)[None, :, None]
     trials = x[:, None] + shares * hessians.step(seen, gradient)[:, None]
     gradients = evaluate(trials.reshape(-1, x.shape[1]))[1].reshape(trials.shape)
-    lengths = np.linalg.norm(gradients, axis=2)
+    lengths = np.linalg.norm(weight[:, None] * gradients, axis=2)
     each, best = np.arange(len(x)), np.argmin(np.where(np.isfinite(lengths), lengths, np.inf), axis=1)
-    improves = lengths[each, best] < norms(gradient)
+    improves = lengths[each, best] < norms(weight * gradient)
     x, gradient = trials[each, best], gradients[each, best]
-    norm = hessians.norm(seen)
-    goes = np.flatnonzero(improves & _is_left(x, gradient, norm) & hessians.serves_again)
+
+    # Go on with the same Hessians.
+    goes = np.flatnonzero(improves & _is_left(hessians, seen, x, gradient) & hessians.serves_again)
     while len(goes):
         new = x[goes] + hessians.step(take(seen, goes), gradient[goes])
         at_new = evaluate(new)[1]
-        gains = norms(at_new) <= DIGIT * norms(gradient[goes])  # false where it is not finite
+        gains = norms(weight[goes] * at_new) < DIGIT * norms(weight[goes] * gradient[goes])  # false if not finite
         goes = goes[gains]
         x[goes], gradient[goes] = new[gains], at_new[gains]
-        goes = goes[_is_left(x[goes], gradient[goes], norm[goes])]
+        goes = goes[_is_left(hessians, take(seen, goes), x[goes], gradient[goes])]
     return x, gradient
 
 
-def _is_left(x: Rows, gradient: Rows, norm: Rows) -> Rows:
-    """Returns whether the gradient is above what one rounding of x makes of it."""
-    return norms(gradient) > np.finfo(x.dtype).eps * norm * norms(x)
+def _is_left(hessians: Hessians, seen: Any, x: Rows, gradient: Rows) -> Rows:
+    """Returns (n,) whether any gradient is above what one rounding of x makes of it."""
+    return np.any(np.abs(gradient) > hessians.rounding(seen, x), axis=1)
 
 
 def norms(vectors: Rows) -> Rows:

@@ -70,7 +70,7 @@ def _search(landscape: Landscape, kind: Kind) -> ForRows:
     def search(start: jax.Array, num_steps: jax.Array, max_move: jax.Array) -> tuple[jax.Array, jax.Array]:
         def step(state: Any) -> Any:
             count, x, _ = state
-            matrix, motions = hessian(gradient, x), motions_at(functions.generators, x, jnp.max(jnp.abs(x)))
+            matrix, motions = hessian(gradient, x), motions_at(functions, x, jnp.max(jnp.abs(x)))
             move = jnp.linalg.solve(matrix + jnp.linalg.norm(matrix) * motions.T @ motions, gradient(x))
             size = jnp.linalg.norm(move)
             x = x - move * jnp.minimum(1.0, max_move / size)

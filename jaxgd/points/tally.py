@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgd.base import Cost, Ends, Landscape, Points, Status, Verdict
+from jaxgd.base import Cost, Ends, Landscape, Points, Reason, Status, Stop, Verdict
 from jaxgd.points.catalogue import Catalogue, catalogue
 from jaxgd.statistics import Unseen, proportion_interval, unseen_mass
 
@@ -32,21 +32,26 @@ class Tally:
 
     costs: list[Cost] = field(default_factory=list, init=False)
     dtype: Any = field(default=None, init=False)
+    stop: Stop | None = field(default=None, init=False)  # as resolved
+    num_at_start: int = field(default=0, init=False)  # descents that had converged before their first step
     _catalogues: list[Catalogue] = field(default_factory=list, init=False)
     _entries: list[np.ndarray] = field(default_factory=list, init=False)  # row in these of every descent, -1 for none
     _numbers: list[np.ndarray] = field(default_factory=list, init=False)  # its start number
     _marked: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64), init=False)
     _statuses: Counter[int] = field(default_factory=Counter, init=False)
     _verdicts: Counter[int] = field(default_factory=Counter, init=False)
+    _reasons: Counter[int] = field(default_factory=Counter, init=False)
     _notes: dict[str, None] = field(default_factory=dict, init=False)
 
     def add(self, ends: Ends, points: Points) -> None:
         """Counts the ends of a batch and what they are."""
         self._statuses.update(np.asarray(ends.status).tolist())
         self._verdicts.update(np.asarray(points.verdict).tolist())
-        self._notes.update(dict.fromkeys((*getattr(ends, "notes", ()), *points.notes)))
+        self._reasons.update(np.asarray(points.reason).tolist())
+        self._notes.update(dict.fromkeys((*ends.notes, *points.notes)))
         self.costs.append(ends.cost)
-        self.dtype = np.asarray(ends.value).dtype
+        self.dtype, self.stop = np.asarray(ends.value).dtype, ends.stop
+        self.num_at_start += ends.num_at_start()
         found = catalogue(self.landscape, points, confidence=self.confidence)
         num_rows = sum(len(some) for some in self._catalogues)
         self._entries.append(np.where(found.entry < 0, -1, found.entry + num_rows).astype(np.int32))
@@ -113,6 +118,7 @@ class Tally:
             weight_high=high,
             num_descents=len(entry),
             verdicts=_named(Verdict, self._verdicts),
+            reasons={name: count for name, count in _named(Reason, self._reasons).items() if name != "none"},
             unseen=_unseen(joined.hits, num_dropped, self.confidence) if len(joined) else None,
             entry=entry,
         )
@@ -149,6 +155,7 @@ def join_catalogues(landscape: Landscape, parts: list[Catalogue]) -> tuple[Catal
         name: join(name)
         for name in (
             "params", "value", "verdict", "index", "num_zero_modes", "num_symmetry_modes", "lowest_eigenvalue",
+            "dimension", "placement", "value_error",
         )
     }  # fmt: skip
     zeros = np.zeros(total, known["value"].dtype)
@@ -159,5 +166,5 @@ def join_catalogues(landscape: Landscape, parts: list[Catalogue]) -> tuple[Catal
     return replace(joined, hits=hits), joined.entry
 
 
-def _named(kinds: type[Status] | type[Verdict], counts: Counter[int]) -> dict[str, int]:
+def _named(kinds: type[Status] | type[Verdict] | type[Reason], counts: Counter[int]) -> dict[str, int]:
     return {kind.name.lower(): counts[kind] for kind in kinds if counts[kind]}

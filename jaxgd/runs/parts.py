@@ -14,13 +14,14 @@ import json
 import os
 import socket
 from collections.abc import Callable, Mapping
+from enum import IntEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
 
-from jaxgd.base import Array, Cost, Ends, InputTypeError, InputValueError, Params, Points, Status, Verdict
+from jaxgd.base import Array, Cost, Ends, InputTypeError, InputValueError, Params, Points, Reason, Status, Stop, Verdict
 from jaxgd.points import Catalogue
 from jaxgd.runs.files import checksum, read_arrays, write_arrays, write_once
 from jaxgd.statistics import Unseen
@@ -30,7 +31,7 @@ Record = TypeVar("Record")
 Unflatten = Callable[[dict[str, np.ndarray]], Params]
 """Builds params from their leaves by path, in the order in which they were stored."""
 
-_NESTED: dict[str, Callable[..., Any]] = {"cost": Cost, "unseen": Unseen}
+_NESTED: dict[str, Callable[..., Any]] = {"cost": Cost, "unseen": Unseen, "stop": Stop}
 
 
 def block_content(question: str, block: range, ends: Ends, points: Points) -> bytes:
@@ -54,10 +55,16 @@ def read_block(path: Path, question: str, block: range, unflatten: Unflatten) ->
             raise ValueError("it holds arrays that do not belong to a block")
         if not np.array_equal(ends.start_number, np.arange(block.start, block.stop)):
             raise ValueError("its start numbers are not those of its name")
-        for name, codes, kinds in (("status", ends.status, Status), ("verdict", points.verdict, Verdict)):
+        for name, codes, kinds in _codes(ends, points):
             if np.asarray(codes).dtype.kind != "i" or not np.isin(codes, [int(kind) for kind in kinds]).all():
                 raise ValueError(f"`{name}` has unknown codes")
         return ends, points
+
+
+def _codes(ends: Ends, points: Points) -> list[tuple[str, Any, type[IntEnum]]]:
+    return [
+        ("status", ends.status, Status), ("verdict", points.verdict, Verdict), ("reason", points.reason, Reason)
+    ]  # fmt: skip
 
 
 def write_catalogue(path: Path, question: str, found: Catalogue) -> bool:
@@ -94,6 +101,8 @@ def _content(about: dict[str, Any], **records: Any) -> bytes:
             leaves = leaves_by_path(value)
             if leaves and all(isinstance(leaf, (np.ndarray, jax.Array)) for leaf in leaves.values()):
                 arrays |= {f"{prefix}.{item.name}{path}": np.asarray(leaf) for path, leaf in leaves.items()}
+            elif leaves and all(isinstance(leaf, bool) for leaf in leaves.values()):
+                about[prefix][item.name] = leaves  # a word for each leaf of the params
             else:
                 about[prefix][item.name] = dataclasses.asdict(value) if item.name in _NESTED and value else value
     about["made"] = {"host": socket.gethostname(), "pid": os.getpid()}
@@ -135,6 +144,8 @@ def _unpack(
                 raise ValueError(f"`{name}` has the wrong shape")
         if leaves:
             given[item.name] = leaves[""] if list(leaves) == [""] else unflatten(leaves)
+        elif item.name == "frozen" and facts[item.name] is not None:
+            given[item.name] = unflatten(_is_words(facts[item.name]))
         elif item.name in facts:
             given[item.name] = _fact(item.name, facts[item.name])
     return kind(**given)
@@ -145,6 +156,13 @@ def _fact(name: str, value: Any) -> Any:
     if name in _NESTED and value is not None:
         return _NESTED[name](**value)
     return tuple(_fact("", item) for item in value) if isinstance(value, list) else value
+
+
+def _is_words(leaves: Any) -> dict[str, Any]:
+    """Returns the word for each leaf of the params, if that is what it is."""
+    if not isinstance(leaves, dict) or not all(isinstance(word, bool) for word in leaves.values()):
+        raise ValueError("`frozen` is not a word for each leaf of the params")
+    return leaves
 
 
 class _sentences:

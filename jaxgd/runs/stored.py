@@ -18,9 +18,9 @@ import numpy as np
 
 from jaxgd import names
 from jaxgd.base import Ends, Engine, InputValueError, Landscape, Points
-from jaxgd.descend import concatenate
+from jaxgd.descend import concatenate, with_note_at_start
 from jaxgd.points import Catalogue
-from jaxgd.points.grouping import join_points
+from jaxgd.points.classify import join_points
 from jaxgd.points.tally import Tally
 from jaxgd.runs.directory import Directory, unflatten_like
 from jaxgd.runs.manifest import Manifest, read_manifest
@@ -97,7 +97,7 @@ class StoredRun:
         """Where descents ended, in order of start number; `num_starts` is what was asked for."""
         parts = [ends for ends, _ in self._any()]
         cost = functools.reduce(operator.add, (ends.cost for ends in parts))
-        return replace(concatenate(parts), num_starts=self.num_starts, cost=cost)
+        return with_note_at_start(replace(concatenate(parts), num_starts=self.num_starts, cost=cost))
 
     @property
     def points(self) -> Points:

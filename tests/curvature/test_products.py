@@ -15,12 +15,12 @@ def value(x, rows=DATA):
     return jnp.mean(jax.nn.relu(rows @ x) * jnp.sin(rows @ x)) + jnp.sum(x**4)
 
 
-@pytest.mark.parametrize("max_bytes", [2**30, pytest.param(0, marks=pytest.mark.slow)], ids=["linearised", "jvp"])
+@pytest.mark.parametrize("max_bytes", [2**30, pytest.param(0, marks=pytest.mark.slow)], ids=["linearised", "forward"])
 def test_products_are_those_of_the_hessian(max_bytes):
     points = jnp.asarray(np.random.default_rng(1).normal(size=(2, 3)))
     vectors = jnp.asarray(np.random.default_rng(2).normal(size=(2, 3)))
     product = hessian_product(jax.grad(value), points, max_bytes=max_bytes)
-    assert product.kind == ("linearised" if max_bytes else "jvp")
+    assert product.kind == ("linearised" if max_bytes else "forward")
     exact = jax.vmap(lambda x, v: jax.hessian(value)(x) @ v)(points, vectors)
     np.testing.assert_allclose(product(vectors), exact, rtol=1e-12)
 

@@ -8,7 +8,7 @@ import pytest
 
 import jaxgd
 from jaxgd import Landscape, Verdict, landscapes
-from jaxgd.points.catalogue import group
+from jaxgd.points.sameness import equal_rows, group
 
 
 @pytest.mark.slow
@@ -73,8 +73,32 @@ def test_groups_are_those_of_the_points_that_were_scattered(seed):
     label = rng.integers(20, size=500)
     value = np.round(np.linalg.norm(centres, axis=1), 1)[label] + 1e-10 * rng.normal(size=500)
     found, leaders = group(
-        np.zeros((500, 1)), value, centres[label] + 1e-8 * rng.normal(size=(500, 3)),
-        1e-8, 1e-5, np.ones(500),
-    )  # fmt: skip
+        np.zeros((500, 1)),
+        value,
+        np.full(500, 5e-9),
+        centres[label] + 1e-8 * rng.normal(size=(500, 3)),
+        np.full((500, 3), 1e-6),
+        np.ones(500),
+    )
     assert len(leaders) == len(np.unique(label))
     assert len(set(zip(found, label, strict=True))) == len(leaders)
+
+
+def test_of_all_sign_vectors_none_is_lost():
+    signs = np.array(np.meshgrid(*[[-1.0, 1.0]] * 16, indexing="ij")).reshape(16, -1).T
+    twice = np.concatenate([signs, signs])
+    first, which = equal_rows([np.zeros(len(twice)), twice])
+    assert len(first) == 2**16
+    np.testing.assert_array_equal(twice[first[which]], twice)
+    entry, leaders = group(
+        np.zeros((2**16, 1)), np.ones(2**16), np.full(2**16, 1e-12), signs, np.full(signs.shape, 1e-9), np.ones(2**16)
+    )
+    assert len(leaders) == len(np.unique(entry)) == 2**16
+
+
+def test_each_point_brings_its_own_error():
+    place = np.array([[0.0], [1e-3], [2e-3], [5.0]])
+    error = np.array([[1e-9], [2e-3], [1e-9], [1e-9]])
+    entry, _ = group(np.zeros((4, 1)), np.zeros(4), np.full(4, 1e-9), place, error, np.arange(4.0))
+    assert len(np.unique(entry)) == 3
+    assert entry[0] == entry[1] != entry[2]

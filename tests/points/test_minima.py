@@ -10,7 +10,6 @@ from jaxgd.points.flat import Flat, as_rows, flat
 from jaxgd.points.minima import plain_minima
 
 DIM = 12
-ONE = np.asarray(1.0)
 LOWEST = {
     "plain": 1e-2,
     "pair": None,
@@ -23,8 +22,14 @@ LOWEST = {
 }
 
 
-def flat_functions(value, generators=None):
-    return Flat(value=value, gradient=jax.grad(value), evaluate=jax.value_and_grad(value), generators=generators)
+def flat_functions(value, dim, generators=None):
+    return Flat(
+        value=value,
+        gradient=jax.grad(value),
+        evaluate=jax.value_and_grad(value),
+        generators=generators,
+        is_free=np.ones(dim, bool),
+    )
 
 
 def matrices_of(kind, number):
@@ -56,13 +61,13 @@ def test_a_claim_is_true_and_its_interval_holds_the_lowest_eigenvalue(kind):
 
     draw = np.random.default_rng(0)
     ends = np.concatenate([np.arange(100.0)[:, None], 1e-8 * draw.standard_normal((100, DIM))], axis=1)
-    found = plain_minima(flat_functions(value), ends, ONE)
+    found = plain_minima(flat_functions(value, DIM + 1), ends, np.ones_like(ends))
     lowest = np.array([min(np.linalg.eigvalsh(matrix)[0], 1.0) for matrix in matrices])
     if kind in ("plain", "pair", "multiple"):
-        assert found.is_minimum.mean() > 0.95
+        assert found.is_reached.mean() > 0.95
     else:
-        assert not found.is_minimum.any()
-    is_minimum = found.is_minimum
+        assert not found.is_reached.any()
+    is_minimum = found.is_reached
     off = np.abs(found.lowest_eigenvalue - lowest)[is_minimum]
     assert np.all(off <= found.eigenvalue_error[is_minimum])
     assert np.all(found.eigenvalue_error[is_minimum] <= 0.01 * lowest[is_minimum])
@@ -76,8 +81,8 @@ def test_the_stretch_of_two_atoms_is_found_across_their_motions():
     apart = draw.standard_normal((20, 3))
     apart *= 2 ** (1 / 6) / np.linalg.norm(apart, axis=1, keepdims=True)
     ends = np.concatenate([np.zeros((20, 3)), apart], axis=1) + 1e-9 * draw.standard_normal((20, 6))
-    found = plain_minima(functions, ends, ONE)
-    assert np.all(found.is_minimum)
+    found = plain_minima(functions, ends, np.ones_like(ends))
+    assert np.all(found.is_reached)
     assert np.all(found.num_symmetry_modes == 5)
     stretch = 2 * 72 / 2 ** (1 / 3)  # twice the curvature of the pair's energy, since both atoms move
     assert np.all(np.abs(found.lowest_eigenvalue - stretch) <= found.eigenvalue_error)
@@ -99,21 +104,24 @@ def test_the_stretch_of_two_atoms_is_found_across_their_motions():
 )
 def test_what_is_no_plain_minimum_is_not_called_one(value):
     ends = np.concatenate([np.zeros((1, 2)), np.random.default_rng(0).standard_normal((9, 2))])
-    assert not plain_minima(flat_functions(value), ends, ONE).is_minimum.any()
+    assert not plain_minima(flat_functions(value, 2), ends, np.ones_like(ends)).is_reached.any()
 
 
-def test_far_from_a_minimum_nothing_is_claimed():
+def test_where_the_way_does_not_lead_to_a_minimum_nothing_is_claimed():
     ends = np.array([[0.0, 0.0], [1e-8, 0.0], [1e-3, 0.0], [1.0, 1.0], [np.nan, 0.0], [np.inf, 0.0]])
-    found = plain_minima(flat_functions(lambda x: jnp.sum(jnp.cosh(x))), ends, ONE)
-    assert found.is_minimum.tolist() == [True, True, False, False, False, False]
+    found = plain_minima(flat_functions(lambda x: jnp.sum(jnp.cosh(x)), 2), ends, np.ones_like(ends))
+    assert found.is_reached[:3].all()
+    assert not found.is_reached[4:].any()
+    np.testing.assert_allclose(found.x[found.is_reached], 0, atol=1e-12)
+    np.testing.assert_allclose(found.away[:3], [0, 1e-8, 1e-3], rtol=1e-4)
 
 
 def test_one_dimension_and_single_precision_are_served():
-    found = plain_minima(flat_functions(lambda x: jnp.sum(x**2)), np.array([[0.0], [1e-9]]), ONE)
-    assert found.is_minimum.all()
+    found = plain_minima(flat_functions(lambda x: jnp.sum(x**2), 1), np.array([[0.0], [1e-9]]), np.ones((2, 1)))
+    assert found.is_reached.all()
     np.testing.assert_allclose(found.lowest_eigenvalue, 2, rtol=1e-6)
     ends = np.array([[1e-5, 0.0, 0.0], [1.0, 0.0, 0.0]], np.float32)
-    single = plain_minima(flat_functions(lambda x: jnp.sum(jnp.cosh(x))), ends, ONE.astype(np.float32))
+    single = plain_minima(flat_functions(lambda x: jnp.sum(jnp.cosh(x)), 3), ends, np.ones_like(ends))
     assert single.lowest_eigenvalue.dtype == np.float32
-    assert single.is_minimum.tolist() == [True, False]
-    assert np.all(np.abs(single.lowest_eigenvalue - 1)[single.is_minimum] <= single.eigenvalue_error[single.is_minimum])
+    assert single.is_reached.tolist() == [True, False]
+    assert np.all(np.abs(single.lowest_eigenvalue - 1)[single.is_reached] <= single.eigenvalue_error[single.is_reached])

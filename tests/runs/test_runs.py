@@ -4,6 +4,7 @@ import json
 import threading
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -36,6 +37,49 @@ def test_blocks_hold_the_bits_of_one_run_of_all(whole, runs):
 
 def test_a_directory_holds_the_bits_of_a_survey_in_memory(whole, runs):
     runs.same(jaxgd.open_run(whole), runs.survey())
+
+
+def test_a_relative_stop_asks_for_the_same_gradient_norm_in_every_block(tmp_path, runs):
+    auto = jaxgd.Stop(max_steps=5000)
+    scales = jaxgd.Landscape(
+        value=lambda x: x**2 / 2, sample=lambda key: 10.0 ** jax.random.uniform(key, (), minval=-6.0, maxval=6.0)
+    )
+    asked = {"landscape": scales, "optimizer": optax.sgd(0.5), "stop": auto, "written": None}
+    whole, run = runs.survey(**asked, block_size=120), jaxgd.open_run
+    found = runs.survey(tmp_path / "run", **asked)
+    runs.same(found, whole)
+    runs.same(run(tmp_path / "run", landscape=scales), whole)
+
+    # each block by itself would have asked for another one
+    first = jax.vmap(lambda number: scales.sample(jax.random.fold_in(jax.random.fold_in(jax.random.key(7), number), 0)))
+    starts = first(np.arange(120))
+    np.testing.assert_allclose(whole.ends.params, 0, atol=whole.stop.gradient_norm)
+    alone = [
+        jaxgd.descend(scales, optax.sgd(0.5), key=jax.random.key(7), starts=starts[begin : begin + 40]).stop
+        for begin in (0, 40, 80)
+    ]
+    assert len(set(alone)) > 1
+
+    # the manifest has the word, everything that was descended the number
+    again = runs.survey(tmp_path / "run", num_starts=160, **asked)
+    stored = run(tmp_path / "run", landscape=scales)
+    assert stored.manifest.stop == auto
+    assert whole.stop == whole.ends.stop == found.stop == again.stop == stored.ends.stop == stored.survey().stop
+    assert f"(gradient norm {whole.stop.gradient_norm:.3g} or less)" in str(again)
+
+
+def test_what_is_frozen_and_what_is_to_be_said_come_back_from_a_directory(tmp_path, runs):
+    held = jaxgd.Landscape(
+        value=lambda p: jnp.sum(p["a"] ** 2) + p["b"] ** 2,
+        sample=lambda key: {"a": jnp.ones(2), "b": jnp.zeros(())},
+    )
+    optimizer = optax.chain(optax.sgd(0.1), optax.freeze({"a": False, "b": True}))
+    found = runs.survey(tmp_path / "run", 50, landscape=held, optimizer=optimizer, written=None)
+    stored = jaxgd.open_run(tmp_path / "run", landscape=held)
+    assert stored.ends.frozen == found.ends.frozen == {"a": False, "b": True}
+    (note,) = (note for note in found.notes if "all starts are the same" in note)  # once, of both blocks
+    assert note in stored.ends.notes
+    assert stored.survey().notes == found.notes
 
 
 def test_the_result_is_the_json_of_a_survey(whole):

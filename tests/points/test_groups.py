@@ -1,5 +1,6 @@
 """Judging one end of each group gives what judging every end gives, and what does not belong is judged by itself."""
 
+import sys
 from dataclasses import replace
 
 import jax
@@ -10,7 +11,8 @@ import pytest
 
 import jaxgd
 from jaxgd import Landscape, Stop
-from jaxgd.points import grouping
+
+classify_room = sys.modules["jaxgd.points.classify"]
 
 WELLS = jaxgd.landscapes.styblinski_tang(dim=2)
 
@@ -23,9 +25,9 @@ def ends():
 @pytest.fixture
 def judged(monkeypatch):
     """Collects how many ends are judged in full."""
-    counts, judge = [], grouping.judge_in_full
+    counts, judge = [], classify_room.judge_in_full
     monkeypatch.setattr(
-        grouping, "judge_in_full", lambda *args, **kw: counts.append(len(args[1])) or judge(*args, **kw)
+        classify_room, "judge_in_full", lambda *args, **kw: counts.append(len(args[1])) or judge(*args, **kw)
     )
     return counts
 
@@ -40,7 +42,7 @@ def test_groups_get_the_verdicts_that_every_end_gets_by_itself(ends, judged):
     one, other = jaxgd.catalogue(WELLS, grouped), jaxgd.catalogue(WELLS, each)
     np.testing.assert_array_equal(one.hits, other.hits)
     np.testing.assert_array_equal(one.entry, other.entry)
-    assert "0 turned out otherwise" in grouped.notes[-1]
+    assert "0 of 32 audited ends changed verdict" in grouped.notes[-1]
 
 
 @pytest.mark.slow
@@ -59,11 +61,12 @@ def test_a_value_that_the_gradient_does_not_explain_keeps_an_end_out_of_the_grou
 
 @pytest.mark.slow
 def test_the_audit_reports_members_that_were_taken_wrongly(ends, monkeypatch):
-    monkeypatch.setattr(grouping, "_belongs", lambda ends, *others: np.ones(len(ends), bool))
+    take_all = lambda landscape, ends, invariants, which, *others: np.ones(len(which), bool)
+    monkeypatch.setattr(classify_room, "_belongs", take_all)
 
-    monkeypatch.setattr(grouping, "_CELL", 1e3)  # all ends in one cell, taken for one minimum
-    wrong = int(jaxgd.classify(WELLS, ends).notes[-1].split(", ")[-1].split()[0])
-    assert wrong > grouping.NUM_AUDITED / 4
+    monkeypatch.setattr(classify_room, "_CELL", 1e3)  # all ends in one cell, taken for one minimum
+    wrong = int(jaxgd.classify(WELLS, ends).notes[-1].split("; ")[-1].split()[0])
+    assert wrong > classify_room.NUM_AUDITED / 4
 
 
 @pytest.mark.slow
@@ -84,3 +87,22 @@ def test_nothing_but_diverged_ends_is_no_error():
     cliff = Landscape(value=lambda x: -jnp.sum(x**4), sample=lambda key: 1 + jax.random.uniform(key, (2,)))
     ends = jaxgd.descend(cliff, optax.sgd(1.0), 300, key=jax.random.key(0))
     assert jaxgd.classify(cliff, ends).verdict_counts() == {"diverged": 300}
+
+
+def test_judging_that_fails_leaves_ends_undecided_with_a_note_and_what_reports_progress_may_raise(ends, monkeypatch):
+    some = ends[:4]
+
+    def interrupt(done, total):
+        raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        jaxgd.points.classify_or_say_why(WELLS, some, progress=interrupt)
+
+    def fail(*args, **kw):
+        raise MemoryError("too large")
+
+    monkeypatch.setattr(classify_room, "judge_in_full", fail)
+    points = jaxgd.points.classify_or_say_why(WELLS, some)
+    assert points.verdict_counts() == {"undecided": 4}
+    assert points.reason_counts() == {"judging_failed": 4}
+    assert points.notes == ("judging failed, MemoryError: too large",)

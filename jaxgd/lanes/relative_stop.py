@@ -1,0 +1,79 @@
+"""The stop rule "auto": a gradient norm that is small for this landscape, read from the first starts of a run.
+
+A gradient norm has a unit, that of value over length, so that no number is small by itself: 1e-6 is nothing for a sum
+over a million samples, and for an energy in joules it is more than any gradient. The rule "auto" therefore asks for
+a share of the gradients where descents begin,
+
+    limit = share * (lower quartile of the gradient norms at the first 64 starts that are finite and not zero),
+
+rounded down to a power of two, so that the last digits of a start do not matter. The lower quartile, since starts often
+lie where a function explodes (overlapping atoms), and seldom where it is nearly flat: a limit that is too small costs
+steps, one that is too large calls everything converged. The share is near the square root of the rounding unit: from
+there Newton's steps finish, and rounding is not yet in the way. Multiplying the value by a power of two multiplies the
+limit by it, to the bit. Where no gradient tells anything (all are zero or not finite), only a zero has converged.
+"""
+
+import math
+
+import numpy as np
+
+from jaxgd.base import Key, Params
+from jaxgd.lanes.loop import Loop, Program, Share, int32, take
+
+NUM_STARTS = 64
+"""How many starts are looked at."""
+
+QUANTILE = 0.25
+"""The share of them whose gradients may be smaller than the scale of all."""
+
+SHARES = {8: 1e-8, 4: 1e-4, 2: 3e-2}
+"""The gradient norm at which a descent has converged, relative to the scale; by bytes of the value's type."""
+
+
+def scale_of(norms: np.ndarray) -> float:
+    """Returns the lower quartile of those of some gradient norms that are finite and not zero; zero for none."""
+    told = np.sort(norms[np.isfinite(norms) & (norms > 0)])
+    return float(told[int(QUANTILE * (len(told) - 1))]) if len(told) else 0.0
+
+
+def relative_limit(norms: np.ndarray) -> float:
+    """Returns the gradient norm that "auto" stands for.
+
+    Args:
+      norms: (n,) gradient norms at the first starts, in the value's type.
+
+    Example:
+      >>> relative_limit(np.asarray([0.0, 8.0, 9.0, 1e30, np.inf])) == 2.0**-24  # 2**-24 <= 8e-8 < 2**-23
+      True
+      >>> relative_limit(2.0**-70 * np.asarray([8.0, 9.0])) == 2.0**-94
+      True
+    """
+    limit = max(SHARES[norms.dtype.itemsize] * scale_of(norms), float(np.finfo(norms.dtype).tiny))
+    return math.ldexp(0.5, math.frexp(limit)[1])
+
+
+def limit_of(loop: Loop, program: Program, key: Key, starts: Params | None) -> np.ndarray:
+    """Returns the gradient norm at which lanes have converged, in the value's type; -1 for never.
+
+    It is the same for every block of a run, since "auto" looks at the first starts of all.
+    """
+    asked = loop.descent.stop.gradient_norm
+    if asked == "auto":
+        asked = relative_limit(norms_at_starts(loop, program, key, starts))
+    return np.asarray(-1.0 if asked is None else asked, _value_dtype(loop, key, starts))
+
+
+def norms_at_starts(loop: Loop, program: Program, key: Key, starts: Params | None) -> np.ndarray:
+    """Returns (n,) gradient norms at the first starts of a run, whichever of its descents are done here."""
+    dtype = _value_dtype(loop, key, starts)
+    numbers = loop.descent.first_numbers(starts, NUM_STARTS)
+    own, count = Share.of(numbers.start, 1, numbers.stop), int32(len(numbers))
+    chunk, norms = program.begin(), np.zeros(0, dtype)
+    while len(norms) < len(numbers):
+        chunk, buffer = take(program.advance(chunk, key, starts, own, count, np.asarray(np.inf, dtype)))
+        norms = np.append(norms, buffer.scalars[:, 1])
+    return norms
+
+
+def _value_dtype(loop: Loop, key: Key, starts: Params | None) -> np.dtype:
+    return loop.descent.limit_type(loop.descent.one_start(key, starts)).dtype

@@ -1,0 +1,62 @@
+"""Where critical points are not isolated: is a point with zero modes on a valley, or singular?
+
+A valley is a connected manifold of critical points along which value and rank of the Hessian do not change (Morse and
+Bott); across it the Hessian is definite, or of some index, and says what the point is. At a singular point (x^4, the
+monkey saddle, the crossing of x^2 y^2) the kernel is larger than the manifold through it.
+
+So the end is moved along its kernel, over two lengths a decade apart, and Newton's method leads back across: on a
+valley every place is again a critical point of the same value and inertia, and stays away from the first one. At a
+multiple root Newton's method leads back to it, and at a crossing the rank changes.
+"""
+
+import numpy as np
+
+from jaxgd.points.dense import judge_by_spectra, kernel_directions
+from jaxgd.points.evidence import Evidence, Rows
+from jaxgd.points.flat import Flat
+
+_LENGTHS = (1e-2, -1e-3)  # units of length; to either side
+_NUM_DIRECTIONS = 2
+_STAYS = 0.1  # share of the length that a place has to stay away
+_SAFETY = 8.0  # on the errors of values
+_AT_ONCE = 1024
+
+
+def find_valleys(functions: Flat, found: Evidence, which: Rows, unit: Rows, height: Rows) -> None:
+    """Writes the dimension of the valley into the record of those points that lie on one.
+
+    Args:
+      functions: of a landscape, on flat points.
+      found: what was found beside each end; changed.
+      which: critical points with zero modes that no symmetry explains.
+      unit: (n, dim) of length.
+      height: (n,) of values.
+    """
+    each = len(_LENGTHS) * _NUM_DIRECTIONS
+    for begin in range(0, len(which), _AT_ONCE // each):
+        part = which[begin : begin + _AT_ONCE // each]
+        on_valley = part[_stays_critical(functions, found, part, unit, height)]
+        found.dimension[on_valley] = found.num_zero[on_valley] + found.num_symmetry_modes[on_valley]
+        found.index_high[on_valley] = found.num_negative[on_valley]
+
+
+@np.errstate(all="ignore")
+def _stays_critical(functions: Flat, found: Evidence, which: Rows, unit: Rows, height: Rows) -> Rows:
+    """Returns whether points that are moved along their kernels come to critical points of the same kind."""
+    x, num_points = found.x[which], len(which)
+    directions = kernel_directions(functions, x, unit[which], height[which], _NUM_DIRECTIONS)
+    lengths = np.asarray(_LENGTHS, x.dtype)
+    moves = (lengths[None, :, None, None] * directions[:, None]).reshape(num_points, -1, x.shape[1])
+    each = moves.shape[1]
+
+    of_place = np.repeat(which, each)
+    at = judge_by_spectra(functions, (x[:, None] + moves).reshape(-1, x.shape[1]), unit[of_place], height[of_place])
+    away = np.max(np.abs(at.x - found.x[of_place]) / unit[of_place], axis=1)
+    tolerance = _SAFETY * (at.value_error + found.value_error[of_place])
+    holds = at.is_reached & at.is_smooth
+    holds &= np.abs(at.value - found.value[of_place]) <= tolerance
+    holds &= away >= _STAYS * np.tile(np.repeat(np.abs(lengths), _NUM_DIRECTIONS), num_points)
+    for sign in ("negative", "positive", "zero"):
+        count = getattr(found, f"num_{sign}")
+        holds &= getattr(at, f"num_{sign}") == count[of_place]
+    return np.all(holds.reshape(num_points, each), axis=1)

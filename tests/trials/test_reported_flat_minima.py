@@ -1,0 +1,75 @@
+"""Reported: saddles at global minima, and minima where curvature is exactly zero.
+
+The evidence belongs to the point that is judged, and what cannot be placed along a flat direction belongs into the
+interval of its eigenvalue.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from experiments.verdicts.problems.outcomes import Outcome, Truth, minimum, outcomes
+from jaxgd import Stop, Verdict
+
+
+def test_global_minima_of_a_factorisation_are_no_saddles(ask):
+    target = jnp.array([[2.0, 1.0], [0.0, 1.0]])
+    start = lambda key: dict(zip(["W1", "W2"], jax.random.normal(key, (2, 2, 2)), strict=True))
+    loss = lambda p: jnp.sum((p["W2"] @ p["W1"] - target) ** 2)
+    found = ask(loss, start, optax.adam(0.02), 300, stop=Stop(gradient_norm=1e-7, max_steps=20_000))
+    is_global = np.asarray(found.ends.value) < 1e-13
+    assert is_global.sum() > 250
+    says = outcomes(found.points, minimum(8, dimension=4), 8)[is_global]  # turned by any invertible 2 x 2 matrix
+    assert (says == Outcome.RIGHT).all()
+
+
+def rotation(v):
+    """Rodrigues' formula."""
+    angle = jnp.sqrt(jnp.sum(v**2) + 1e-16)
+    x, y, z = v / angle
+    cross = jnp.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    return jnp.eye(3) + jnp.sin(angle) * cross + (1 - jnp.cos(angle)) * cross @ cross
+
+
+@pytest.mark.slow
+def test_global_minima_of_rotation_averaging_are_no_saddles(ask):
+    true = jax.vmap(rotation)(jax.random.normal(jax.random.key(9), (4, 3)))
+    measured = jnp.einsum("iab,jcb->ijac", true, true)
+
+    def value(v):
+        found = jax.vmap(rotation)(v)
+        return jnp.sum((jnp.einsum("iab,jcb->ijac", found, found) - measured) ** 2)
+
+    found = ask(value, lambda key: jax.random.normal(key, (4, 3)), None, 200)
+    is_global = np.asarray(found.ends.value) < 1e-12
+    assert is_global.sum() > 50
+    says = outcomes(found.points, minimum(12, dimension=3), 12)[is_global]  # all may be turned together
+    assert not (says == Outcome.WRONG).any()
+    assert (says == Outcome.RIGHT).mean() > 0.95
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("dim", [1, 5, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_rotated_flat_direction_is_a_zero_mode(dim, sign, look):
+    rng = np.random.default_rng(dim)
+    turn, centre = np.linalg.qr(rng.standard_normal((dim, dim)))[0], rng.standard_normal(dim)
+    curvature = np.append(0.0, rng.uniform(0.5, 2.0, dim - 1))
+
+    def value(x):
+        z = turn @ (x - centre)
+        return curvature @ z**2 / 2 + sign * 0.7 * z[0] ** 4
+
+    ends = centre + 1e-3 * rng.standard_normal((20, 1)) * turn[0] + 1e-8 * rng.standard_normal((20, dim))
+    points = look(value, ends)
+    assert (outcomes(points, Truth(num_positive=dim - 1), dim) == Outcome.RIGHT).all()
+    assert (np.abs(points.lowest_eigenvalue) <= points.eigenvalue_error).all()
+
+
+@pytest.mark.parametrize("centre", [0.0, 1.0, pytest.param(100.0, marks=pytest.mark.slow)])
+def test_a_translation_changes_neither_verdict_nor_count(centre, ask):
+    start = lambda key: centre + jax.random.normal(key, (2,))
+    found = ask(lambda x: jnp.sum((x - centre) ** 4) + (x[0] - centre) ** 2, start, None, 200)
+    assert found.points.verdict_counts() == {Verdict.DEGENERATE.name.lower(): 200}
+    assert len(found.catalogue) == 1
