@@ -89,7 +89,7 @@ FUNCTIONS = {
 
 @pytest.mark.filterwarnings("ignore")  # of other people's packages
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=SLOW if name in ("diffrax", "root_find") else ()) for name in FUNCTIONS]
+    "name", [pytest.param(name, marks=SLOW if name in ("diffrax", "odeint", "root_find") else ()) for name in FUNCTIONS]
 )
 def test_a_function_is_surveyed_whatever_it_is_made_of(name, ask):
     value, best = FUNCTIONS[name]

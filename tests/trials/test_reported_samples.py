@@ -73,7 +73,7 @@ def joules(x):
     return 1e-21 * jnp.sum((x**2 - 1) ** 2)
 
 
-@pytest.mark.parametrize("start", ["random", "constant"])
+@pytest.mark.parametrize("start", ["random", pytest.param("constant", marks=pytest.mark.slow)])
 def test_a_landscape_in_si_units_is_descended_or_said_not_to_be(start, ask):
     sample = normal if start == "random" else lambda key: jnp.array([0.3, -0.4])
     found = ask(joules, sample, None, 50)
