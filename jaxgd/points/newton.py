@@ -70,7 +70,7 @@ def walk(evaluate: ForRows, hessians: Hessians, ends: Rows, resolution: Rows) ->
       resolution: (n, dim) small distances. What has moved no further since it was seen, and gained a digit by that, is
         not looked at again, if what was seen serves again.
     """
-    gradient_at_end = evaluate(ends)[1]
+    value_at_end, gradient_at_end = evaluate(ends)
     first = hessians.look(np.arange(len(ends)), ends, gradient_at_end)
     first_step = hessians.step(first, gradient_at_end)
     weight = hessians.weight(first)
@@ -102,8 +102,11 @@ def walk(evaluate: ForRows, hessians: Hessians, ends: Rows, resolution: Rows) ->
             put(seen, going, hessians.look(going, x[going], gradient[going]))
         going = going[_is_left(hessians, take(seen, going), x[going], gradient[going])]
 
+    # Where nothing is left to fall, what is left of the gradient may be noise that no step brings down.
+    fall = np.abs(np.sum(first_step * gradient_at_end, axis=1)) / 2
+    is_down = (gained <= GAIN) | (fall <= 16 * np.finfo(x.dtype).eps * np.abs(value_at_end))
     move = norms(x - ends)
-    is_within_reach = (move <= reach) & (gained <= GAIN)
+    is_within_reach = (move <= reach) & is_down
     return Walked(gradient_at_end, first, first_step, x, gradient, seen, place, move, is_within_reach)
 
 

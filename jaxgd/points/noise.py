@@ -18,7 +18,7 @@ _FARTHER = 0.5  # times the root of the rounding unit, in units of length, that 
 _SAFETY = 4.0  # on the largest of a few draws
 _NUM_DRAWS = 2  # each gives a place and its opposite
 _AROUND = 0.3  # units of length
-_MOST = 2.0**10  # rounding units of the gradients around; more is no noise but a jump
+_MOST = 2.0**10  # rounding units of the value and of gradients around; more is no noise but a jump
 
 
 class Model(NamedTuple):
@@ -59,9 +59,12 @@ def noise_at(evaluate: ForRows, x: Rows, value: Rows, gradient: Rows, model: Mod
 
     # A jump is large against the gradients around.
     _, around = at_places(evaluate, x, _AROUND * model.unit[:, None] * signs[:, :2])
-    size = np.max(np.abs(model.unit[:, None] * around), axis=(1, 2))
+    size = np.abs(value) + np.max(np.abs(model.unit[:, None] * around), axis=(1, 2))
     most = _MOST * eps * np.where(np.isfinite(size), size, np.inf)[:, None] / model.unit
-    noise = np.minimum(_SAFETY * differences, most) + 2 * model.rounding
+
+    # Rounding comes in steps, and a few draws may miss them all: a value's own rounding is always granted.
+    least = eps * np.abs(value)[:, None] / model.unit
+    noise = np.minimum(_SAFETY * differences, most) + 2 * model.rounding + least
     return Noise(noise, _SAFETY * uneven + 16 * eps * np.abs(value))
 
 

@@ -21,6 +21,7 @@ sqrt(eps). `can_tell` demands far more in float64 (1e-4 of the largest curvature
 hundred times as much in float32. Of singular points and valleys the zero is exact and all else is large.
 """
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -120,6 +121,11 @@ class _Drawn:
     u: np.ndarray  # the end
     is_critical: bool
     dimension: int = 0
+
+
+def precision(setting: Setting) -> contextlib.AbstractContextManager[object]:
+    """Returns a context with the numbers of a setting, as a person sets them who uses no others."""
+    return jax.enable_x64(setting.dtype == "float64")
 
 
 def batches(num_problems: int, seed: int = 0) -> Iterator[Batch]:
