@@ -308,6 +308,15 @@ def test_what_no_layout_can_map_is_refused_with_what_to_do():
         descend(partial(from_outside, method=None))
 
 
+def test_what_can_be_traced_and_not_compiled_is_refused():
+    def checked_alone(x):
+        checkify.check(jnp.all(x < 100), "too large")
+        return jnp.sum(x**2)
+
+    with pytest.raises(jaxgd.InputValueError, match=r"`mine` cannot be compiled: ValueError: .* not functionalized"):
+        descend(checked_alone)
+
+
 # ------------------------------------------------------------------------------------------- products on the way
 
 
