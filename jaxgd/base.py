@@ -410,7 +410,8 @@ class Reason(IntEnum):
     NO_CURVATURE = 7
     PRECISION = 8
     JUDGING_FAILED = 9
-    INTERRUPTED = 10
+    FLAT = 10
+    INTERRUPTED = 11
 
     def sentence(self) -> str:
         """Returns what to tell a person."""
@@ -428,6 +429,7 @@ _SENTENCES = {
     Reason.NO_CURVATURE: "the Hessian is not finite here",
     Reason.PRECISION: "the signs of the curvature could not be told in this precision",
     Reason.JUDGING_FAILED: "judging failed with an error",
+    Reason.FLAT: "flat: neither slope nor curvature can be told from rounding here or nearby",
     Reason.INTERRUPTED: "dropped on the way when the run was interrupted",
 }
 

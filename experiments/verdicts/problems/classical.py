@@ -7,6 +7,7 @@ References:
   between charges; Baldi and Hornik, Neural Networks 2, 53 (1989), for the linear autoencoder.
 """
 
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -107,7 +108,7 @@ def _polynomials() -> list[Problem]:
             source="all roots of the gradient, by Newton's method from a grid; their number is published",
             value=value,
             sample=_uniform(2, low, -low),
-            known=_by_newton(value, _grid(low), -2 * low, num),
+            known=functools.partial(_by_newton, value, _grid(low), -2 * low, num),
             num_starts=300,
             optimizer=optimizer,
         )
@@ -120,6 +121,10 @@ def _polynomials() -> list[Problem]:
 
 def _grid(low: float) -> np.ndarray:
     return np.stack(np.meshgrid(*[np.linspace(low, -low, 41)] * 2), axis=-1).reshape(-1, 2) + 1e-3
+
+
+def _cube(half: float) -> np.ndarray:
+    return np.random.default_rng(0).uniform(-half, half, (4000, 3))
 
 
 def _by_newton(value: Callable[[Any], Any], x: np.ndarray, radius: float, num: int) -> tuple[Known, ...]:
@@ -181,7 +186,7 @@ def _charges(dtype: str) -> Problem:
         source="fifteen zeros by root finding, and by Morse theory of the potential",
         value=value,
         sample=lambda key: 0.5 * jax.random.normal(key, (3,)),
-        known=_by_newton(value, np.random.default_rng(0).uniform(-1.3, 1.3, (4000, 3)), 3.0, 43),
+        known=functools.partial(_by_newton, value, _cube(1.3), 3.0, 43),
         num_starts=400,
         stop=jaxgd.Stop(gradient_norm=1e-9 if dtype == "float64" else 1e-4),
         dtype=dtype,

@@ -70,7 +70,7 @@ def problems() -> list[Problem]:
             source="logits may be shifted together for each input: a valley",
             value=_softmax_regression,
             sample=lambda key: jax.random.normal(key, (3, 3)),
-            known=(_softmax_minimum(),),
+            known=_softmax_minimum,
             num_starts=60,
         ),
     ]
@@ -107,11 +107,10 @@ def _softmax_regression(w: Any) -> Any:
     return -jnp.mean(jnp.take_along_axis(logits, _CLASSES[:, None], axis=1))
 
 
-def _softmax_minimum() -> Known:
-    """Returns the value at the minimum, by Newton's method with one column of weights held at zero."""
+def _softmax_minimum() -> tuple[Known, ...]:
+    """Returns the minimum, by Newton's method with one column of weights held at zero."""
     value = lambda free: _softmax_regression(jnp.concatenate([free.reshape(3, 2), jnp.zeros((3, 1))], axis=1))
-    with jax.enable_x64(True):
-        free, gradient, hessian = np.zeros(6), jax.grad(value), jax.hessian(value)
-        for _ in range(20):
-            free = free - np.linalg.solve(np.asarray(hessian(free)), np.asarray(gradient(free)))
-        return Known(value=float(value(free)), dimension=3)
+    free, gradient, hessian = np.zeros(6), jax.grad(value), jax.hessian(value)
+    for _ in range(20):
+        free = free - np.linalg.solve(np.asarray(hessian(free)), np.asarray(gradient(free)))
+    return (Known(value=float(value(free)), dimension=3),)

@@ -97,7 +97,7 @@ def problem(name: str) -> Problem:
         value=value,
         sample=functools.partial(_around, np.array(data["starts"])),
         known=(minimum, *ALSO_KNOWN.get(name, ())),
-        can_tell=_smallest_curvature(value, certified) > SMALLEST,
+        can_tell=lambda: _smallest_curvature(value, certified) > SMALLEST,
     )
 
 

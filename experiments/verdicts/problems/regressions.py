@@ -53,7 +53,7 @@ def problems() -> list[Problem]:
             source="SciPy; the two names of the components may be exchanged",
             value=_mixture,
             sample=_mixture_start,
-            known=_mixture_minima(),
+            known=_mixture_minima,
             num_starts=200,
         ),
     ]
@@ -103,21 +103,20 @@ def _convex(name: str, value: Callable[[Any], Any], sizes: np.ndarray, dtype: st
         source="convex; SciPy",
         value=value,
         sample=lambda key: sizes.astype(dtype) * jax.random.normal(key, sizes.shape, dtype),
-        known=(_minimum(scaled, np.zeros(len(sizes)), sizes),),
+        known=lambda: (_minimum(scaled, np.zeros(len(sizes)), sizes),),
         dtype=dtype,
     )
 
 
 def _minimum(value: Callable[[Any], Any], start: np.ndarray, sizes: np.ndarray) -> Known:
     """Returns the minimum that SciPy finds, after Newton's steps."""
-    with jax.enable_x64(True):
-        gradient, hessian = jax.jit(jax.grad(value)), jax.jit(jax.hessian(value))
-        found = minimize(value, start, jac=lambda x: np.asarray(gradient(x)), method="BFGS").x
-        for _ in range(10):
-            found = found - np.linalg.solve(np.asarray(hessian(found)), np.asarray(gradient(found)))
-        if not np.linalg.eigvalsh(np.asarray(hessian(found)))[0] > 0:
-            raise RuntimeError("SciPy's point is no minimum.")
-        return Known(value=float(value(found)), params=found * sizes)
+    gradient, hessian = jax.jit(jax.grad(value)), jax.jit(jax.hessian(value))
+    found = minimize(value, start, jac=lambda x: np.asarray(gradient(x)), method="BFGS").x
+    for _ in range(10):
+        found = found - np.linalg.solve(np.asarray(hessian(found)), np.asarray(gradient(found)))
+    if not np.linalg.eigvalsh(np.asarray(hessian(found)))[0] > 0:
+        raise RuntimeError("SciPy's point is no minimum.")
+    return Known(value=float(value(found)), params=found * sizes)
 
 
 def _mixture(p: Any) -> Any:
@@ -134,4 +133,6 @@ def _mixture_start(key: Any) -> Any:
 def _mixture_minima() -> tuple[Known, ...]:
     one = _minimum(_mixture, np.array([-0.4, -2.0, 1.5, -0.3, 0.0]), np.ones(5))
     swapped = one.params[[0, 2, 1, 4, 3]] * np.array([-1, 1, 1, 1, 1])
-    return one, Known(value=one.value, params=swapped)
+    # One Gaussian fits all where the share of the other falls below rounding, wherever that one is.
+    alone = Known(value=1.112797071, dimension=3)
+    return one, Known(value=one.value, params=swapped), alone
