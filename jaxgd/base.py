@@ -398,7 +398,8 @@ class Points(Rows):
       placement: pytree like params, estimated distance in each coordinate within which the true critical point lies;
         NaN where none was found.
       value_error: (n,) estimated error of the value, by rounding and placement; NaN where unknown.
-      dimension: (n,) int32, of the valley (connected manifold of critical points) that the point lies on, the motions of
+      dimension: (n,) int32, of the valley (connected manifold of critical points) that the point lies on, the motions
+      of
         the landscape's symmetry among its directions: 0 where it is isolated, -1 where unknown.
       descends: (n,) int8, whether the value falls along some flat direction of a degenerate point, found by higher
         derivatives: 1 it does, 0 it does not, -1 unknown or not asked.

@@ -177,7 +177,9 @@ def survey(
     for look, block in enumerate(_blocks(num_starts, until), start=1):
         tally.mark()
         for ends in _batches(landscape, transformation, block, on_part, report, key=key, stop=stop, **engine):
-            points = classify_or_say_why(landscape, ends, progress=functools.partial(_shifted, report, "judging", num_done))
+            points = classify_or_say_why(
+                landscape, ends, progress=functools.partial(_shifted, report, "judging", num_done)
+            )
             tally.add(ends, points)
             num_done, num_still = num_done + len(ends), num_still + num_at_start(ends)
             notes.update(dict.fromkeys(ends.notes))

@@ -144,7 +144,9 @@ def catalogue(
     if distance_tolerance is not None:
         error = np.full_like(error, distance_tolerance / 2)
     kind = np.stack([distinct.verdict, distinct.index, distinct.dimension], axis=1)
-    entry_of_first, leaders = group(kind, distinct.value, value_error, invariants, error, distinct.gradient_norm)
+    entry_of_first, leaders = group(
+        kind, np.asarray(distinct.value), value_error, invariants, error, np.asarray(distinct.gradient_norm)
+    )
     entry = np.full(len(points), -1, np.int64)
     entry[members], leaders = entry_of_first[repeats], first[leaders]
     pick = lambda field: np.asarray(field)[leaders]

@@ -48,8 +48,8 @@ def classify(
     """Returns what each end is, judged by curvature.
 
     An end gets the verdict of a critical point only if it lies beside it: Newton's method leads there under strict
-    rules, over a short way, and the value hardly changes. Otherwise it is `plateau` or `gradient_flat` if the descent had
-    come to rest, else `undecided`, and `Points.reason` says why.
+    rules, over a short way, and the value hardly changes. Otherwise it is `plateau` or `gradient_flat` if the descent
+    had come to rest, else `undecided`, and `Points.reason` says why.
 
     Args:
       landscape: what was descended.

@@ -6,9 +6,9 @@ point itself, in units in which its Hessian is balanced (`scaled`).
 A mode's gradient has to be explained: by the rounding noise of gradients, which is measured a few roundings beside the
 point, or by a Newton step so short that nothing is left to go. How far the true point may be off along the mode follows
 from both. The curvature may be another there, most of all where it is small, so the Hessian is computed once more at
-places as far off as that: the change of curvature belongs to each eigenvalue's error. At a multiple root of the gradient
-the curvature is that of a point beside it, of either sign, and its change over the Newton steps that are left is as large
-as itself: such an eigenvalue counts as zero. The places are samples, so that errors are estimates and no bounds.
+places as far off as that: the change of curvature belongs to each eigenvalue's error. At a multiple root of the
+gradient the curvature is that of a point beside it, of either sign, and its change over the Newton steps that are left
+is as large as itself: such an eigenvalue counts as zero. The places are samples, so that errors are estimates and no bounds.
 """
 
 import functools
@@ -86,7 +86,9 @@ def judge_by_spectra(functions: Flat, ends: Rows, unit: Rows, height: Rows) -> E
       height: (n,) of values.
     """
     programs = programs_of(functions, ends.dtype.name)
-    SCALED_SPECTRUM.prepare(programs.hessian.prepare(ends, unit), programs.motions.prepare(ends, unit), unit, height, height)
+    SCALED_SPECTRUM.prepare(
+        programs.hessian.prepare(ends, unit), programs.motions.prepare(ends, unit), unit, height, height
+    )
     walked = walk(programs.evaluate, _Spectra(programs, unit, height), ends, fine(ends, unit))
     first, x, fall = walked.seen_at_end, walked.x, _fall(walked.seen_at_end, walked.gradient_at_end)
     is_within_reach = walked.is_within_reach
@@ -148,8 +150,8 @@ def judge_by_spectra(functions: Flat, ends: Rows, unit: Rows, height: Rows) -> E
 
 @np.errstate(all="ignore")
 def kernel_directions(functions: Flat, x: Rows, unit: Rows, height: Rows, num_directions: int) -> Rows:
-    """Returns (n, num_directions, dim) random directions along which points have no curvature, a unit of length long."""
-    programs = programs_of(functions, x.dtype.name)
+    """Returns (n, num_directions, dim) random directions along which points have no curvature, a unit of length
+    long.""" programs = programs_of(functions, x.dtype.name)
     found = _found_at(programs, x, unit, height)
     change = _change_of_hessian(programs, x, found.at, found.placed.distance)
     error = found.at.error + _shift(found.at, change)
