@@ -3,12 +3,12 @@
 Newton's method leads from an end to the point (`jaxgd.points.newton`); everything that is then said is computed at the
 point itself, in units in which its Hessian is balanced (`scaled`).
 
-A mode's gradient has to be explained: by the rounding noise of gradients, which is measured a few roundings beside the
-point, or by a Newton step so short that nothing is left to go. How far the true point may be off along the mode follows
-from both. The curvature may be another there, most of all where it is small, so the Hessian is computed once more at
-places as far off as that: the change of curvature belongs to each eigenvalue's error. At a multiple root of the
-gradient the curvature is that of a point beside it, of either sign, and its change over the Newton steps that are left
-is as large as itself: such an eigenvalue counts as zero. The places are samples, so that errors are estimates and no bounds.
+A mode's gradient has to be explained: by the rounding noise of gradients, which is measured beside the point, or by a
+Newton step so short that nothing is left to go. How far the true point may be off along the mode follows from both. The
+curvature may be another there, most of all where it is small, so the Hessian is computed once more at places as far off
+as that: the change of curvature belongs to each eigenvalue's error. At a multiple root of the gradient the curvature is
+that of a point beside it, of either sign, and its change over the Newton steps that are left is as large as itself: such
+an eigenvalue counts as zero. The places are samples, so that errors are estimates and no bounds.
 """
 
 import functools
@@ -150,8 +150,8 @@ def judge_by_spectra(functions: Flat, ends: Rows, unit: Rows, height: Rows) -> E
 
 @np.errstate(all="ignore")
 def kernel_directions(functions: Flat, x: Rows, unit: Rows, height: Rows, num_directions: int) -> Rows:
-    """Returns (n, num_directions, dim) random directions along which points have no curvature, a unit of length
-    long.""" programs = programs_of(functions, x.dtype.name)
+    """Returns (n, num_directions, dim) random directions of a unit of length, along which points have no curvature."""
+    programs = programs_of(functions, x.dtype.name)
     found = _found_at(programs, x, unit, height)
     change = _change_of_hessian(programs, x, found.at, found.placed.distance)
     error = found.at.error + _shift(found.at, change)

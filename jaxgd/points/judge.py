@@ -1,8 +1,8 @@
 """A verdict for every end, each judged by itself.
 
 A first look sorts out what is plainly not at a critical point. Up to `MAX_DENSE_DIM` parameters the Hessian is formed:
-a Cholesky factor proves plain minima, a whole spectrum tells what anything else is. Beyond, the ends of the spectrum are
-computed by Hessian-vector products. What the evidence comes to is said in one place (`jaxgd.points.verdict`).
+a Cholesky factor proves plain minima, a whole spectrum tells what anything else is. Beyond, the ends of the spectrum
+are computed by Hessian-vector products. What the evidence comes to is said in one place (`jaxgd.points.verdict`).
 """
 
 import functools

@@ -4,9 +4,9 @@ A valley is a connected manifold of critical points along which value and rank o
 Bott); across it the Hessian is definite, or of some index, and says what the point is. At a singular point (x^4, the
 monkey saddle, the crossing of x^2 y^2) the kernel is larger than the manifold through it.
 
-So the end is moved along its kernel, over two lengths a decade apart, and Newton's method leads back across: on a
-valley every place is again a critical point of the same value and inertia, and stays away from the first one. At a multiple
-root Newton's method leads back to it, and at a crossing the rank changes.
+So the end is moved along its kernel, over two lengths a decade apart, and Newton's method leads back across. On a
+valley every place is again a critical point of the same value and inertia, and stays away from the first one. At a
+multiple root Newton's method leads back to it, and at a crossing the rank changes.
 """
 
 import numpy as np
