@@ -7,8 +7,8 @@ A mode's gradient has to be explained: by the rounding noise of gradients, which
 Newton step so short that nothing is left to go. How far the true point may be off along the mode follows from both. The
 curvature may be another there, most of all where it is small, so the Hessian is computed once more at places as far off
 as that: the change of curvature belongs to each eigenvalue's error. At a multiple root of the gradient the curvature is
-that of a point beside it, of either sign, and its change over the Newton steps that are left is as large as itself: such
-an eigenvalue counts as zero. The places are samples, so that errors are estimates and no bounds.
+that of a point beside it, of either sign, and its change over the Newton steps that are left is as large as itself:
+such an eigenvalue counts as zero. The places are samples, so that errors are estimates and no bounds.
 """
 
 import functools
