@@ -27,8 +27,8 @@ import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 
-from jaxgd.base import Ends, InputTypeError, InputValueError, Key, Landscape, Params, Stop
-from jaxgd.descend import Progress
+from jaxgd.base import Ends, Engine, InputTypeError, InputValueError, Key, Landscape, Params, Progress, Stop
+from jaxgd.descend import check_engine
 from jaxgd.points import catalogue, classify
 from jaxgd.points.classify import join_points
 from jaxgd.statistics import Estimate, proportion_interval
@@ -90,7 +90,7 @@ def gradient_flow(
     gradient_norm: float | None = None,
     max_time: float = 1e9,
     max_steps: int = 20_000,
-    num_devices: int = 1,
+    engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> GradientFlow:
     """Returns where the gradient flow ends from each start, at `tolerance` and at a hundred times of it.
@@ -108,7 +108,7 @@ def gradient_flow(
       gradient_norm: the gradient norm (> 0) at which the flow counts as ended; the landscape's default if None.
       max_time: flow time (> 0) at which it is given up.
       max_steps: the same in steps of the solver, rejected ones counted.
-      num_devices: how many of `jax.devices()` share the work.
+      engine: as in `descend`; by default an implicit solver has few lanes, laid out first.
       progress: as in `descend`, counted over both solutions.
 
     Returns:
@@ -141,16 +141,17 @@ def gradient_flow(
         patience=_PATIENCE,
         at_event="time_limit",
     )
-    how: dict[str, Any] = {}
+    engine = check_engine(engine)
     if method == "implicit":
-        how = {"layout": "lanes_first", "num_lanes": int(np.clip(_BYTES_OF_JACOBIANS // (8 * dim**2), 1, _MAX_LANES))}
+        few = int(np.clip(_BYTES_OF_JACOBIANS // (8 * dim**2), 1, _MAX_LANES))
+        engine = replace(engine, layout=engine.layout or "lanes_first", num_lanes=engine.num_lanes or few)
     # diffrax mixes dtypes and ranks, as jax allows where it is not told otherwise
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         solved = sweep(
             _timed(landscape), _solver(landscape, method, float(max_time), dtype), num_starts, key=key,
             starts=None if starts is None else _timed_starts(starts), stop=stop,
-            events={"time_limit": _time_limit(float(max_time))}, num_devices=num_devices, progress=progress,
-            tolerance=[COARSER * tolerance, tolerance], **how,
+            events={"time_limit": _time_limit(float(max_time))}, engine=engine, progress=progress,
+            tolerance=[COARSER * tolerance, tolerance],
         )  # fmt: skip
     (coarse, coarse_time), (ends, time) = (_untimed(landscape, part) for part in solved.ends)
     return GradientFlow(

@@ -133,7 +133,7 @@ def test_rosenbrock_agrees_with_scipy(key, method):
 @pytest.mark.parametrize("method", ["implicit", "explicit"])
 def test_styblinski_tang_ends_by_the_sign_of_each_coordinate(key, method):
     landscape = jaxgd.landscapes.styblinski_tang(dim=3)
-    flow = gradient_flow(landscape, 300, key=key, method=method, num_devices=1)
+    flow = gradient_flow(landscape, 300, key=key, method=method)
     begin = jaxgd.descend(landscape, optax.sgd(0.0), 300, key=key, stop=jaxgd.Stop(max_steps=0))
     np.testing.assert_array_equal(flow.ends.params < 0, begin.params < MAXIMUM)
     np.testing.assert_allclose(np.where(flow.ends.params < 0, -2.90353403, 2.74680277), flow.ends.params, atol=1e-5)

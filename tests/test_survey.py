@@ -1,7 +1,5 @@
 """A survey that only counts finds what one that keeps everything finds; `until` stops on fresh descents."""
 
-import importlib
-
 import jax
 import numpy as np
 import pytest
@@ -17,10 +15,8 @@ def whole():
     return survey(WELLS, "sgd:learning_rate=0.005", 1500, key=jax.random.key(0))
 
 
-def test_counting_gives_the_catalogue_that_keeping_gives(whole, monkeypatch):
-    module = importlib.import_module("jaxgd.survey")
-    monkeypatch.setattr(module, "_JUDGED_TOGETHER", 400)
-    counted = survey(WELLS, "sgd:learning_rate=0.005", 1500, key=jax.random.key(0), keep="catalogue")
+def test_counting_gives_the_catalogue_that_keeping_gives(whole):
+    counted = survey(WELLS, "sgd:learning_rate=0.005", 1500, key=jax.random.key(0), keep="catalogue", block_size=400)
     one, other = (np.lexsort(np.round(found.catalogue.params, 6).T) for found in (counted, whole))  # values are tied
     for name in ("params", "value", "hits", "weight_low", "weight_high", "index"):
         of_one, of_other = getattr(counted.catalogue, name)[one], getattr(whole.catalogue, name)[other]
@@ -29,7 +25,7 @@ def test_counting_gives_the_catalogue_that_keeping_gives(whole, monkeypatch):
     assert counted.catalogue.unseen == whole.catalogue.unseen
     assert counted.to_json()["status"] == whole.to_json()["status"] == {"converged": 1500}
     assert counted.to_json()["verdicts"] == {"minimum": 1500}
-    assert len(counted.ends) == len(counted.points) == 1500
+    assert counted.ends is counted.points is None
     assert "4 distinct critical points from 1,500 descents" in str(counted)
 
 
@@ -49,8 +45,12 @@ def test_until_that_is_out_of_reach_ends_with_all_starts():
 
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
-    [({"keep": "all"}, '`keep` must be "ends" or "catalogue"'), ({"until": 1.0}, "`until` must lie strictly between")],
+    [
+        ({"engine": {"num_lanes": 4}}, "`engine` must be a jaxgd.Engine"),
+        ({"keep": "all"}, '`keep` must be "ends" or "catalogue"'),
+        ({"until": 1.0}, "`until` must lie strictly between"),
+    ],
 )
 def test_what_cannot_be_meant_is_refused(wrong, sentence):
-    with pytest.raises(InputValueError, match=sentence):
+    with pytest.raises((InputValueError, jaxgd.InputTypeError), match=sentence):
         survey(WELLS, num_starts=10, key=jax.random.key(0), **wrong)

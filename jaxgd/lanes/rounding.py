@@ -17,6 +17,7 @@ import numpy as np
 
 from jaxgd.base import Ends, Key, Params, Status
 from jaxgd.lanes.lane import Descent
+from jaxgd.lanes.traced import Kind, kind_of
 
 NUM_ENDS = 16
 """How many ends are looked at."""
@@ -43,8 +44,7 @@ def note_on_rounding(descent: Descent, key: Key, ends: Ends, limit: float) -> tu
     """Returns what is to be said where rounding held up most of these ends."""
     rows, norms = jax.tree.map(jnp.asarray, ends.params), np.asarray(ends.gradient_norm)
     numbers = jnp.asarray(ends.start_number, jnp.int32)
-    traced = jax.jit(functools.partial(_signs, descent)).lower(rows, numbers, key)
-    program = traced.compile(compiler_options={"xla_backend_optimization_level": 0})  # it runs once
+    program = _program(descent, kind_of(rows, numbers, key))
     noise, is_still = (np.asarray(sign) for sign in program(rows, numbers, key))
     is_held = (norms <= _TIMES_NOISE * noise) | is_still
     if 2 * np.sum(is_held) <= len(ends):
@@ -55,6 +55,13 @@ def note_on_rounding(descent: Descent, key: Key, ends: Ends, limit: float) -> tu
         f" looked at cannot get much below a gradient norm of {np.median(norms[is_held]):.2g}, but the stop rule asks"
         f" for {limit:.2g}; use {float64}a larger `gradient_norm`.",
     )
+
+
+@functools.lru_cache(maxsize=8)
+def _program(descent: Descent, kind: Kind) -> Any:
+    """Returns `_signs` compiled; it runs once or so in a block of descents."""
+    traced = jax.jit(functools.partial(_signs, descent)).lower(*kind.abstract)
+    return traced.compile(compiler_options={"xla_backend_optimization_level": 0})
 
 
 def _signs(descent: Descent, rows: Params, numbers: jax.Array, key: Key) -> tuple[jax.Array, jax.Array]:
