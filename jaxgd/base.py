@@ -352,6 +352,7 @@ class Reason(IntEnum):
     NO_CURVATURE = 7
     PRECISION = 8
     JUDGING_FAILED = 9
+    FLAT = 10
 
     def sentence(self) -> str:
         """Returns what to tell a person."""
@@ -369,6 +370,7 @@ _SENTENCES = {
     Reason.NO_CURVATURE: "the Hessian is not finite here",
     Reason.PRECISION: "the signs of the curvature could not be told in this precision",
     Reason.JUDGING_FAILED: "judging failed with an error",
+    Reason.FLAT: "flat: neither slope nor curvature can be told from rounding here or nearby",
 }
 
 CRITICAL = (Verdict.MINIMUM, Verdict.SADDLE, Verdict.MAXIMUM, Verdict.DEGENERATE)

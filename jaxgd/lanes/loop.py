@@ -18,7 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgd.base import Key, Params
+from jaxgd.base import InputValueError, Key, Params
+from jaxgd.lanes.checks import first_line
 from jaxgd.lanes.lane import IDLE, RESTARTING, RUNNING, Descent, Lane
 from jaxgd.lanes.layout import LANE_AXIS, map_lanes
 from jaxgd.lanes.traced import kind_of
@@ -123,6 +124,9 @@ class Loop:
         """Traces the loop for the device of `key` and returns what compiles it, or finds it compiled.
 
         Tracing belongs to the caller's thread, whose jax settings it follows; compiling may go on in another.
+
+        Raises:
+          InputValueError: something in the loop can be traced and not be compiled.
         """
         device = key.sharding
         kind = kind_of(key, starts)
@@ -133,7 +137,13 @@ class Loop:
         chunk = jax.tree.map(there, jax.eval_shape(self._chunk, key, starts))
         own, count = Share.of(0, 1, 0), int32(0)
         limit = self.descent.limit_type(self.descent.one_start(key, starts))
-        advance = jax.jit(self._advance, donate_argnums=0).lower(chunk, key, starts, own, count, count, limit)
+        try:
+            advance = jax.jit(self._advance, donate_argnums=0).lower(chunk, key, starts, own, count, count, limit)
+        except Exception as error:
+            raise InputValueError(
+                f"the descents of landscape `{self.descent.landscape.name}` cannot be compiled:"
+                f" {type(error).__name__}: {first_line(error)}"
+            ) from error
 
         def compile_it() -> Program:
             program = Program(begin=lambda: _idle(chunk), advance=advance.compile())

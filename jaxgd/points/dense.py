@@ -53,6 +53,7 @@ _MAX_LOOKS = 16  # modes of a point that are looked at one by one
 class Programs(NamedTuple):
     """What is computed for one point at a time."""
 
+    is_free: Rows  # (dim,) bool, False for frozen coordinates
     is_exact: bool  # Hessians are derivatives, and no differences
     evaluate: ForRows  # x -> value, gradient
     hessian: ForRows  # x, unit -> (dim, dim)
@@ -65,6 +66,7 @@ def programs_of(functions: Flat, dtype: str) -> Programs:
     """Returns the programs of a landscape for points of this type."""
     point = jax.ShapeDtypeStruct(functions.is_free.shape, dtype)
     return Programs(
+        is_free=functions.is_free,
         is_exact=functions.second_order(point).kind != "differences",
         evaluate=ForRows(functions.evaluate),
         hessian=ForRows(lambda x, unit: hessian(functions.second_order(x), x, unit)),
@@ -125,7 +127,7 @@ def judge_by_spectra(functions: Flat, ends: Rows, unit: Rows, height: Rows) -> E
             "move": np.where(is_reached, norms(x - ends), 0),
             "is_reached": is_reached,
             "is_gradient_flat": ~is_settled & _is_gradient_flat(at, gradient) & is_finite,
-            "is_smooth": is_smooth(programs.evaluate, x, gradient, model_of(at, x), found.noise),
+            "is_smooth": is_smooth(programs.evaluate, x, gradient, model_of(at, x, programs.is_free), found.noise),
             "is_finite": is_finite,
             "drift": _drift(at, gradient, found.noise, placed),
             "fall": fall,
@@ -235,7 +237,7 @@ class _Found(NamedTuple):
 def _found_at(programs: Programs, x: Rows, unit: Rows, height: Rows) -> _Found:
     at = spectra_at(programs, x, unit, height, _BALANCE)
     value, gradient = programs.evaluate(x)
-    noise = noise_at(programs.evaluate, x, value, gradient, model_of(at, x))
+    noise = noise_at(programs.evaluate, x, value, gradient, model_of(at, x, programs.is_free))
     at = at._replace(is_faint=at.is_faint & ~_is_seen_in_gradients(programs.evaluate, x, at, noise))
     if not programs.is_exact:  # a Hessian of differences brings an error of its own
         off = programs.hessian_and_error(x, unit)[1]

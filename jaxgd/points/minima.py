@@ -217,7 +217,7 @@ def _beside(
 ) -> _Beside:
     """Returns how gradients at places `resolution` off in each coordinate, to either side, differ from the model."""
     draw = np.random.default_rng(0)
-    signs = jnp.asarray(draw.choice([-1, 1], (_NUM_MOVES, len(x))), x.dtype)
+    signs = jnp.asarray(draw.choice([-1, 1], (_NUM_MOVES, len(x))) * functions.is_free, x.dtype)
     moves = (jnp.stack([signs, -signs], axis=1) * resolution[None, None, :]).reshape(-1, len(x))
     values, gradients = jax.lax.map(lambda move: functions.evaluate(x + move), moves)
 

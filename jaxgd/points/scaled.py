@@ -130,10 +130,10 @@ def is_curved(at: Scaled) -> Rows:
     return at.is_mode & ~at.is_faint & (np.abs(at.eigenvalues) > at.error)
 
 
-def model_of(at: Scaled, x: Rows) -> Model:
+def model_of(at: Scaled, x: Rows, is_free: Rows) -> Model:
     """Returns the quadratic models at points (n, dim)."""
     product = lambda moves: np.einsum("nij,nkj->nki", at.matrix, moves)
-    return Model(product, rounding_of(at, x), at.unit)
+    return Model(product, rounding_of(at, x), at.unit, is_free)
 
 
 def along_modes(at: Scaled, gradient: Rows) -> Rows:
