@@ -203,7 +203,7 @@ class Run:
         descent, worker = self.loop.descent, self.workers[0]
         return descent.limit_type(descent.one_start(worker.key, worker.starts)).dtype
 
-    def _look_for_rounding(self, ends: Ends) -> None:
+    def _look_for_rounding(self, ends: Ends, num_still: np.ndarray) -> None:
         """Notes, once, where rounding holds up descents that ran out of steps."""
         limit = self.stop.gradient_norm
         if not isinstance(limit, float) or ends.params is None or self.loop.descent.is_noisy:
@@ -211,9 +211,8 @@ class Run:
         if not self.may_be_rounding or not np.any(ends.status == Status.STEP_LIMIT):
             return
         began, self.may_be_rounding = time.perf_counter(), False
-        suspects = ends[rounding.suspects(ends, relative_stop.scale_of(self._norms_at_starts()))]
-        if len(suspects):
-            self.notes += rounding.note_on_rounding(self.loop.descent, self.workers[0].key, suspects, limit)
+        scale = relative_stop.scale_of(self._norms_at_starts())
+        self.notes += rounding.note_on_rounding(self.loop.descent, ends, num_still, limit, scale)
         seconds = time.perf_counter() - began
         self.seconds_compile, self.began = self.seconds_compile + seconds, self.began + seconds
 
@@ -258,7 +257,7 @@ class Run:
     def _ends(self, buffer: Buffer) -> Ends:
         order = np.argsort(buffer.counts[:, 0], kind="stable")
         buffer = jax.tree.map(lambda leaf: leaf[order], buffer)
-        number, status, num_steps, num_restarts, num_hvps, *event_steps = buffer.counts.T
+        number, status, num_steps, num_restarts, num_hvps, num_still, *event_steps = buffer.counts.T
         value, gradient_norm, best_value = buffer.scalars.T
         ends = Ends(
             start_number=number.astype(np.int64),
@@ -285,7 +284,7 @@ class Run:
             frozen=self.frozen,
             stop=self.stop,
         )
-        self._look_for_rounding(ends)
+        self._look_for_rounding(ends, np.asarray(num_still))
         return replace(ends, notes=self.notes)
 
 
