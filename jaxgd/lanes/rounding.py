@@ -9,6 +9,7 @@ it from that:
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +17,10 @@ import numpy as np
 
 from jaxgd.base import Ends, Params, Status
 from jaxgd.lanes.lane import Descent
+from jaxgd.lanes.traced import Kind, kind_of
 
 _NUM_ENDS = 16  # that are looked at
-_SMALL = 1e4  # rounding units of the gradient at the starts, above which rounding is not suspected
+_SMALL, _VERY_SMALL = 1e4, 1e3  # rounding units of the gradient at the starts, up to which rounding is suspected
 _MANY_STEPS = 32
 _TIMES_NOISE = 8.0
 _NUM_DRAWS = 2  # of neighbouring points
@@ -38,13 +40,13 @@ def note_on_rounding(
     """
     rows = np.flatnonzero(ends.status == Status.STEP_LIMIT)[:_NUM_ENDS]
     norms, is_held = np.asarray(ends.gradient_norm)[rows], num_still[rows] >= _MANY_STEPS
-    is_suspect = norms <= _SMALL * float(np.finfo(norms.dtype).eps) * scale
-    if np.any(is_suspect & ~is_held):
-        batch = jax.tree.map(jnp.asarray, ends[rows].params)
-        program = jax.jit(functools.partial(_noises, descent)).lower(batch)
-        noise = program.compile(compiler_options={"xla_backend_optimization_level": 0})(batch)  # it runs once
-        is_held |= norms <= _TIMES_NOISE * np.asarray(noise)
-    is_held &= is_suspect
+    unit = float(np.finfo(norms.dtype).eps) * scale
+    is_held &= norms <= _SMALL * unit
+    if np.any((norms <= _VERY_SMALL * unit) & ~is_held):
+        filled_up = np.resize(rows, _NUM_ENDS)  # one number of points, one program
+        batch = jax.tree.map(jnp.asarray, ends[filled_up].params)
+        noise = np.asarray(_program(descent, kind_of(batch))(batch))[: len(rows)]
+        is_held |= norms <= np.minimum(_TIMES_NOISE * noise, _VERY_SMALL * unit)
     if 2 * np.sum(is_held) <= len(rows):
         return ()
     float64 = 'float64 (jax.config.update("jax_enable_x64", True)) or ' if norms.dtype.itemsize < 8 else ""
@@ -53,6 +55,12 @@ def note_on_rounding(
         f" looked at cannot get much below a gradient norm of {np.median(norms[is_held]):.2g}, but the stop rule asks"
         f" for {limit:.2g}; use {float64}a larger `gradient_norm`.",
     )
+
+
+@functools.lru_cache(maxsize=32)
+def _program(descent: Descent, kind: Kind) -> Any:
+    traced = jax.jit(functools.partial(_noises, descent)).lower(*kind.abstract)
+    return traced.compile(compiler_options={"xla_backend_optimization_level": 0})  # it hardly runs
 
 
 def _noises(descent: Descent, rows: Params) -> jax.Array:
