@@ -110,16 +110,18 @@ class Run:
         num_descents: int,
         devices: list[jax.Device],
         frozen: Params | None,
+        origin: str,
         look: Callable[[], tuple[str, ...]],
     ) -> None:
         """Descents `first` to `first + num_descents - 1` are to be done.
 
-        `frozen` and the notes that `look` returns go on to their `Ends`; it is called while the loop is compiled.
+        `frozen`, `origin` and the notes that `look` returns go on to their `Ends`; it is called while the loop is
+        compiled.
         """
         self.build, self.choice = build, choice
         self.shape = shape  # None: the choice is not to be changed
         self.num_descents, self.end = num_descents, first + num_descents
-        self.frozen, self.look = frozen, look
+        self.frozen, self.origin, self.look = frozen, origin, look
         self.notes: tuple[str, ...] = ()
         self.may_be_rounding = True  # that holds up descents, as far as was looked
         self.workers = [
@@ -283,6 +285,7 @@ class Run:
             ),
             frozen=self.frozen,
             stop=self.stop,
+            origin=self.origin,
         )
         self._look_for_rounding(ends, np.asarray(num_still))
         return replace(ends, notes=self.notes)

@@ -67,6 +67,7 @@ def part_content(manifest: Manifest, arm: int, unit: range, ends: Ends, points: 
         "notes": list(points.notes),
         "notes_on_ends": list(ends.notes),
         "gradient_norm": ends.stop.gradient_norm if ends.stop else None,
+        "origin": ends.origin,
         "made": {"host": socket.gethostname(), "pid": os.getpid(), "devices": ends.cost.num_devices},
     }
     record["sha256"] = _checksum(arrays, record)
@@ -108,6 +109,7 @@ def read_part(
         _check(arrays, unit)
         cost = _cost(record["cost"])
         stop = replace(manifest.arms[arm].stop, gradient_norm=record["gradient_norm"])
+        origin = None if record["origin"] is None else str(record["origin"])
         notes, notes_on_ends = (tuple(str(note) for note in record[name]) for name in ("notes", "notes_on_ends"))
     except (ValueError, TypeError, KeyError, RecursionError, AttributeError) as error:
         text = f"it has no {error}" if isinstance(error, KeyError) else str(error)
@@ -126,6 +128,7 @@ def read_part(
             num_starts=len(unit),
             cost=cost,
             stop=stop,
+            origin=origin,
             notes=notes_on_ends,
         ),
         points=Points(
