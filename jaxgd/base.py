@@ -348,6 +348,8 @@ class Ends(Rows):
       frozen: a pytree like the params of one descent with one Python bool a leaf, whether the optimizer never moves it
         (then its gradient does not count in `gradient_norm`); None where it may move all.
       stop: the stop rule, with "auto" resolved to the number that it stood for; None where it is not known.
+      origin: a fingerprint of the key that the starts were drawn with, or of the starts that were given; ends of one
+        landscape with the same `origin` and `start_number` began at the same place. None where it is not known.
       notes: sentences on what the descents suffered from, for a person.
     """
 
@@ -366,8 +368,9 @@ class Ends(Rows):
     cost: Cost
     frozen: Params | None = None
     stop: Stop | None = None
+    origin: str | None = None
     notes: tuple[str, ...] = ()
-    not_in_rows = ("num_starts", "cost", "frozen", "stop", "notes")
+    not_in_rows = ("num_starts", "cost", "frozen", "stop", "origin", "notes")
 
     def __len__(self) -> int:
         return len(self.value)

@@ -5,6 +5,7 @@ number.
 """
 
 import functools
+import hashlib
 import itertools
 import time
 from collections.abc import Collection, Iterator, Mapping
@@ -37,6 +38,8 @@ from jaxgd.lanes.layout_check import usable_layout
 from jaxgd.lanes.loop import Loop
 from jaxgd.lanes.run import Run
 from jaxgd.lanes.tune import choose, measure, neighbours, shape_of
+
+_HASHED_BYTES = 2**24
 
 
 def descend(
@@ -160,6 +163,17 @@ def count_starts(num_starts: int | None, starts: Params | None) -> int:
     return check_starts(starts) if num_starts is None else check_count("num_starts", num_starts)
 
 
+def origin_of(key: Key, starts: Params | None) -> str:
+    """Returns the fingerprint of where starts come from: the key, or as many as are quickly read of those given."""
+    if starts is None:
+        return f"{jax.random.key_impl(key)} {np.asarray(jax.random.key_data(key)).tobytes().hex()}"
+    found = hashlib.sha256()
+    for leaf in map(np.asarray, jax.tree.leaves(starts)):
+        found.update(f"{leaf.dtype} {leaf.shape}".encode())
+        found.update(np.ascontiguousarray(leaf[:: 1 + leaf.nbytes // _HASHED_BYTES]).tobytes())
+    return found.hexdigest()
+
+
 def launch(
     descent: Descent,
     num_descents: int,
@@ -192,6 +206,7 @@ def launch(
         num_descents=num_descents,
         devices=jax.local_devices()[: chosen.num_devices],
         frozen=descent.frozen(descent.one_start(key, starts)),
+        origin=origin_of(key, starts),
         look=look(descent, key, starts, num_descents),
         notes=notes,
         seconds_before=seconds_before,

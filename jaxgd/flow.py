@@ -28,7 +28,8 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from jaxgd.base import Ends, Engine, InputTypeError, InputValueError, Key, Landscape, Params, Progress, Stop
-from jaxgd.descend import check_engine
+from jaxgd.descend import check_engine, origin_of
+from jaxgd.lanes.checks import check_key
 from jaxgd.points import catalogue, classify
 from jaxgd.points.classify import join_points
 from jaxgd.statistics import Estimate, proportion_interval
@@ -153,7 +154,8 @@ def gradient_flow(
             events={"time_limit": _time_limit(float(max_time))}, engine=engine, progress=progress,
             tolerance=[COARSER * tolerance, tolerance],
         )  # fmt: skip
-    (coarse, coarse_time), (ends, time) = (_untimed(landscape, part) for part in solved.ends)
+    origin = origin_of(check_key(key), None if starts is None else jax.tree.map(jnp.asarray, starts))
+    (coarse, coarse_time), (ends, time) = (_untimed(landscape, replace(part, origin=origin)) for part in solved.ends)
     return GradientFlow(
         ends=ends,
         coarse=coarse,
@@ -270,6 +272,10 @@ def basin_distortion(
     for name, arm in {"the coarser flow": flow.coarse, **arms}.items():
         if not np.array_equal(arm.start_number, flow.ends.start_number):
             raise InputValueError(f"the ends of `{name}` must come from the flow's {len(flow):,} starts, in order.")
+        if None not in (arm.origin, flow.ends.origin) and arm.origin != flow.ends.origin:
+            raise InputValueError(
+                f"the ends of `{name}` come from other starts than the flow's; use the `key` (or `starts`) of the flow."
+            )
     judged = [classify(landscape, arm) for arm in (flow.ends, flow.coarse, *arms.values())]
     found = catalogue(landscape, join_points(judged), confidence=confidence)
     num = len(flow)

@@ -2,10 +2,11 @@
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 import jaxgd
-from jaxgd import InputValueError, survey
+from jaxgd import InputValueError, Landscape, Symmetry, survey
 
 WELLS = jaxgd.landscapes.styblinski_tang(dim=2)
 
@@ -35,6 +36,28 @@ def test_until_stops_at_the_first_block_whose_fresh_descents_show_little_unseen(
     np.testing.assert_array_equal(found.ends.num_steps[:1500], whole.ends.num_steps)
     assert found.cost.ticks == found.ends.num_steps.sum() + 2048
     np.testing.assert_allclose(found.points.value, found.catalogue.value[found.catalogue.entry], rtol=1e-12)
+
+
+def test_argon_in_metres_and_joules_has_the_minimum_and_the_rigid_motions_of_reduced_units():
+    reduced, metres, joules = jaxgd.landscapes.lennard_jones(num_atoms=3), 3.4e-10, 1.65e-21
+    argon = Landscape(
+        value=lambda x: joules * reduced.value(x / metres),
+        sample=lambda key: metres * reduced.sample(key),
+        symmetry=Symmetry(
+            name="rigid motions",
+            invariants=lambda x: reduced.symmetry.invariants(x / metres),
+            generators=reduced.symmetry.generators,
+        ),
+        name="argon",
+    )
+    optimizer = optax.chain(optax.clip_by_global_norm(50 * joules / metres), optax.sgd(2e-3 * metres**2 / joules))
+    found = survey(argon, optimizer, 12, key=jax.random.key(0))
+    assert found.to_json()["status"] == {"converged": 12}
+    assert found.points.verdict_counts() == {"minimum": 12}
+    assert found.ends.num_steps.min() > 10
+    np.testing.assert_allclose(found.catalogue.value, [-3 * joules], rtol=1e-9)
+    assert found.catalogue.num_zero_modes.tolist() == [6]
+    assert found.notes == ()
 
 
 @pytest.mark.slow

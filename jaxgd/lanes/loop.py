@@ -32,7 +32,7 @@ _MIN_DRAWN, _SHARE_DRAWN = 8, 8  # starts are drawn for an eighth of the lanes a
 class Buffer(NamedTuple):
     """Ends on their way out, the lane axis first whatever the layout; few arrays, since each one is a scatter."""
 
-    # (capacity, 5 + num_events) int32: number, status, num_steps, num_restarts, num_hvps, event steps
+    # (capacity, 6 + num_events) int32: number, status, num_steps, num_restarts, num_hvps, num_still, event steps
     counts: jax.Array
     scalars: jax.Array  # (capacity, 3): value, gradient_norm, best_value
     last: Params | None
@@ -317,7 +317,7 @@ class Loop:
         """Returns the records of all places."""
         lanes_first = lambda tree: jax.tree.map(lambda leaf: jnp.moveaxis(leaf, LANE_AXIS[self.layout], 0), tree)
         events = (lanes.event_steps[name] for name in self.descent.events)  # jax sorts the keys of dictionaries
-        counts = (lanes.number, lanes.status, lanes.num_steps, lanes.attempt, lanes.num_hvps, *events)
+        counts = (lanes.number, lanes.status, lanes.num_steps, lanes.attempt, lanes.num_hvps, lanes.num_still, *events)
         return Buffer(
             counts=jnp.stack([count.astype(jnp.int32) for count in counts], axis=1),
             scalars=jnp.stack([lanes.value, lanes.gradient_norm, lanes.best_value], axis=1),

@@ -88,7 +88,7 @@ class Worker:
             records,
         )
         never.counts[:, 0] = numbers
-        never.counts[:, 5:] = -1  # no event has fired
+        never.counts[:, 6:] = -1  # no event has fired
 
         dropped = jax.tree.map(lambda *leaves: np.concatenate(leaves), begun, never)
         dropped.counts[:, 1] = int(Status.INTERRUPTED)
@@ -108,17 +108,18 @@ class Run:
         num_descents: int,
         devices: list[jax.Device],
         frozen: Params | None,
+        origin: str,
         look: Callable[[], tuple[str, ...]],
         notes: tuple[str, ...] = (),
         seconds_before: float = 0.0,
     ) -> None:
         """Descents `first` to `first + num_descents - 1` are to be done.
 
-        `frozen`, `notes` and those that `look` returns go on to their `Ends`; it is called while the loop is compiled.
-        `seconds_before` went into tuning.
+        `frozen`, `origin`, `notes` and those that `look` returns go on to their `Ends`; it is called while the loop is
+        compiled. `seconds_before` went into tuning.
         """
         self.loop, self.num_descents, self.end = loop, num_descents, first + num_descents
-        self.frozen, self.look, self.notes = frozen, look, notes
+        self.frozen, self.origin, self.look, self.notes = frozen, origin, look, notes
         self.may_be_rounding = True  # that holds up descents, as far as was looked
         self.workers = [
             Worker(key, starts, device, first + share, len(devices)) for share, device in enumerate(devices)
@@ -206,7 +207,7 @@ class Run:
         for worker in self.workers:
             worker.limit = limit
 
-    def _look_for_rounding(self, ends: Ends) -> None:
+    def _look_for_rounding(self, ends: Ends, num_still: np.ndarray) -> None:
         """Notes, once, where rounding holds up descents that ran out of steps."""
         limit, first = self.stop.gradient_norm, self.workers[0]
         if limit is None or ends.params is None or self.loop.descent.is_noisy:
@@ -214,10 +215,8 @@ class Run:
         if not self.may_be_rounding or not np.any(ends.status == Status.STEP_LIMIT):
             return
         began, self.may_be_rounding = time.perf_counter(), False
-        norms = relative_stop.norms_at_starts(self.loop, first.program, first.key, first.starts)
-        suspects = ends[rounding.suspects(ends, relative_stop.scale_of(norms))]
-        if len(suspects):
-            self.notes += rounding.note_on_rounding(self.loop.descent, first.key, suspects, float(limit))
+        scale = relative_stop.scale_of(relative_stop.norms_at_starts(self.loop, first.program, first.key, first.starts))
+        self.notes += rounding.note_on_rounding(self.loop.descent, ends, num_still, float(limit), scale)
         seconds = time.perf_counter() - began
         self.seconds_compile, self.began = self.seconds_compile + seconds, self.began + seconds
 
@@ -228,7 +227,7 @@ class Run:
         buffer = jax.tree.map(lambda *leaves: np.concatenate(leaves), *buffers)
         order = np.argsort(buffer.counts[:, 0], kind="stable")
         buffer = jax.tree.map(lambda leaf: leaf[order], buffer)
-        number, status, num_steps, num_restarts, num_hvps, *event_steps = buffer.counts.T
+        number, status, num_steps, num_restarts, num_hvps, num_still, *event_steps = buffer.counts.T
         value, gradient_norm, best_value = buffer.scalars.T
         ends = Ends(
             start_number=number.astype(np.int64),
@@ -254,6 +253,7 @@ class Run:
             ),
             frozen=self.frozen,
             stop=self.stop,
+            origin=self.origin,
         )
-        self._look_for_rounding(ends)
+        self._look_for_rounding(ends, np.asarray(num_still))
         return replace(ends, notes=self.notes)
