@@ -15,6 +15,7 @@ limit by it, to the bit. Where no gradient tells anything (all are zero or not f
 
 import math
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxgd.base import Key, Params
@@ -48,7 +49,7 @@ def relative_limit(norms: np.ndarray) -> float:
       >>> relative_limit(2.0**-70 * np.asarray([8.0, 9.0])) == 2.0**-94
       True
     """
-    limit = max(SHARES[norms.dtype.itemsize] * scale_of(norms), float(np.finfo(norms.dtype).tiny))
+    limit = max(SHARES[norms.dtype.itemsize] * scale_of(norms), float(jnp.finfo(norms.dtype).tiny))
     return math.ldexp(0.5, math.frexp(limit)[1])
 
 

@@ -40,7 +40,7 @@ def note_on_rounding(
     """
     rows = np.flatnonzero(ends.status == Status.STEP_LIMIT)[:_NUM_ENDS]
     norms, is_held = np.asarray(ends.gradient_norm)[rows], num_still[rows] >= _MANY_STEPS
-    unit = float(np.finfo(norms.dtype).eps) * scale
+    unit = float(jnp.finfo(norms.dtype).eps) * scale
     is_held &= norms <= _SMALL * unit
     if np.any((norms <= _VERY_SMALL * unit) & ~is_held):
         filled_up = np.resize(rows, _NUM_ENDS)  # one number of points, one program

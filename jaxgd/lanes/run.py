@@ -9,6 +9,7 @@ way, and those of lower number on a device that lags behind, are finished, so th
 starts. The second signal drops what is under way: these descents come back, too, with status `interrupted`.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -216,7 +217,8 @@ class Run:
             return
         began, self.may_be_rounding = time.perf_counter(), False
         scale = relative_stop.scale_of(relative_stop.norms_at_starts(self.loop, first.program, first.key, first.starts))
-        self.notes += rounding.note_on_rounding(self.loop.descent, ends, num_still, float(limit), scale)
+        with contextlib.suppress(Exception):  # a note is not worth the ends
+            self.notes += rounding.note_on_rounding(self.loop.descent, ends, num_still, float(limit), scale)
         seconds = time.perf_counter() - began
         self.seconds_compile, self.began = self.seconds_compile + seconds, self.began + seconds
 

@@ -121,6 +121,14 @@ def test_float32_gradients_below_the_root_of_the_smallest_number_have_a_norm(key
     np.testing.assert_allclose(start.gradient_norm, 4e-25, rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_half_precision_has_a_limit_that_it_can_reach(key, dtype):
+    bowl = Landscape(value=lambda x: jnp.sum((x - 1) ** 2), sample=lambda key: jax.random.normal(key, (3,), dtype))
+    ends = jaxgd.descend(bowl, optax.sgd(0.1), 9, key=key, stop=Stop(max_steps=300))
+    assert ends.status_counts() == {"converged": 9}
+    assert 0 < ends.stop.gradient_norm < 1
+
+
 def test_looking_at_starts_restarts_nothing(key):
     landscape, rate = scaled(0)
     again = Restart(on=(Status.CONVERGED, Status.DIVERGED), max_restarts=2, step_factor=1.0)
