@@ -45,6 +45,7 @@ class Lane(NamedTuple):
     last: Params  # the last iterate with finite value and gradient
     value: jax.Array  # () value at `last`
     gradient_norm: jax.Array  # () Euclidean norm of the gradient at `last`
+    num_still: jax.Array  # () int32, steps since either of them changed
     best_value: jax.Array  # () lowest finite value so far
     best: Params | None  # where it was met, if kept
     mark_value: jax.Array | None  # () value from which the next improvement is measured, if there is patience
@@ -137,6 +138,7 @@ class Descent:
             last=params,
             value=nan,
             gradient_norm=nan,
+            num_still=jnp.zeros((), jnp.int32),
             best_value=infinity,
             best=params if self.keeps_best else None,
             mark_value=infinity if is_patient else None,
@@ -269,7 +271,9 @@ class Descent:
         """Returns the lane with the new iterate written down, where it is finite and the lane still runs."""
         keep = lambda mask, new, old: jax.tree.map(lambda a, b: jnp.where(mask, a, b), new, old)
         is_best = is_accepted & (value < lane.best_value)
+        is_same = (value == lane.value) & (gradient_norm == lane.gradient_norm)
         lane = lane._replace(
+            num_still=jnp.where(is_accepted, jnp.where(is_same, lane.num_still + 1, 0), lane.num_still),
             last=keep(is_accepted, lane.params, lane.last),
             value=jnp.where(is_accepted, value, lane.value),
             gradient_norm=jnp.where(is_accepted, gradient_norm, lane.gradient_norm),

@@ -16,6 +16,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from jaxgd.base import Landscape, Params, Points, Reason, Verdict
+from jaxgd.points.joining import join_valleys
 from jaxgd.points.rows import ForRows
 from jaxgd.points.sameness import equal_rows, group
 from jaxgd.statistics import Unseen, proportion_interval, unseen_mass
@@ -48,6 +49,8 @@ class Catalogue:
       verdicts: how many descents got each verdict.
       reasons: why descents ended at no critical point, and how many for each reason.
       unseen: what was not seen; None where no descent ended at a critical point.
+      is_open: (k,) bool, the point lies on a valley that was not shown to be connected with another one of the same
+        value, verdict, index and dimension; nor was it shown not to be.
       entry: (num_descents,) int64, which row each descent belongs to, -1 for none.
     """
 
@@ -70,10 +73,16 @@ class Catalogue:
     verdicts: dict[str, int]
     reasons: dict[str, int]
     unseen: Unseen | None
+    is_open: np.ndarray
     entry: np.ndarray
 
     def __len__(self) -> int:
         return len(self.value)
+
+    @property
+    def num_unjoined(self) -> int:
+        """Number of points whose valleys may be one and the same; if there are any, `len` is an upper bound."""
+        return int(np.sum(self.is_open))
 
     def __str__(self) -> str:
         return self.table()
@@ -81,11 +90,13 @@ class Catalogue:
     def table(self, max_rows: int = 24) -> str:
         """Returns the catalogue as a table for a person, the lowest `max_rows` points of it."""
         percent = f"{100 * self.confidence:g}% interval"
-        lines = [f"{'value':>16}  {'verdict':<12} {'index':>5} {'zero':>4} {'hits':>9} {'weight':>8}  {percent}"]
+        head = f"{'value':>16}  {'verdict':<12} {'index':>5} {'zero':>4} {'dim':>4} {'hits':>9}"
+        lines = [f"{head} {'weight':>8}  {percent}"]
         for i in range(min(len(self), max_rows)):
             lines.append(
                 f"{self.value[i]:>16.9g}  {Verdict(self.verdict[i]).name.lower():<12} {self.index[i]:>5}"
-                f" {self.num_zero_modes[i]:>4} {self.hits[i]:>9,} {self.weight[i]:>8.4f}"
+                f" {self.num_zero_modes[i]:>4} {self.dimension[i] if self.dimension[i] >= 0 else '?':>4}"
+                f" {self.hits[i]:>9,} {self.weight[i]:>8.4f}"
                 f"  {self.weight_low[i]:.4f} to {self.weight_high[i]:.4f}"
             )
         if len(self) > max_rows:
@@ -99,6 +110,11 @@ class Catalogue:
         """Returns in a few sentences how many points there are, and what was not seen."""
         counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in self.verdicts.items())
         text = f"{len(self):,} distinct critical points from {self.num_descents:,} descents ({counts})."
+        if self.num_unjoined:
+            text += (
+                f"\n{self.num_unjoined:,} of them lie on valleys that were not shown to be connected, so the number of"
+                f" distinct ones is at most {len(self):,}."
+            )
         for name, count in self.reasons.items():
             text += f"\n{count:,} at no critical point: {Reason[name.upper()].sentence()}."
         if self.unseen is None:
@@ -144,9 +160,19 @@ def catalogue(
     if distance_tolerance is not None:
         error = np.full_like(error, distance_tolerance / 2)
     kind = np.stack([distinct.verdict, distinct.index, distinct.dimension], axis=1)
-    entry_of_first, leaders = group(kind, distinct.value, value_error, invariants, error, distinct.gradient_norm)
+    entry_of_first, leaders = group(
+        kind, np.asarray(distinct.value), value_error, invariants, error, np.asarray(distinct.gradient_norm)
+    )
+
+    # Those on one valley are one entry, which the best placed of them represents.
+    valley, is_open = join_valleys(landscape, distinct[leaders])
+    order = np.lexsort((np.asarray(distinct.gradient_norm)[leaders], valley))
+    _, best, entry_of_leader = np.unique(valley[order], return_index=True, return_inverse=True)
+    best, entry_of_leader[order] = order[best], entry_of_leader.copy()
+    is_open, leaders = is_open[best], leaders[best]
+
     entry = np.full(len(points), -1, np.int64)
-    entry[members], leaders = entry_of_first[repeats], first[leaders]
+    entry[members], leaders = entry_of_leader[entry_of_first[repeats]], first[leaders]
     pick = lambda field: np.asarray(field)[leaders]
     hits = np.bincount(entry[entry >= 0], minlength=len(leaders)).astype(np.int64)
     low, high = proportion_interval(hits, np.full_like(hits, len(points)), confidence)
@@ -170,6 +196,7 @@ def catalogue(
         verdicts=points.verdict_counts(),
         reasons=points.reason_counts(),
         unseen=unseen_mass(hits, confidence) if len(hits) else None,
+        is_open=is_open,
         entry=entry,
     )
 

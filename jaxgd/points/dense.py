@@ -3,12 +3,12 @@
 Newton's method leads from an end to the point (`jaxgd.points.newton`); everything that is then said is computed at the
 point itself, in units in which its Hessian is balanced (`scaled`).
 
-A mode's gradient has to be explained: by the rounding noise of gradients, which is measured a few roundings beside the
-point, or by a Newton step so short that nothing is left to go. How far the true point may be off along the mode follows
-from both. The curvature may be another there, most of all where it is small, so the Hessian is computed once more at
-places as far off as that: the change of curvature belongs to each eigenvalue's error. At a multiple root of the gradient
-the curvature is that of a point beside it, of either sign, and its change over the Newton steps that are left is as large
-as itself: such an eigenvalue counts as zero. The places are samples, so that errors are estimates and no bounds.
+A mode's gradient has to be explained: by the rounding noise of gradients, which is measured beside the point, or by a
+Newton step so short that nothing is left to go. How far the true point may be off along the mode follows from both. The
+curvature may be another there, most of all where it is small, so the Hessian is computed once more at places as far off
+as that: the change of curvature belongs to each eigenvalue's error. At a multiple root of the gradient the curvature is
+that of a point beside it, of either sign, and its change over the Newton steps that are left is as large as itself:
+such an eigenvalue counts as zero. The places are samples, so that errors are estimates and no bounds.
 """
 
 import functools
@@ -86,7 +86,9 @@ def judge_by_spectra(functions: Flat, ends: Rows, unit: Rows, height: Rows) -> E
       height: (n,) of values.
     """
     programs = programs_of(functions, ends.dtype.name)
-    SCALED_SPECTRUM.prepare(programs.hessian.prepare(ends, unit), programs.motions.prepare(ends, unit), unit, height, height)
+    SCALED_SPECTRUM.prepare(
+        programs.hessian.prepare(ends, unit), programs.motions.prepare(ends, unit), unit, height, height
+    )
     walked = walk(programs.evaluate, _Spectra(programs, unit, height), ends, fine(ends, unit))
     first, x, fall = walked.seen_at_end, walked.x, _fall(walked.seen_at_end, walked.gradient_at_end)
     is_within_reach = walked.is_within_reach
@@ -148,11 +150,8 @@ def judge_by_spectra(functions: Flat, ends: Rows, unit: Rows, height: Rows) -> E
 
 @np.errstate(all="ignore")
 def kernel_directions(functions: Flat, x: Rows, unit: Rows, height: Rows, num_directions: int) -> Rows:
-    """Returns (n, num_directions, dim) random directions along which points have no curvature, a unit of length long."""
-    programs = programs_of(functions, x.dtype.name)
-    found = _found_at(programs, x, unit, height)
-    change = _change_of_hessian(programs, x, found.at, found.placed.distance)
-    error = found.at.error + _shift(found.at, change)
+    """Returns (n, num_directions, dim) random directions of a unit of length, along which points have no curvature."""
+    found, error = _found_with_errors(programs_of(functions, x.dtype.name), x, unit, height)
     is_zero = found.at.is_mode & (found.at.is_faint | (np.abs(found.at.eigenvalues) <= error))
 
     # Equally far along every mode.
@@ -161,6 +160,45 @@ def kernel_directions(functions: Flat, x: Rows, unit: Rows, height: Rows, num_di
     directions = np.stack([as_step(found.at, weight * draw) for draw in draws], axis=1)
     size = np.max(np.abs(directions) / unit[:, None], axis=2, keepdims=True)
     return directions / np.where(size > 0, size, 1)
+
+
+class Places(NamedTuple):
+    """Points as they stand, and the directions of no curvature there; arrays with one leading axis of points."""
+
+    x: Rows  # (n, dim)
+    unit: Rows  # (n, dim) of length
+    value: Rows
+    value_error: Rows
+    placement: Rows  # (n, dim) how far off the critical point may be across the kernel
+    is_critical: Rows  # bool, whether what is left of the gradient is explained
+    num_negative: Rows  # int32
+    num_kernel: Rows  # int32, zero modes and motions of the symmetry
+    basis: Rows  # (n, dim, dim) orthonormal in units of length; the first `num_kernel` columns span the kernel
+
+
+@np.errstate(all="ignore")
+def places_at(functions: Flat, x: Rows, unit: Rows, height: Rows) -> Places:
+    """Returns what there is at points (n, dim), none of which is moved."""
+    found, error = _found_with_errors(programs_of(functions, x.dtype.name), x, unit, height)
+    at, inertia = found.at, inertia_of(found.at, error)
+    is_kernel = ~at.is_mode | at.is_faint | (np.abs(at.eigenvalues) <= error)
+    is_finite = np.all(np.isfinite(found.gradient), axis=1) & np.all(np.isfinite(at.eigenvalues), axis=1)
+
+    # Singular vectors of the kernel's come first.
+    columns = np.where(is_kernel[:, None, :], (at.scale / unit)[:, :, None] * at.vectors, 0)
+    size = np.linalg.norm(columns, axis=1, keepdims=True)
+    columns = np.where((size > 0) & is_finite[:, None, None], columns / np.where(size > 0, size, 1), 0)
+    return Places(
+        x=x,
+        unit=unit,
+        value=found.value,
+        value_error=found.noise.value,
+        placement=_in_coordinates(at, found.placed.distance) + 2 * np.finfo(x.dtype).eps * np.abs(x),
+        is_critical=is_finite & np.all(found.placed.is_explained, axis=1),
+        num_negative=inertia.num_negative,
+        num_kernel=np.sum(is_kernel, axis=1).astype(np.int32),
+        basis=np.linalg.svd(columns)[0],
+    )
 
 
 class Inertia(NamedTuple):
@@ -244,6 +282,13 @@ def _found_at(programs: Programs, x: Rows, unit: Rows, height: Rows) -> _Found:
         off = (off + np.swapaxes(off, 1, 2)) / 2
         at = at._replace(error=at.error + _shift(at, off), skew=at.skew + np.linalg.norm(off, axis=(1, 2)))
     return _Found(at, value, gradient, noise, _placed(at, x, value, gradient, noise, height))
+
+
+def _found_with_errors(programs: Programs, x: Rows, unit: Rows, height: Rows) -> tuple[_Found, Rows]:
+    """Returns what there is at points (n, dim), and (n, dim) how far off the eigenvalues of the true ones may be."""
+    found = _found_at(programs, x, unit, height)
+    change = _change_of_hessian(programs, x, found.at, found.placed.distance)
+    return found, found.at.error + _shift(found.at, change)
 
 
 class _Placed(NamedTuple):

@@ -85,10 +85,10 @@ def flat(landscape: Landscape, kind: Kind) -> Flat:
 
     def evaluate(x: jax.Array) -> tuple[jax.Array, jax.Array]:
         value, gradient = landscape.evaluate(unravel(held(x)))
-        return value, of_free(flatten(gradient))
+        return value.astype(x.dtype), of_free(flatten(gradient))
 
     return Flat(
-        value=lambda x: landscape.value(unravel(x)),
+        value=lambda x: landscape.value(unravel(x)).astype(x.dtype),
         gradient=lambda x: of_free(flatten(landscape.gradient(unravel(held(x))))),
         evaluate=evaluate,
         generators=generators,

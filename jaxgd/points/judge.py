@@ -1,8 +1,8 @@
 """A verdict for every end, each judged by itself.
 
-A first look sorts out what is plainly not at a critical point. Up to `MAX_DENSE_DIM` parameters the Hessian is formed: a
-Cholesky factor proves plain minima, a whole spectrum tells what anything else is. Beyond, the ends of the spectrum are
-computed by Hessian-vector products. What the evidence comes to is said in one place (`jaxgd.points.verdict`).
+A first look sorts out what is plainly not at a critical point. Up to `MAX_DENSE_DIM` parameters the Hessian is formed:
+a Cholesky factor proves plain minima, a whole spectrum tells what anything else is. Beyond, the ends of the spectrum
+are computed by Hessian-vector products. What the evidence comes to is said in one place (`jaxgd.points.verdict`).
 """
 
 import functools
@@ -96,8 +96,10 @@ def _judge(
     least = least_fall(status, height, ends.dtype)
 
     is_diverged = ~(np.isfinite(found.value) & np.all(np.isfinite(gradient), axis=1))
+    is_dropped = np.zeros(len(ends), bool)
     if status is not None:
-        is_diverged |= status == int(Status.DIVERGED)
+        is_dropped = status == int(Status.INTERRUPTED)  # undecided, at no cost
+        is_diverged |= is_dropped | (status == int(Status.DIVERGED))
 
     # What had come to rest is judged at once; of the others, what a first look leaves.
     look_at = np.flatnonzero(~rests & ~is_diverged)
@@ -130,7 +132,9 @@ def _judge(
         looked[look_at] = _looked(functions, ends, unit, height, least, look_at, found.drift)
     _take_back(found, np.flatnonzero(~is_critical), ends, evaluate)
     verdict = verdicts(found, is_critical, is_diverged, rests)
-    return found, verdict, reasons(found, is_critical, is_diverged, looked, least)
+    reason = reasons(found, is_critical, is_diverged, looked, least)
+    verdict[is_dropped], reason[is_dropped] = int(Verdict.UNDECIDED), int(Reason.INTERRUPTED)
+    return found, verdict, reason
 
 
 def _looked(

@@ -217,9 +217,7 @@ class _Beside(NamedTuple):
     value_noise: jax.Array  # () about the rounding error of a value
 
 
-def _beside(
-    functions: Flat, x: jax.Array, gradient: jax.Array, matrix: jax.Array, resolution: jax.Array
-) -> _Beside:
+def _beside(functions: Flat, x: jax.Array, gradient: jax.Array, matrix: jax.Array, resolution: jax.Array) -> _Beside:
     """Returns how gradients at places `resolution` off in each coordinate, to either side, differ from the model."""
     draw = np.random.default_rng(0)
     signs = jnp.asarray(draw.choice([-1, 1], (_NUM_MOVES, len(x))) * functions.is_free, x.dtype)
@@ -232,5 +230,4 @@ def _beside(
         mismatch.append(off / jnp.linalg.norm(move))
         second.append(jnp.linalg.norm(ahead + behind - 2 * gradient))
         uneven.append(jnp.abs(above - below - 2 * (move @ gradient)))
-    mismatch, second, uneven = (jnp.stack(found) for found in (mismatch, second, uneven))
-    return _Beside(jnp.max(mismatch), jnp.max(second), jnp.max(uneven))
+    return _Beside(*(jnp.max(jnp.stack(found)) for found in (mismatch, second, uneven)))

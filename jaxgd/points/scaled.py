@@ -54,7 +54,9 @@ class Scaled(NamedTuple):
     skew: jax.Array
 
 
-def _scaled_spectrum(matrix: jax.Array, motions: jax.Array, unit: jax.Array, height: jax.Array, most: jax.Array) -> Scaled:
+def _scaled_spectrum(
+    matrix: jax.Array, motions: jax.Array, unit: jax.Array, height: jax.Array, most: jax.Array
+) -> Scaled:
     """Returns the spectrum of one Hessian.
 
     Args:
@@ -102,7 +104,6 @@ def _equilibrated(symmetric: jax.Array, unit: jax.Array, most: jax.Array) -> jax
 
     d = jax.lax.fori_loop(0, _ROUNDS, balance, jnp.ones_like(unit))
     return d * unit / jnp.sqrt(jnp.where(largest > 0, largest, 1))
-
 
 
 def _raw_spectrum(matrix: jax.Array, motions: jax.Array, unit: jax.Array) -> Spectrum:

@@ -4,16 +4,20 @@ A valley is a connected manifold of critical points along which value and rank o
 Bott); across it the Hessian is definite, or of some index, and says what the point is. At a singular point (x^4, the
 monkey saddle, the crossing of x^2 y^2) the kernel is larger than the manifold through it.
 
-So the end is moved along its kernel, over two lengths a decade apart, and Newton's method leads back across: on a valley
-every place is again a critical point of the same value and inertia, and stays away from the first one. At a multiple
-root Newton's method leads back to it, and at a crossing the rank changes.
+So the end is moved along its kernel, over two lengths a decade apart, and Newton's method leads back across: on a
+valley every place is again a critical point of the same value and inertia, and stays away from the first one. At a
+multiple root Newton's method leads back to it, and at a crossing the rank changes. Beside a bent valley Newton's method
+may also be led astray by what little curvature the kernel has there: then it goes across alone
+(`jaxgd.points.valley_walks`).
 """
 
 import numpy as np
 
-from jaxgd.points.dense import judge_by_spectra, kernel_directions
+from jaxgd.points.dense import judge_by_spectra, kernel_directions, places_at
 from jaxgd.points.evidence import Evidence, Rows
 from jaxgd.points.flat import Flat
+from jaxgd.points.newton import take
+from jaxgd.points.valley_walks import Ground, Like, step_on
 
 _LENGTHS = (1e-2, -1e-3)  # units of length; to either side
 _NUM_DIRECTIONS = 2
@@ -59,4 +63,21 @@ def _stays_critical(functions: Flat, found: Evidence, which: Rows, unit: Rows, h
     for sign in ("negative", "positive", "zero"):
         count = getattr(found, f"num_{sign}")
         holds &= getattr(at, f"num_{sign}") == count[of_place]
+    lost = np.flatnonzero(~at.is_reached & at.is_smooth)
+    if len(lost):
+        moves = moves.reshape(-1, x.shape[1])
+        holds[lost] = _is_walked(functions, found, of_place[lost], moves[lost], unit, height)
     return np.all(holds.reshape(num_points, each), axis=1)
+
+
+def _is_walked(functions: Flat, found: Evidence, which: Rows, moves: Rows, unit: Rows, height: Rows) -> Rows:
+    """Returns whether steps across the kernel lead from moved points to others of the same kind."""
+    is_shown = np.zeros(len(which), bool)
+    like = Like(found.value[which], found.value_error[which], height[which], found.num_negative[which])
+    here = places_at(functions, found.x[which], unit[which], height[which])
+    for dimension in np.unique(here.num_kernel[here.num_kernel < moves.shape[1]]):
+        some = np.flatnonzero(here.num_kernel == dimension)
+        ground = Ground(functions, None, int(dimension))
+        far = np.full(len(some), np.inf, moves.dtype)
+        is_shown[some] = step_on(ground, take(here, some), moves[some], far, take(like, some)).is_shown
+    return is_shown

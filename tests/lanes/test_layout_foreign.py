@@ -269,9 +269,9 @@ def test_functions_made_with_other_libraries_agree_with_vmap(fn):
 # ---------------------------------------------------------------------------------- a layout that cannot be traced
 
 
-def descend(value, **engine):
+def descend(value, engine=None):
     landscape = jaxgd.Landscape(value=value, sample=lambda key: jax.random.normal(key, (3,)), name="mine")
-    return jaxgd.descend(landscape, optax.sgd(0.1), 5, key=jax.random.key(0), **engine)
+    return jaxgd.descend(landscape, optax.sgd(0.1), 5, key=jax.random.key(0), engine=engine)
 
 
 def only_first(x):
@@ -298,9 +298,18 @@ def test_a_layout_that_cannot_be_traced_gives_way_to_the_other_with_a_note():
     assert ends.status_counts() == {"converged": 5}
 
 
+def test_a_survey_says_once_that_a_layout_gave_way(tmp_path):
+    landscape = jaxgd.Landscape(value=only_first, sample=lambda key: jax.random.normal(key, (3,)), name="mine")
+    asked = {"num_starts": 10, "key": jax.random.key(0), "block_size": 5}
+    found = jaxgd.survey(landscape, optax.sgd(0.1), **asked, out=tmp_path / "run")
+    assert found.engine.layout == "lanes_first"
+    assert sum("cannot be traced with lanes_last" in note for note in found.notes) == 1
+    assert jaxgd.open_run(tmp_path / "run", landscape=landscape).survey().notes == found.notes
+
+
 def test_a_layout_that_was_asked_for_does_not_give_way():
     with pytest.raises(jaxgd.InputValueError, match="cannot be traced with lanes_last, only with lanes_first"):
-        descend(only_first, layout="lanes_last")
+        descend(only_first, jaxgd.Engine(layout="lanes_last"))
 
 
 def test_what_no_layout_can_map_is_refused_with_what_to_do():

@@ -77,7 +77,7 @@ def test_auto_is_a_share_of_the_lower_quartile_of_the_first_gradients(key):
 def test_auto_is_the_same_number_in_every_block_and_sweep(key):
     landscape, rate = scaled(0)
     whole = jaxgd.descend(landscape, optax.sgd(rate), 12, key=key)
-    block = jaxgd.descend(landscape, optax.sgd(rate), 4, key=key, first_start=8, num_lanes=1)
+    block = jaxgd.descend(landscape, optax.sgd(rate), 4, key=key, first_start=8, engine=jaxgd.Engine(num_lanes=1))
     swept = jaxgd.sweep(landscape, optax.sgd, 12, key=key, learning_rate=[2 * rate, rate])
     assert whole.stop == block.stop == swept.ends[0].stop == swept.ends[1].stop
     np.testing.assert_array_equal(block.num_steps, whole.num_steps[8:])
