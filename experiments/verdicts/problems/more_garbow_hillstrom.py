@@ -4,7 +4,7 @@ Starts are normal around the standard start, with a tenth of each coordinate (an
 deviation. Minimum values are those of the paper, polished to all digits by an independent solver where it gives six;
 further critical points that descents meet are listed where Newton's method, diagonally scaled, stands still to 1e-12.
 
-Where the smallest curvature at the minimum, diagonally scaled, is less than 1e-6 of the largest, float64 is not required
+Where the smallest curvature at the minimum, diagonally scaled, is below 1e-6 of the largest, float64 is not required
 to tell it from zero.
 
 References:
