@@ -74,7 +74,7 @@ def classify(
       >>> saddle = jaxgd.Landscape(value=lambda x: x[0] ** 2 - x[1] ** 2, sample=lambda k: jax.random.normal(k, (2,)))
       >>> points = jaxgd.classify(saddle, jnp.array([[1e-4, 2e-4], [0.1, 0.2]]))
       >>> points.verdict_counts(), points.index.tolist(), points.reason_counts()
-      ({'saddle': 1, 'undecided': 1}, [1, -1], {'still_descending': 1})
+      ({'saddle': 1, 'undecided': 1}, [1, -1], {'unbounded': 1})
     """
     if in_full or not isinstance(ends, Ends) or ends.params is None or len(ends) <= _FEW:
         points = judge_in_full(landscape, ends, progress=progress).points

@@ -310,7 +310,7 @@ def _placed(at: Scaled, x: Rows, value: Rows, gradient: Rows, noise: Noise, heig
 
     # One rounding of each coordinate, and what noise and the steps that are left come to.
     rounding = np.einsum("nij,ni->nj", np.abs(at.vectors), eps * np.abs(x) / at.scale)
-    off = np.where(curved, hidden / np.where(curved, size, 1) + _STEPS_LEFT * steps, 0)
+    off = np.where(curved, _STEPS_LEFT * (hidden / np.where(curved, size, 1) + steps), 0)
     distance = np.minimum(rounding + off, _FARTHEST / extent(at))
     return _Placed(is_explained, np.where(at.is_mode, distance, 0))
 

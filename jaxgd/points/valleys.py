@@ -19,9 +19,10 @@ from jaxgd.points.flat import Flat
 from jaxgd.points.newton import take
 from jaxgd.points.valley_walks import Ground, Like, step_on
 
-_LENGTHS = (1e-2, -1e-3)  # units of length; to either side
+_LENGTHS = {8: (1e-2, -1e-3), 4: (1e-1, -3e-2)}  # units of length, to either side; by bytes of a number
 _NUM_DIRECTIONS = 2
 _STAYS = 0.1  # share of the length that a place has to stay away
+_CLEARLY = 4.0  # times the cube root of the rounding unit, as well as a multiple root is placed: it has to stay away
 _SAFETY = 8.0  # on the errors of values
 _AT_ONCE = 1024
 
@@ -36,7 +37,7 @@ def find_valleys(functions: Flat, found: Evidence, which: Rows, unit: Rows, heig
       unit: (n, dim) of length.
       height: (n,) of values.
     """
-    each = len(_LENGTHS) * _NUM_DIRECTIONS
+    each = len(_LENGTHS[found.x.dtype.itemsize]) * _NUM_DIRECTIONS
     for begin in range(0, len(which), _AT_ONCE // each):
         part = which[begin : begin + _AT_ONCE // each]
         on_valley = part[_stays_critical(functions, found, part, unit, height)]
@@ -49,7 +50,7 @@ def _stays_critical(functions: Flat, found: Evidence, which: Rows, unit: Rows, h
     """Returns whether points that are moved along their kernels come to critical points of the same kind."""
     x, num_points = found.x[which], len(which)
     directions = kernel_directions(functions, x, unit[which], height[which], _NUM_DIRECTIONS)
-    lengths = np.asarray(_LENGTHS, x.dtype)
+    lengths = np.asarray(_LENGTHS[x.dtype.itemsize], x.dtype)
     moves = (lengths[None, :, None, None] * directions[:, None]).reshape(num_points, -1, x.shape[1])
     each = moves.shape[1]
 
@@ -59,7 +60,8 @@ def _stays_critical(functions: Flat, found: Evidence, which: Rows, unit: Rows, h
     tolerance = _SAFETY * (at.value_error + found.value_error[of_place])
     holds = at.is_reached & at.is_smooth
     holds &= np.abs(at.value - found.value[of_place]) <= tolerance
-    holds &= away >= _STAYS * np.tile(np.repeat(np.abs(lengths), _NUM_DIRECTIONS), num_points)
+    least = np.maximum(_STAYS * np.abs(lengths), _CLEARLY * np.finfo(x.dtype).eps ** (1 / 3))
+    holds &= away >= np.tile(np.repeat(least, _NUM_DIRECTIONS), num_points)
     for sign in ("negative", "positive", "zero"):
         count = getattr(found, f"num_{sign}")
         holds &= getattr(at, f"num_{sign}") == count[of_place]
