@@ -9,6 +9,7 @@ from jaxgd import curvature, landscapes, statistics, transforms
 from jaxgd.base import (
     Cost,
     Ends,
+    Engine,
     Facts,
     InputTypeError,
     InputValueError,
@@ -22,11 +23,12 @@ from jaxgd.base import (
     Symmetry,
     Verdict,
 )
+from jaxgd.compare import Comparison, compare
 from jaxgd.descend import concatenate, descend, stream
 from jaxgd.dwell import DwellByIndex, dwell_by_index
 from jaxgd.flow import Distortion, GradientFlow, basin_distortion, gradient_flow
 from jaxgd.points import Catalogue, catalogue, classify
-from jaxgd.runs import StoredRun, open_run
+from jaxgd.runs.stored import StoredRun, open_run
 from jaxgd.survey import Survey, survey
 from jaxgd.sweep import Sweep, sweep
 
@@ -39,6 +41,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "catalogue",
     "survey",
     "sweep",
+    "compare",
     "gradient_flow",
     "basin_distortion",
     "dwell_by_index",
@@ -49,6 +52,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "Facts",
     "KnownPoint",
     "Stop",
+    "Engine",
     "Restart",
     "Ends",
     "Cost",
@@ -59,6 +63,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "Catalogue",
     "Survey",
     "Sweep",
+    "Comparison",
     "StoredRun",
     "GradientFlow",
     "Distortion",

@@ -213,6 +213,55 @@ class Status(IntEnum):
     STEP_LIMIT = 2
     DIVERGED = 3
     STOPPED_BY_EVENT = 4
+    INTERRUPTED = 5
+
+
+LAYOUTS = ("lanes_first", "lanes_last")
+"""How lanes may lie in memory: as the first axis of every array, or as the last."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """How descents share the machine; it changes speed and, at most, the last bits.
+
+    The same question with the same engine gives the same bits, however busy the machine is: whatever is left open here
+    follows from the traced program, the number of descents and the kind of device, and never from a clock. Another
+    layout or number of lanes lets the compiler add up in another order. That is a difference in the last bits, which
+    a chaotic descent (L-BFGS on clusters) may turn into another end. Every result says the engine that repeats it.
+
+    Attributes:
+      layout: "lanes_first" or "lanes_last"; chosen from the traced program if None.
+      num_lanes: lanes that step together on each device; likewise.
+      num_devices: how many of `jax.local_devices()` share the work; starts are dealt out to them in turn.
+      tune: measure layouts and lanes first, and take the fastest. The result is printed and remembered for other runs
+        of this program with `tune` in this process.
+    """
+
+    layout: str | None = None
+    num_lanes: int | None = None
+    num_devices: int = 1
+    tune: bool = False
+
+    def __post_init__(self) -> None:
+        """Validates the fields."""
+        if self.layout not in (None, *LAYOUTS):
+            raise InputValueError(f"`layout` must be one of {', '.join(LAYOUTS)}, got {self.layout!r}.")
+        for name in ("num_lanes", "num_devices"):
+            count = getattr(self, name)
+            if count is None and name == "num_lanes":
+                continue
+            if isinstance(count, bool) or not isinstance(count, (int, np.integer)):
+                raise InputTypeError(f"`{name}` must be an integer, got {count!r}.")
+            if not 1 <= count <= 2**20:
+                raise InputValueError(f"`{name}` must be at least 1 and at most {2**20:,}, got {count}.")
+
+    def __str__(self) -> str:
+        given = {"layout": self.layout, "num_lanes": self.num_lanes, "num_devices": self.num_devices}
+        return f"Engine({', '.join(f'{name}={value!r}' for name, value in given.items() if value is not None)})"
+
+
+Progress = Callable[[str, int, int], None]
+"""Called now and then as progress(phase, done, total), for example progress("descending", 300, 1000)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,6 +285,11 @@ class Cost:
     layout: str
     num_lanes: int
     num_devices: int = 1
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that repeats the run, bit for bit."""
+        return Engine(layout=self.layout, num_lanes=self.num_lanes, num_devices=self.num_devices)
 
     @property
     def occupancy(self) -> float:
@@ -294,6 +348,8 @@ class Ends(Rows):
       frozen: a pytree like the params of one descent with one Python bool a leaf, whether the optimizer never moves it
         (then its gradient does not count in `gradient_norm`); None where it may move all.
       stop: the stop rule, with "auto" resolved to the number that it stood for; None where it is not known.
+      origin: a fingerprint of the key that the starts were drawn with, or of the starts that were given; ends of one
+        landscape with the same `origin` and `start_number` began at the same place. None where it is not known.
       notes: sentences on what the descents suffered from, for a person.
     """
 
@@ -312,8 +368,9 @@ class Ends(Rows):
     cost: Cost
     frozen: Params | None = None
     stop: Stop | None = None
+    origin: str | None = None
     notes: tuple[str, ...] = ()
-    not_in_rows = ("num_starts", "cost", "frozen", "stop", "notes")
+    not_in_rows = ("num_starts", "cost", "frozen", "stop", "origin", "notes")
 
     def __len__(self) -> int:
         return len(self.value)
@@ -321,6 +378,10 @@ class Ends(Rows):
     def status_counts(self) -> dict[str, int]:
         """Returns how many descents stopped for each reason, reasons that did not occur left out."""
         return _counts(Status, self.status)
+
+    def num_at_start(self) -> int:
+        """Returns how many descents had converged before their first step."""
+        return int(np.sum((self.num_steps == 0) & (self.status == int(Status.CONVERGED))))
 
 
 # ------------------------------------------------------------------------------------------------- points
@@ -352,6 +413,8 @@ class Reason(IntEnum):
     NO_CURVATURE = 7
     PRECISION = 8
     JUDGING_FAILED = 9
+    FLAT = 10
+    INTERRUPTED = 11
 
     def sentence(self) -> str:
         """Returns what to tell a person."""
@@ -369,6 +432,8 @@ _SENTENCES = {
     Reason.NO_CURVATURE: "the Hessian is not finite here",
     Reason.PRECISION: "the signs of the curvature could not be told in this precision",
     Reason.JUDGING_FAILED: "judging failed with an error",
+    Reason.FLAT: "flat: neither slope nor curvature can be told from rounding here or nearby",
+    Reason.INTERRUPTED: "dropped on the way when the run was interrupted",
 }
 
 CRITICAL = (Verdict.MINIMUM, Verdict.SADDLE, Verdict.MAXIMUM, Verdict.DEGENERATE)
@@ -396,8 +461,8 @@ class Points(Rows):
       placement: pytree like params, estimated distance in each coordinate within which the true critical point lies;
         NaN where none was found.
       value_error: (n,) estimated error of the value, by rounding and placement; NaN where unknown.
-      dimension: (n,) int32, of the valley (connected manifold of critical points) that the point lies on, the motions of
-        the landscape's symmetry among its directions: 0 where it is isolated, -1 where unknown.
+      dimension: (n,) int32, of the valley (connected manifold of critical points) that the point lies on, the motions
+        of the landscape's symmetry among its directions: 0 where it is isolated, -1 where unknown.
       descends: (n,) int8, whether the value falls along some flat direction of a degenerate point, found by higher
         derivatives: 1 it does, 0 it does not, -1 unknown or not asked.
       missed_probability: (n,) probability, over the random start of the Lanczos process, that curvature below

@@ -1,9 +1,12 @@
 """The command line: parses, calls, prints. Progress goes to standard error, results to standard output.
 
-A mistake of the caller is one sentence and exit code 2; Ctrl-C during descents prints what is done, exit code 130.
+A mistake of the caller is one sentence and exit code 2. After Ctrl-C or SIGTERM the survey of the first so many starts
+is printed, with exit code 130 or 143.
 """
 
+import dataclasses
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +15,6 @@ from typing import Any
 try:
     import click
 
-    from jaxgd.runs import commands
     from jaxgd.runs.progress import ProgressBar
 except ImportError as error:  # pragma: no cover
     if error.name not in ("click", "rich"):
@@ -33,11 +35,65 @@ class _Commands(click.Group):
             context.exit(2)
 
 
+def _parameter(context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    """Reads --param k=v; a whole text is one argument, so that v may hold commas."""
+    given: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise click.BadParameter(f"is written name=value, got `{text}`.")
+        if name in given:
+            raise click.BadParameter(f"`{name}` is given twice.")
+        given[name] = value
+    return given
+
+
+def _norm(context: click.Context, option: click.Parameter, text: str | None) -> float | str | None:
+    """Reads --gradient-norm, a number or the word auto."""
+    try:
+        return text if text in (None, "auto") else float(text)
+    except ValueError as error:
+        raise click.BadParameter(f"is a number or `auto`, got `{text}`.") from error
+
+
+def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Returns a decorator that gives a command these options, in this order."""
+
+    def decorate(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_STARTS = click.IntRange(1, 2**31 - 2)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+_DEVICES = click.option("--devices", type=click.IntRange(1), help="Devices to share the work; all if left out.")
+_TRUST = click.option("--trust", is_flag=True, help="Import the code outside jaxgd that the run names.")
+_DISTRIBUTED = click.option("--distributed", is_flag=True, help="Let jax join the processes of a TPU slice first.")
+_EXECUTOR = click.option("--executor", help="Whose workers do the blocks: dask:ADDRESS, loky:N, processes:N or mpi.")
+_DIRECTORY = click.argument("directory", type=click.Path(path_type=Path))
+_QUESTION = (
+    click.argument("name"),
+    click.option("--param", "params", multiple=True, callback=_parameter, help="Argument of the landscape, k=v."),
+    click.option("--optimizer", help="For example sgd:learning_rate=0.005; the landscape's default if left out."),
+    click.option("--starts", default=1000, show_default=True, type=_STARTS, help="Random starts."),
+    click.option("--max-steps", type=click.IntRange(0, 2**31 - 2), help="Updates after which a descent is given up."),
+    click.option("--gradient-norm", callback=_norm, help="Gradient norm at which a descent has converged, or auto."),
+    click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1), help="Random seed."),
+    click.option("--dtype", default="float64", show_default=True, type=click.Choice(["float64", "float32"])),
+    click.option("--noisy", is_flag=True, help="Descend random draws of the landscape's noisy value (minibatches)."),
+    _DEVICES,
+    click.option("--lanes", type=click.IntRange(1, 2**20), help="Descents that step together; chosen if left out."),
+    click.option("--layout", type=click.Choice(["lanes_first", "lanes_last"]), help="Chosen if left out."),
+    _JSON,
+)  # fmt: skip
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="jaxgd")
-@click.option(
-    "--compilation-cache", type=click.Path(path_type=Path), help="Keep compiled programs here for later commands."
-)
+@click.option("--compilation-cache", type=click.Path(path_type=Path), help="Keep compiled programs here.")
 def main(compilation_cache: Path | None) -> None:
     """Where does gradient descent end, what kind of point is that, and what have we not seen?"""
     if compilation_cache is not None:
@@ -48,51 +104,103 @@ def main(compilation_cache: Path | None) -> None:
 
 
 @main.command()
-@commands.question_options
-@commands.run_options
+@_options(*_QUESTION)
+@click.option("--out", type=click.Path(path_type=Path), help="Run directory to write to, or to continue.")
+@click.option("--block", type=click.IntRange(1), help="Starts that are done and kept as a whole.")
 @click.option("--until", type=float, help="Stop when surely no more than this probability is left unseen.")
-def survey(
-    name: str,
-    params: dict[str, str],
-    starts: int,
-    as_json: bool,
-    out: Path | None,
-    block: int | None,
-    distributed: bool,
-    until: float | None,
-    **options: Any,
-) -> None:
+@click.option("--tune", is_flag=True, help="Measure layouts and lanes first.")
+@_options(_EXECUTOR, _DISTRIBUTED)
+def survey(name: str, params: dict[str, str], starts: int, as_json: bool, distributed: bool, **options: Any) -> None:
     """Descend landscape NAME from random starts and say where that ends.
 
     NAME is one of `jaxgd landscapes`, or your own: package.module:attribute or path/to/file.py:attribute. With --out,
-    what is done is kept; the same command again goes on with it, as does any number of processes at once.
+    what is done is kept; the same command again continues it, as does any number of processes at once.
     """
-    commands.start_jax(options["dtype"], options["devices"], is_distributed=distributed)
-    question = commands.question_of(name, params, options)
-    how = commands.how_of({**options, "block": block})
-    if out is not None and until is not None:
-        raise click.UsageError("--until does not go with --out; extend the run instead: jaxgd extend DIR --starts N.")
-    if out is not None:
-        commands.survey_into(out, question, starts, how, as_json)
-        return
-    import jax
-
-    from jaxgd import survey as run_survey
-
-    with ProgressBar() as show:
-        result = run_survey(
-            question.landscape, question.optimizer_name, starts, key=jax.random.key(question.seed), stop=question.stop,
-            num_devices=how.num_devices, num_lanes=how.num_lanes, layout=how.layout, is_noisy=question.is_noisy,
-            keep="catalogue", until=until, progress=show,
-        )  # fmt: skip
-    found = {"seed": question.seed, **result.to_json()}
-    click.echo(json.dumps(found, indent=1, allow_nan=False) if as_json else str(result))
-    if len(result.ends) < result.ends.num_starts:
-        sys.exit(130)
+    _start_jax(options["dtype"], options["devices"], is_distributed=distributed)
+    asked, written = _asked(name, params, options)
+    _survey(
+        asked, written, as_json, num_starts=starts, engine=_engine(options), out=options["out"],
+        until=options["until"], block_size=options["block"], executor=options["executor"],
+    )  # fmt: skip
 
 
-for command in (commands.resume, commands.extend, commands.merge, commands.plan):
-    main.add_command(command)
+@main.command()
+@_options(_DIRECTORY, _DEVICES, _TRUST, _EXECUTOR, _DISTRIBUTED, _JSON)
+def resume(directory: Path, devices: int | None, trust: bool, distributed: bool, as_json: bool, executor: str) -> None:
+    """Do what is missing of the run in DIRECTORY, and report it; any number of processes may."""
+    asked, written, run = _found(directory, devices, trust, distributed)
+    _continue(directory, asked, written, run, run.num_starts, devices, executor, as_json)
+
+
+@main.command()
+@_options(_DIRECTORY, click.option("--starts", type=_STARTS, required=True, help="Starts in all."))
+@_options(_DEVICES, _TRUST, _EXECUTOR, _JSON)
+def extend(directory: Path, starts: int, devices: int | None, trust: bool, as_json: bool, executor: str) -> None:
+    """Give the run in DIRECTORY more starts, and do what is missing then."""
+    asked, written, run = _found(directory, devices, trust)
+    _continue(directory, asked, written, run, starts, devices, executor, as_json)
+
+
+@main.command()
+@_options(_DIRECTORY, _TRUST, _JSON)
+def merge(directory: Path, trust: bool, as_json: bool) -> None:
+    """Report what is in DIRECTORY, finished or not; descends nothing. Exit code 3 if something is missing."""
+    from jaxgd.runs.stored import StoredRun
+    from jaxgd.survey import write_result
+
+    asked, written, run = _found(directory, None, trust)
+    run = StoredRun(path=directory, manifest=run.manifest, given_landscape=asked["landscape"])
+    for problem in run.problems:
+        click.echo(f"jaxgd: {problem}", err=True)
+    found = run.survey()
+    _print(found, written["seed"], as_json)
+    write_result(run.store, found)
+    if found.is_interrupted:
+        sys.exit(3)
+
+
+@main.command()
+@click.argument("directories", nargs=-1, required=True, type=click.Path(path_type=Path))
+@_JSON
+def compare(directories: tuple[Path, ...], as_json: bool) -> None:
+    """Compare the runs in DIRECTORIES with the first of them, start by start; landscape and seed must be the same."""
+    from jaxgd.runs.manifest import read_manifest
+
+    _start_jax(read_manifest(directories[0]).dtype)
+    from jaxgd.compare import compare as compare_runs
+
+    found = compare_runs(directories)
+    click.echo(json.dumps(found.to_json(), indent=1, allow_nan=False) if as_json else str(found))
+
+
+@main.command()
+@_options(*_QUESTION)
+@click.option("--processes", default=1, show_default=True, type=click.IntRange(1), help="As fast as this one.")
+@click.option("--block", type=click.IntRange(1), help="Starts that are done and kept as a whole.")
+def plan(name: str, params: dict[str, str], starts: int, processes: int, as_json: bool, **options: Any) -> None:
+    """Measure for some seconds, and say how long a survey will take, and how much memory and disk."""
+    _start_jax(options["dtype"], options["devices"])
+    from jaxgd.blocks import ask
+    from jaxgd.runs.plan import plan as measure
+
+    asked, _ = _asked(name, params, options)
+    question = ask(num_starts=starts, engine=_engine(options), block_size=options["block"], **asked)
+    found = measure(question, starts, processes)
+    click.echo(json.dumps(found.to_json(), indent=1, allow_nan=False) if as_json else str(found))
+
+
+@main.command()
+@_options(*_QUESTION)
+def tune(name: str, params: dict[str, str], starts: int, as_json: bool, **options: Any) -> None:
+    """Measure layouts and lanes on landscape NAME, and print the fastest, for --layout and --lanes."""
+    _start_jax(options["dtype"], options["devices"])
+    from jaxgd.blocks import ask
+
+    asked, _ = _asked(name, params, options)
+    engine = ask(num_starts=starts, engine=_engine({**options, "tune": True}), **asked).engine
+    found = {"layout": engine.layout, "num_lanes": engine.num_lanes, "num_devices": engine.num_devices}
+    words = f"--layout {engine.layout} --lanes {engine.num_lanes} --devices {engine.num_devices}"
+    click.echo(json.dumps(found, indent=1) if as_json else f"Fastest: {engine}\nRepeat with {words}")
 
 
 @main.command()
@@ -114,10 +222,10 @@ def optimizers() -> None:
 
 
 @main.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@_JSON
 def doctor(as_json: bool) -> None:
-    """Say what this machine computes with, and whether it computes rightly."""
-    commands.start_jax("float64")
+    """Say what this machine computes with, and whether it computes correctly."""
+    _start_jax("float64")
     from jaxgd.doctor import doctor as examine
 
     report = examine()
@@ -134,6 +242,123 @@ def doctor(as_json: bool) -> None:
         click.echo(f"{'arithmetic':<12} {verdict}")
     if not report["computes_rightly"]:
         sys.exit(1)
+
+
+# ------------------------------------------------------------------------------------------------- helpers
+
+
+def _start_jax(dtype: str, devices: int | None = None, *, is_distributed: bool = False) -> None:
+    """Sets what must be set before jax computes anything.
+
+    A process that may use some of the machine's cores only can still be asked for as many devices as there are cores.
+    """
+    from jaxgd.experiment import command
+    from jaxgd.experiment.printing import num_cores
+
+    command.start_jax(dtype, num_devices=devices and max(num_cores(), min(devices, os.cpu_count() or 1)))
+    if is_distributed:
+        from jaxgd.launch import join
+
+        join()
+
+
+def _asked(name: str, params: dict[str, str], options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns what a command line asks, as arguments of `jaxgd.survey`, and in its own words."""
+    import jax
+
+    from jaxgd import names
+
+    landscape = names.find_landscape(name, {key: names.parse_value(text) for key, text in params.items()})
+    stop = landscape.default_stop
+    for rule in ("gradient_norm", "max_steps"):
+        if options[rule] is not None:
+            stop = dataclasses.replace(stop, **{rule: options[rule]})
+    optimizer = options["optimizer"] or landscape.default_optimizer
+    asked = {
+        "landscape": landscape, "optimizer": optimizer, "key": jax.random.key(options["seed"]), "stop": stop,
+        "is_noisy": options["noisy"],
+    }  # fmt: skip
+    return asked, {"landscape": name, "params": params, "optimizer": optimizer, "seed": options["seed"]}
+
+
+def _engine(options: dict[str, Any]) -> Any:
+    import jax
+
+    from jaxgd.base import Engine
+
+    return Engine(
+        layout=options.get("layout"), num_lanes=options.get("lanes"), tune=options.get("tune", False),
+        num_devices=options["devices"] or jax.local_device_count(),
+    )  # fmt: skip
+
+
+def _found(directory: Path, devices: int | None, is_trusted: bool, is_distributed: bool = False) -> Any:
+    """Starts jax as a run needs it; returns what the run asks, in objects and in words, and the run."""
+    from jaxgd import names
+    from jaxgd.base import InputValueError
+    from jaxgd.runs.stored import open_run
+
+    run = open_run(directory)
+    there = run.manifest
+    if there.written is None:
+        raise InputValueError(
+            f"`{directory}` was begun from Python with a landscape object;"
+            f" call jaxgd.survey(..., out={str(directory)!r}) with it again to continue the run."
+        )
+    for name in (there.written["landscape"], there.written["optimizer"]):
+        if not is_trusted and ":" in names._split(name)[0]:
+            raise InputValueError(
+                f"this run names code outside jaxgd, `{name}`, which would be run: if you trust it, say `--trust`, or"
+                " repeat the command that began the run."
+            )
+    _start_jax(there.dtype, devices, is_distributed=is_distributed)
+    stop = there.stop
+    options = {"gradient_norm": None, "max_steps": None, "optimizer": there.written["optimizer"],
+               "seed": there.written["seed"], "noisy": there.is_noisy}  # fmt: skip
+    asked, written = _asked(there.written["landscape"], there.written["params"], options)
+    return asked | {"stop": stop}, written, run
+
+
+def _continue(
+    directory: Path,
+    asked: Any,
+    written: Any,
+    run: Any,
+    num_starts: int,
+    devices: int | None,
+    executor: str | None,
+    as_json: bool,
+) -> None:
+    """Continues a run with its own engine and blocks."""
+    there = run.manifest
+    engine = _engine({"layout": there.layout, "lanes": there.num_lanes, "devices": devices})
+    _survey(
+        asked, written, as_json, num_starts=num_starts, engine=engine, out=directory, block_size=there.block_size,
+        executor=executor,
+    )  # fmt: skip
+
+
+def _survey(asked: dict[str, Any], written: dict[str, Any], as_json: bool, executor: Any, **how: Any) -> None:
+    """Runs a survey and prints it."""
+    from jaxgd.interrupt import interruptible
+    from jaxgd.survey import survey as run_survey
+    from jaxgd.workers import find_executor
+
+    with interruptible() as told, ProgressBar() as show:
+        found = run_survey(
+            **asked, **how, keep="catalogue", progress=show, written=written,
+            executor=executor and find_executor(executor),
+        )  # fmt: skip
+    _print(found, written["seed"], as_json)
+    if told.count:
+        if how["out"] is not None:
+            click.echo(f"jaxgd: `jaxgd resume {how['out']}` continues this run.", err=True)
+        sys.exit(128 + told.number)
+
+
+def _print(found: Any, seed: int, as_json: bool) -> None:
+    tree = {"seed": seed, **found.to_json()}
+    click.echo(json.dumps(tree, indent=1, allow_nan=False) if as_json else str(found))
 
 
 def _print_builders(builders: dict[str, Callable[..., Any]]) -> None:

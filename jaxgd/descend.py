@@ -5,24 +5,41 @@ number.
 """
 
 import functools
+import hashlib
 import itertools
+import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgd.base import Ends, InputValueError, Key, Landscape, Params, Restart, Status, Stop, joined_columns
+from jaxgd.base import (
+    Ends,
+    Engine,
+    InputTypeError,
+    InputValueError,
+    Key,
+    Landscape,
+    Params,
+    Progress,
+    Restart,
+    Status,
+    Stop,
+    joined_columns,
+)
 from jaxgd.lanes.checks import check_count, check_descent, check_key, check_optimizer, check_starts
 from jaxgd.lanes.first_look import look
 from jaxgd.lanes.lane import Descent, Event, as_asked
-from jaxgd.lanes.layout import LANE_AXIS
 from jaxgd.lanes.layout_check import usable_layout
 from jaxgd.lanes.loop import Loop
-from jaxgd.lanes.run import Progress, Run
-from jaxgd.lanes.tune import Choice, guess, shape_of
+from jaxgd.lanes.run import Run
+from jaxgd.lanes.tune import choose, measure, neighbours, shape_of
+
+_HASHED_BYTES = 2**24
 
 
 def descend(
@@ -38,9 +55,7 @@ def descend(
     events: Mapping[str, Event] | None = None,
     is_noisy: bool = False,
     keep: Collection[str] = ("params", "best_params"),
-    layout: str | None = None,
-    num_lanes: int | None = None,
-    num_devices: int = 1,
+    engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> Ends:
     """Returns where descents from many random starts ended, and why each stopped.
@@ -53,7 +68,8 @@ def descend(
       key: a key such as `jax.random.key(0)`; all draws of start `i` are folded from it and `i`.
       starts: explicit starts instead, params with one leading axis.
       first_start: number of the first start to draw (>= 0), so that a large question can be asked block by block:
-        descents `first_start` to `first_start + num_starts - 1` are done, each as in one run of all.
+        descents `first_start` to `first_start + num_starts - 1` are done, each as in one run of all with the same
+        `engine`, where that names layout and lanes.
       stop: when a lane stops; the landscape's `default_stop` if None.
       restart: when a stopped lane begins anew from a new random start; never if None.
       events: predicates of (params, value, gradient) returning one bool; the step at which each first holds is
@@ -61,14 +77,13 @@ def descend(
       is_noisy: descend random draws of the landscape's `noisy_value`; values, norms and the stop rule are then
         those of the draws.
       keep: which iterates to keep for every end: "params" (the last finite one), "best_params", both or none.
-      layout: "lanes_first" or "lanes_last": how lanes lie in memory; it changes speed, not meaning. If None it is
-        guessed from the function, and measured when the run is long.
-      num_lanes: lanes that step together on each device; if None chosen like the layout.
-      num_devices: how many of `jax.local_devices()` share the work.
-      progress: called as progress(descents done, descents asked for, ticks so far) between chunks.
+      engine: how the descents share the machine; see `Engine` for what does not depend on it.
+      progress: called as progress("descending", descents done, descents asked for) between chunks.
 
     Returns:
-      `Ends` in order of start number; fewer than asked for after Ctrl-C.
+      `Ends` in order of start number. After Ctrl-C (or SIGTERM) they are those of the first so many starts: no more
+      are begun, and those under way are finished. A second Ctrl-C drops these; they come back with status
+      `interrupted`.
 
     Raises:
       InputValueError, InputTypeError: the question cannot be run; nothing raises once it runs.
@@ -83,8 +98,7 @@ def descend(
     parts = list(
         stream(
             landscape, optimizer, num_starts, key=key, starts=starts, first_start=first_start, stop=stop,
-            restart=restart, events=events, is_noisy=is_noisy, keep=keep, layout=layout, num_lanes=num_lanes,
-            num_devices=num_devices, progress=progress,
+            restart=restart, events=events, is_noisy=is_noisy, keep=keep, engine=engine, progress=progress,
         )
     )  # fmt: skip
     return with_note_at_start(concatenate(parts))
@@ -92,12 +106,7 @@ def descend(
 
 def with_note_at_start(ends: Ends) -> Ends:
     """Returns the ends of a whole run, with a note where most descents made no step."""
-    return replace(ends, notes=ends.notes + note_at_start(num_at_start(ends), len(ends), ends.stop))
-
-
-def num_at_start(ends: Ends) -> int:
-    """Returns how many descents had converged before their first step."""
-    return int(np.sum((ends.num_steps == 0) & (ends.status == Status.CONVERGED)))
+    return replace(ends, notes=ends.notes + note_at_start(ends.num_at_start(), len(ends), ends.stop))
 
 
 def note_at_start(num: int, num_descents: int, stop: Stop | None) -> tuple[str, ...]:
@@ -123,9 +132,7 @@ def stream(
     events: Mapping[str, Event] | None = None,
     is_noisy: bool = False,
     keep: Collection[str] = ("params", "best_params"),
-    layout: str | None = None,
-    num_lanes: int | None = None,
-    num_devices: int = 1,
+    engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Ends]:
     """Yields the ends of `descend` part by part, in the order in which they finish, keeping none.
@@ -134,7 +141,7 @@ def stream(
     start of the run. Arguments and errors are those of `descend`.
     """
     num_starts = count_starts(num_starts, starts)
-    descent = _descent(
+    descent = descent_of(
         landscape,
         check_optimizer(optimizer),
         starts is not None,
@@ -145,9 +152,8 @@ def stream(
         "best_params" in keep,
     )
     return launch(
-        descent, num_starts, first=first_start, key=key, starts=starts, keep=keep, layout=layout, num_lanes=num_lanes,
-        num_devices=num_devices, progress=progress,
-    )  # fmt: skip
+        descent, num_starts, first=first_start, key=key, starts=starts, keep=keep, engine=engine, progress=progress
+    )
 
 
 def count_starts(num_starts: int | None, starts: Params | None) -> int:
@@ -155,6 +161,17 @@ def count_starts(num_starts: int | None, starts: Params | None) -> int:
     if (num_starts is None) == (starts is None):
         raise InputValueError("give either `num_starts` or `starts`.")
     return check_starts(starts) if num_starts is None else check_count("num_starts", num_starts)
+
+
+def origin_of(key: Key, starts: Params | None) -> str:
+    """Returns the fingerprint of where starts come from: the key, or as many as are quickly read of those given."""
+    if starts is None:
+        return f"{jax.random.key_impl(key)} {np.asarray(jax.random.key_data(key)).tobytes().hex()}"
+    found = hashlib.sha256()
+    for leaf in map(np.asarray, jax.tree.leaves(starts)):
+        found.update(f"{leaf.dtype} {leaf.shape}".encode())
+        found.update(np.ascontiguousarray(leaf[:: 1 + leaf.nbytes // _HASHED_BYTES]).tobytes())
+    return found.hexdigest()
 
 
 def launch(
@@ -165,9 +182,7 @@ def launch(
     starts: Params | None,
     first: int = 0,
     keep: Collection[str],
-    layout: str | None,
-    num_lanes: int | None,
-    num_devices: int,
+    engine: Engine | None,
     progress: Progress | None,
 ) -> Iterator[Ends]:
     """Returns the parts of the ends of descents `first` on, after everything that can be refused was."""
@@ -179,45 +194,87 @@ def launch(
         raise InputValueError("`first_start` is for starts that are drawn; leave it out where `starts` is given.")
     starts = None if starts is None else jax.tree.map(jnp.asarray, starts)
     key = check_key(key)
-    if layout is not None and layout not in LANE_AXIS:
-        raise InputValueError(f"`layout` must be one of {', '.join(LANE_AXIS)}, got {layout!r}.")
-    if num_lanes is not None:
-        num_lanes = min(check_count("num_lanes", num_lanes), num_descents)
-    num_devices = min(check_count("num_devices", num_devices, high=len(jax.local_devices()) + 1), num_descents)
-    check_descent(descent, key, starts)
-    looking = look(descent, key, starts, num_descents)
-    shape = shape_of(descent, key, starts, jax.local_devices()[0])
-    guessed = guess(shape, num_descents, num_devices)
-    is_asked = layout is not None
-    layout, notes = usable_layout(descent, key, starts, layout or guessed.layout, is_asked=is_asked)
+
+    began = time.perf_counter()
+    chosen, notes = choose_engine(descent, num_descents, key=key, starts=starts, engine=engine)
+    seconds_before = time.perf_counter() - began if engine is not None and engine.tune else 0.0
     run = Run(
-        build=lambda choice: _loop(descent, *choice, "params" in keep),
-        choice=Choice(layout, num_lanes or guessed.num_lanes),
-        shape=shape if not is_asked and num_lanes is None else None,
+        loop=_loop(descent, str(chosen.layout), int(chosen.num_lanes or 1), "params" in keep),
         key=key,
         starts=starts,
         first=first,
         num_descents=num_descents,
-        devices=jax.local_devices()[:num_devices],
+        devices=jax.local_devices()[: chosen.num_devices],
         frozen=descent.frozen(descent.one_start(key, starts)),
-        look=looking,
+        origin=origin_of(key, starts),
+        look=look(descent, key, starts, num_descents),
         notes=notes,
+        seconds_before=seconds_before,
     )
     parts = run.parts(progress)
     return itertools.chain([next(parts)], parts)
 
 
+def check_engine(engine: Any) -> Engine:
+    """Returns the engine, which leaves everything open if there is none.
+
+    Raises:
+      InputTypeError: it is something else.
+    """
+    if engine is not None and not isinstance(engine, Engine):
+        raise InputTypeError(f"`engine` must be a jaxgd.Engine, got {engine!r}.")
+    return engine or Engine()
+
+
+def choose_engine(
+    descent: Descent, num_descents: int, *, key: Key, starts: Params | None, engine: Engine | None
+) -> tuple[Engine, tuple[str, ...]]:
+    """Returns the engine with everything chosen that was left open, and what is to be said of the choice.
+
+    Raises:
+      InputValueError, InputTypeError: the descent cannot be run.
+    """
+    engine = check_engine(engine)
+    devices = jax.local_devices()
+    if engine.num_devices > len(devices):
+        raise InputValueError(f"`num_devices` must be at most {len(devices)} here, got {engine.num_devices}.")
+    check_descent(descent, key, starts)
+
+    num_devices = min(engine.num_devices, num_descents)
+    shape = shape_of(descent, key, starts, devices[0])
+    choice = choose(shape, num_descents, num_devices)
+    layout, notes = usable_layout(
+        descent, key, starts, engine.layout or choice.layout, is_asked=engine.layout is not None
+    )
+    choice = choice._replace(layout=layout, num_lanes=engine.num_lanes or choice.num_lanes)
+    if engine.tune:
+        candidates = [
+            other
+            for other in neighbours(choice, num_descents)
+            if engine.layout in (None, other.layout) and engine.num_lanes in (None, other.num_lanes)
+        ]
+        choice = measure(shape, candidates, lambda c: _loop(descent, *c, True), key, starts, num_descents)
+    chosen = replace(engine, layout=choice.layout, num_lanes=choice.num_lanes, num_devices=num_devices, tune=False)
+    return chosen, notes
+
+
 def concatenate(parts: list[Ends]) -> Ends:
-    """Returns all parts of one run as one, in order of start number, with the cost of the last part."""
+    """Returns all parts of one run as one, in order of start number, with the cost of the last part.
+
+    If the run was interrupted before a device had begun all starts below the highest of another device, the result ends
+    where the first of these would be: it is always one of the first so many starts.
+    """
     if not parts:
         raise InputValueError("there are no parts to put together.")
     notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
     joined = replace(parts[-1], **joined_columns(parts), notes=notes)
-    return joined[np.argsort(joined.start_number, kind="stable")]
+    joined = joined[np.argsort(joined.start_number, kind="stable")]
+    is_missing = (joined.status == int(Status.INTERRUPTED)) & np.isnan(joined.value)
+    return joined[: np.argmax(is_missing)] if is_missing.any() else joined
 
 
 @functools.lru_cache(maxsize=32)
-def _descent(
+def descent_of(
     landscape: Landscape,
     optimizer: optax.GradientTransformation,
     has_starts: bool,

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgd.survey import versions
+from jaxgd.versions import versions
 
 
 def doctor() -> dict[str, Any]:

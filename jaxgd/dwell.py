@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 
-from jaxgd.base import InputValueError, Key, Landscape, Params
+from jaxgd.base import Engine, InputValueError, Key, Landscape, Params
 from jaxgd.curvature import hessian
 from jaxgd.points.judge import MAX_DENSE_DIM
 from jaxgd.statistics import Spells, index_spells, time_by_index
@@ -64,6 +64,7 @@ def dwell_by_index(
     every: int = 10,
     starts: Params | None = None,
     is_noisy: bool = False,
+    engine: Engine | None = None,
 ) -> DwellByIndex:
     """Returns the index of the Hessian along descents, probed every `every` steps.
 
@@ -73,13 +74,14 @@ def dwell_by_index(
     Args:
       landscape: what to descend; the Hessian is that of `value`, also where descents are noisy.
       optimizer: any optax transformation, as in `descend`.
-      num_starts: how many starts to draw (>= 1); left out where `starts` is given. All descend together: memory
-        holds as many Hessians.
+      num_starts: how many starts to draw (>= 1); left out where `starts` is given. Those that descend together need
+        memory for as many Hessians; all do where `engine` does not say how many.
       key: a key such as `jax.random.key(0)`; start i and its noise are those of `descend`.
       num_steps: ticks to watch (>= 1).
       every: ticks from one probe to the next (>= 1); a probe costs as many gradients as there are parameters.
       starts: explicit starts instead, params with one leading axis.
       is_noisy: descend random draws of the landscape's `noisy_value`.
+      engine: how lanes lie in memory (first, if it does not say) and how many run together, on one device.
 
     Raises:
       InputValueError, InputTypeError: the question cannot be run, or has more than `MAX_DENSE_DIM` parameters.
@@ -100,7 +102,7 @@ def dwell_by_index(
         )
     steps, seen = trajectories(
         landscape, optimizer, num_starts, key=key, num_steps=num_steps, every=every, starts=starts,
-        observe=_probe(landscape), is_noisy=is_noisy,
+        observe=_probe(landscape), is_noisy=is_noisy, engine=engine,
     )  # fmt: skip
     steps = np.asarray(steps)
     index, lowest, value, gradient_norm = (np.asarray(leaf) for leaf in seen)

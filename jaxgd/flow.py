@@ -27,8 +27,9 @@ import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 
-from jaxgd.base import Ends, InputTypeError, InputValueError, Key, Landscape, Params, Stop
-from jaxgd.descend import Progress
+from jaxgd.base import Ends, Engine, InputTypeError, InputValueError, Key, Landscape, Params, Progress, Stop
+from jaxgd.descend import check_engine, origin_of
+from jaxgd.lanes.checks import check_key
 from jaxgd.points import catalogue, classify
 from jaxgd.points.classify import join_points
 from jaxgd.statistics import Estimate, proportion_interval
@@ -90,7 +91,7 @@ def gradient_flow(
     gradient_norm: float | None = None,
     max_time: float = 1e9,
     max_steps: int = 20_000,
-    num_devices: int = 1,
+    engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> GradientFlow:
     """Returns where the gradient flow ends from each start, at `tolerance` and at a hundred times of it.
@@ -108,7 +109,7 @@ def gradient_flow(
       gradient_norm: the gradient norm (> 0) at which the flow counts as ended; the landscape's default if None.
       max_time: flow time (> 0) at which it is given up.
       max_steps: the same in steps of the solver, rejected ones counted.
-      num_devices: how many of `jax.devices()` share the work.
+      engine: as in `descend`; by default an implicit solver has few lanes, laid out first.
       progress: as in `descend`, counted over both solutions.
 
     Returns:
@@ -141,18 +142,20 @@ def gradient_flow(
         patience=_PATIENCE,
         at_event="time_limit",
     )
-    how: dict[str, Any] = {}
+    engine = check_engine(engine)
     if method == "implicit":
-        how = {"layout": "lanes_first", "num_lanes": int(np.clip(_BYTES_OF_JACOBIANS // (8 * dim**2), 1, _MAX_LANES))}
+        few = int(np.clip(_BYTES_OF_JACOBIANS // (8 * dim**2), 1, _MAX_LANES))
+        engine = replace(engine, layout=engine.layout or "lanes_first", num_lanes=engine.num_lanes or few)
     # diffrax mixes dtypes and ranks, as jax allows where it is not told otherwise
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         solved = sweep(
             _timed(landscape), _solver(landscape, method, float(max_time), dtype), num_starts, key=key,
             starts=None if starts is None else _timed_starts(starts), stop=stop,
-            events={"time_limit": _time_limit(float(max_time))}, num_devices=num_devices, progress=progress,
-            tolerance=[COARSER * tolerance, tolerance], **how,
+            events={"time_limit": _time_limit(float(max_time))}, engine=engine, progress=progress,
+            tolerance=[COARSER * tolerance, tolerance],
         )  # fmt: skip
-    (coarse, coarse_time), (ends, time) = (_untimed(landscape, part) for part in solved.ends)
+    origin = origin_of(check_key(key), None if starts is None else jax.tree.map(jnp.asarray, starts))
+    (coarse, coarse_time), (ends, time) = (_untimed(landscape, replace(part, origin=origin)) for part in solved.ends)
     return GradientFlow(
         ends=ends,
         coarse=coarse,
@@ -269,6 +272,10 @@ def basin_distortion(
     for name, arm in {"the coarser flow": flow.coarse, **arms}.items():
         if not np.array_equal(arm.start_number, flow.ends.start_number):
             raise InputValueError(f"the ends of `{name}` must come from the flow's {len(flow):,} starts, in order.")
+        if None not in (arm.origin, flow.ends.origin) and arm.origin != flow.ends.origin:
+            raise InputValueError(
+                f"the ends of `{name}` come from other starts than the flow's; use the `key` (or `starts`) of the flow."
+            )
     judged = [classify(landscape, arm) for arm in (flow.ends, flow.coarse, *arms.values())]
     found = catalogue(landscape, join_points(judged), confidence=confidence)
     num = len(flow)

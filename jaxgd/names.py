@@ -11,7 +11,6 @@ One grammar serves the command line and a landscape's `default_optimizer`:
 import ast
 import difflib
 import importlib
-import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Mapping
@@ -23,6 +22,7 @@ import optax
 
 from jaxgd import landscapes, transforms
 from jaxgd.base import InputTypeError, InputValueError, Landscape
+from jaxgd.importing import import_file
 from jaxgd.lanes.checks import first_line
 
 _RATES = ("learning_rate", "step_size")
@@ -153,36 +153,31 @@ def _split(name: str) -> tuple[str, dict[str, Any]]:
 def _listed(name: str, builders: Mapping[str, Any], kind: str, command: str) -> Any:
     if name in builders:
         return builders[name]
+    if name.endswith(".py"):
+        raise InputValueError(f"`{name}` is a file; say what of it you mean: `{name}:attribute`.")
     near = difflib.get_close_matches(name, builders, n=1, cutoff=0.5)
     hint = f" Did you mean `{near[0]}`?" if near else ""
     raise InputValueError(f"there is no {kind} named `{name}`.{hint} `jaxgd {command}` lists them all.")
 
 
 def _imported(name: str) -> Any:
-    where, _, attribute = name.rpartition(":")
-    path = Path(where)
-    try:
-        if path.suffix == ".py":
-            if not path.is_file():
-                raise InputValueError(f"there is no file `{where}`.")
-            spec = importlib.util.spec_from_file_location(path.stem, path)
-            if spec is None or spec.loader is None:
-                raise InputValueError(f"`{where}` is no Python file.")
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-        else:
-            if "" not in sys.path:
-                sys.path.insert(0, "")  # modules beside the caller, as with `python -m`
-            module = importlib.import_module(where)
-    except InputValueError:
-        raise
-    except Exception as error:
-        raise InputValueError(f"importing `{where}` raised {type(error).__name__}: {first_line(error)}") from error
-    if not hasattr(module, attribute):
-        near = difflib.get_close_matches(attribute, dir(module), n=1)
-        hint = f" Did you mean `{near[0]}`?" if near else ""
-        raise InputValueError(f"`{where}` has no attribute `{attribute}`.{hint}")
-    return getattr(module, attribute)
+    where, _, attribute = (part.strip() for part in name.rpartition(":"))
+    if where.endswith(".py"):
+        found: Any = import_file(Path(where))
+    else:
+        if "" not in sys.path:
+            sys.path.insert(0, "")  # modules beside the caller, as with `python -m`
+        try:
+            found = importlib.import_module(where)
+        except (Exception, SystemExit) as error:
+            raise InputValueError(f"importing `{where}` raised {type(error).__name__}: {first_line(error)}") from error
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            near = difflib.get_close_matches(part, dir(found), n=1)
+            hint = f" Did you mean `{near[0]}`?" if near else ""
+            raise InputValueError(f"`{where}` has no attribute `{attribute}`.{hint}")
+        found = getattr(found, part)
+    return found
 
 
 def _built(name: str, builder: Any, arguments: Mapping[str, Any]) -> Any:

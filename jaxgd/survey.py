@@ -1,34 +1,37 @@
 """The whole way of the data in one call: descents, verdicts, catalogue.
 
-The result is one record: what was asked, where the descents ended, what the ends are, which of them are the same, and
-what it cost. `Survey.to_json` is the form in which scripts read it.
+A survey is one loop over blocks of starts against a store, in memory or on disk: read the blocks that are there into
+the catalogue, in order; do one that is missing; ask for more starts where `until` says so. The catalogue is always one
+of the first so many starts, never of those that happened to be fast.
 """
 
 import functools
 import math
 import operator
-import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import optax
 
-from jaxgd.base import Cost, Ends, InputValueError, Key, Landscape, Points, Stop, Verdict
-from jaxgd.descend import concatenate, note_at_start, num_at_start, stream
+from jaxgd.base import Cost, Ends, Engine, InputValueError, Key, Landscape, Points, Progress, Status, Stop, Verdict
+from jaxgd.blocks import ask
+from jaxgd.descend import check_engine, concatenate, note_at_start, with_note_at_start
+from jaxgd.interrupt import Interrupt, interruptible
 from jaxgd.lanes.checks import check_count
-from jaxgd.names import find_optimizer
-from jaxgd.points import Catalogue, classify_or_say_why
+from jaxgd.points import Catalogue
 from jaxgd.points.classify import join_points
-from jaxgd.points.tally import Counted, Tally
+from jaxgd.points.tally import Tally
+from jaxgd.runs.directory import Directory, begin, is_run
 from jaxgd.statistics import coverage_stop
+from jaxgd.store import Memory, Store
+from jaxgd.versions import versions
+from jaxgd.workers import Overtaken, Workers, workers_of
 
-_JUDGED_TOGETHER = 2**16  # ends whose params are held at once
-_FIRST_BLOCK = 1024  # starts before the first look at what was not seen
+_FIRST_LOOK = 1024  # starts before the first look at what was not seen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,42 +42,57 @@ class Survey:
       landscape: name of the landscape.
       optimizer: name of the optimizer.
       stop: the stop rule, with the gradient norm that "auto" stood for.
-      ends: where descents ended, in order of start number; only counted where they were not to be kept.
+      engine: repeats the descents, bit for bit.
+      num_starts: descents asked for; more than were done after an interruption.
+      statuses: how many descents stopped for each reason.
+      catalogue: the distinct critical points; `catalogue.num_descents` descents were counted.
+      cost: what the descents cost.
+      dtype: of the values.
+      notes: what a reader should know about ends and verdicts, a sentence each.
+      ends: where descents ended, in order of start number; None where they were not to be kept.
       points: what each end is, in the same order; likewise.
-      catalogue: the distinct critical points.
     """
 
     landscape: str
     optimizer: str
     stop: Stop
-    ends: Ends | Counted
-    points: Points | Counted
+    engine: Engine
+    num_starts: int
+    statuses: Mapping[str, int]
     catalogue: Catalogue
+    cost: Cost
+    dtype: str
+    notes: tuple[str, ...]
+    ends: Ends | None = None
+    points: Points | None = None
 
     @property
-    def cost(self) -> Cost:
-        """What the descents cost."""
-        return self.ends.cost
+    def verdicts(self) -> Mapping[str, int]:
+        """How many descents got each verdict."""
+        return self.catalogue.verdicts
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """Sentences on what the descents and the verdicts suffered from."""
-        return self.ends.notes + self.points.notes
+    def is_interrupted(self) -> bool:
+        """Whether fewer descents were done than were asked for."""
+        return self.catalogue.num_descents < self.num_starts or "interrupted" in self.statuses
 
     def __str__(self) -> str:
-        stopped = ", ".join(f"{count:,} {name}" for name, count in self.ends.status_counts().items())
-        interrupted = (
-            f" Interrupted: {self.ends.num_starts:,} were asked for." if len(self.ends) < self.ends.num_starts else ""
-        )
+        stopped = ", ".join(f"{count:,} {name}" for name, count in self.statuses.items())
         cost, norm = self.cost, self.stop.gradient_norm
-        limit = f" (gradient norm {norm:.3g} or less)" if isinstance(norm, float) else ""
-        return (
-            f"{self.landscape}, {len(self.ends):,} descents by {self.optimizer}: {stopped}{limit}.{interrupted}\n\n"
-            f"{self.catalogue}\n\n{''.join(f'{note[0].upper()}{note[1:]}{chr(10)}' for note in self.notes)}"
+        limit = f" (gradient norm {norm:.3g} or less)" if norm is not None else ""
+        lines = [f"{self.landscape}, {self.catalogue.num_descents:,} descents by {self.optimizer}: {stopped}{limit}."]
+        if self.is_interrupted:
+            dropped = self.statuses.get("interrupted", 0)
+            lines.append(
+                f"Interrupted: these are the first {self.catalogue.num_descents:,} of {self.num_starts:,} starts."
+                + (f" {dropped:,} descents were dropped on their way; the intervals allow for them." if dropped else "")
+            )
+        lines += ["", str(self.catalogue), "", *(f"{note[0].upper()}{note[1:]}" for note in self.notes)]
+        lines.append(
             f"Cost: {cost.ticks:,} gradient evaluations in {cost.seconds_run:.1f} s"
-            f" (+ {cost.seconds_compile:.1f} s to compile), {100 * cost.occupancy:.0f}% of those paid for;"
-            f" {cost.num_devices} x {cost.num_lanes} lanes, {cost.layout}."
+            f" (+ {cost.seconds_compile:.1f} s to compile); lane occupancy {100 * cost.occupancy:.0f}%."
         )
+        return "\n".join([*lines, f"Repeat with {self.engine}."])
 
     def to_json(self) -> dict[str, Any]:
         """Returns the survey as one JSON object; what is not finite becomes null."""
@@ -84,12 +102,12 @@ class Survey:
             {
                 "landscape": self.landscape,
                 "optimizer": self.optimizer,
-                "num_starts": self.ends.num_starts,
-                "num_descents": len(self.ends),
-                "dtype": str(np.asarray(self.ends.value).dtype),
+                "num_starts": self.num_starts,
+                "num_descents": entries.num_descents,
+                "dtype": self.dtype,
                 "stop": {"gradient_norm": self.stop.gradient_norm, "max_steps": self.stop.max_steps},
-                "status": self.ends.status_counts(),
-                "verdicts": self.points.verdict_counts(),
+                "status": dict(self.statuses),
+                "verdicts": dict(self.verdicts),
                 "notes": list(self.notes),
                 "points": [
                     {
@@ -112,10 +130,8 @@ class Survey:
                     "seconds_compile": self.cost.seconds_compile,
                     "seconds_run": self.cost.seconds_run,
                     "occupancy": self.cost.occupancy,
-                    "layout": self.cost.layout,
-                    "num_lanes": self.cost.num_lanes,
-                    "num_devices": self.cost.num_devices,
                 },
+                "engine": {name: getattr(self.engine, name) for name in ("layout", "num_lanes", "num_devices")},
                 "versions": versions(),
             }
         )
@@ -128,12 +144,16 @@ def survey(
     *,
     key: Key,
     stop: Stop | None = None,
+    is_noisy: bool = False,
     confidence: float = 0.95,
-    keep: str = "ends",
     until: float | None = None,
-    on_part: Callable[[Ends], None] | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
-    **engine: Any,
+    out: str | Path | None = None,
+    keep: str = "ends",
+    engine: Engine | None = None,
+    block_size: int | None = None,
+    executor: Any = None,
+    progress: Progress | None = None,
+    written: Mapping[str, Any] | None = None,
 ) -> Survey:
     """Returns where descents from random starts end, what those points are, and how sure that is.
 
@@ -143,14 +163,27 @@ def survey(
       num_starts: how many descents (>= 1), at most where there is an `until`; 1,000 if None.
       key: a key such as `jax.random.key(0)`.
       stop: when a lane stops; the landscape's default if None.
+      is_noisy: descend random draws of the landscape's `noisy_value`.
       confidence: level of all intervals, in (0, 1).
-      keep: "ends" keeps every end and what it is; "catalogue" only counts them, so that memory grows with the number
-        of distinct points alone (and eight bytes for each descent).
-      until: an unseen mass in (0, 1). Descents go on in blocks that double until, with this confidence for all looks
+      until: an unseen mass in (0, 1). The number of starts is doubled until, with this confidence for all looks
         together, one more descent would end at a point not yet in the catalogue with no more than this probability.
-      on_part: called with each part of the ends as it comes in, for example to write it down.
+      out: a run directory to write to, or to continue: what is done is kept block by block, whatever happens to this
+        process, and any number of processes may work at it at once. The landscape is known again by what it computes.
+      keep: "ends" returns every end and what it is; "catalogue" only counts them, so that memory grows with the number
+        of distinct points alone (and eight bytes for each descent).
+      engine: how the descents share the machine, see `Engine`; a run directory has its own layout and lanes.
+      block_size: starts that are descended and judged as a whole; chosen if None.
+      executor: any `concurrent.futures.Executor`, for example of Dask, loky or mpi4py, whose workers do the blocks, or
+        a function that returns one, which is then called again when its workers die. Needs cloudpickle.
       progress: called as progress(phase, done, total).
-      **engine: further arguments of `descend`: `is_noisy`, `layout`, `num_lanes`, `num_devices`.
+      written: the words by which the command line can build the question again.
+
+    Returns:
+      `Survey`. After Ctrl-C (or SIGTERM) it is one of the first so many starts: those under way are finished, or
+      dropped and allowed for in the intervals after a second one.
+
+    Raises:
+      InputValueError, InputTypeError: the question cannot be run, or `out` holds another one.
 
     Example:
       >>> import jax, jaxgd
@@ -163,55 +196,121 @@ def survey(
     if until is not None and not 0 < until < 1:
         raise InputValueError(f"`until` must lie strictly between 0 and 1, got {until}.")
     num_starts = 1000 if num_starts is None else check_count("num_starts", num_starts)
-    name = (
-        optimizer if isinstance(optimizer, str) else landscape.default_optimizer if optimizer is None else "optimizer"
+    engine = check_engine(engine)
+    is_open = {"layout": not engine.layout, "num_lanes": not engine.num_lanes, "block_size": not block_size}
+    if out is not None and is_run(Path(out)):
+        engine = replace(engine, tune=False)  # a run has its own layout and lanes
+    question = ask(
+        landscape, optimizer, num_starts, key=key, stop=stop, is_noisy=is_noisy, engine=engine, block_size=block_size
     )
-    transformation = find_optimizer(name) if optimizer is None or isinstance(optimizer, str) else optimizer
-    stop = stop or landscape.default_stop
-    report = progress or (lambda phase, done, total: None)
-    tally = Tally(landscape=landscape, confidence=confidence)
-    kept: list[tuple[Ends, Points]] = []
-    costs: list[Cost] = []
-    num_done = num_still = 0
-    notes: dict[str, None] = {}
-    for look, block in enumerate(_blocks(num_starts, until), start=1):
-        tally.mark()
-        for ends in _batches(landscape, transformation, block, on_part, report, key=key, stop=stop, **engine):
-            points = classify_or_say_why(landscape, ends, progress=functools.partial(_shifted, report, "judging", num_done))
-            tally.add(ends, points)
-            num_done, num_still = num_done + len(ends), num_still + num_at_start(ends)
-            notes.update(dict.fromkeys(ends.notes))
-            if keep == "ends":
-                kept.append((ends, points))
-        costs.append(ends.cost)
-        engine |= {"layout": ends.cost.layout, "num_lanes": ends.cost.num_lanes}  # one program for all blocks
-        if num_done < block.stop:
-            break  # interrupted
-        if until is not None and _covers(tally, until, look):
-            num_starts = num_done
-            break
-    cost = functools.reduce(operator.add, costs)
-    all_ends: Ends | Counted
-    all_points: Points | Counted
-    if keep == "ends":
-        order = np.argsort(np.concatenate([ends.start_number for ends, _ in kept]), kind="stable")
-        all_ends = replace(concatenate([ends for ends, _ in kept]), num_starts=num_starts, cost=cost)
-        all_points = join_points([points for _, points in kept])[order]
+
+    if out is None:
+        store: Store = Memory(question.block_size)
     else:
-        all_ends, all_points = tally.counted(num_starts, cost, np.asarray(ends.value).dtype)
-    return Survey(
+        store = directory = begin(Path(out), question, written, is_open)
+        there = directory.manifest
+        question = replace(
+            question,
+            engine=replace(question.engine, layout=there.layout, num_lanes=there.num_lanes),
+            block_size=there.block_size,
+        )
+        if until is None and num_starts < max(directory.ends_of_extents, default=0):
+            raise InputValueError(
+                f"`{out}` holds a run of {directory.ends_of_extents[-1]:,} starts; it cannot shrink to {num_starts:,}."
+            )
+
+    tally = Tally(landscape=landscape, confidence=confidence)
+    kept: list[tuple[Ends, Points]] | None = [] if keep == "ends" else None
+    with interruptible() as told, workers_of(executor, question) as workers:
+        is_all = _fill(
+            store, workers, tally, kept, num_starts, until, told, progress or (lambda phase, done, total: None)
+        )
+    if not len(tally):
+        where = f" of `{out}`" if out is not None else ""
+        raise InputValueError(f"interrupted before the first descents{where} had ended; nothing can be said yet.")
+    found = survey_of(
+        tally,
         landscape=landscape.name,
-        optimizer=name,
-        stop=ends.stop or stop,
-        ends=replace(all_ends, notes=(*notes, *note_at_start(num_still, num_done, ends.stop))),
-        points=all_points,
-        catalogue=tally.catalogue(),
+        optimizer=question.optimizer_name,
+        stop=question.stop,
+        engine=question.engine,
+        num_starts=store.ends_of_extents[-1] if is_all else num_starts,
+        kept=kept,
     )
+    if out is not None:
+        write_result(directory, found)
+    return found
 
 
-def _shifted(report: Callable[[str, int, int], None], phase: str, before: int, done: int, total: int) -> None:
-    """Reports on a batch that comes after `before` others."""
-    report(phase, before + done, before + total)
+def _fill(
+    store: Store,
+    workers: Workers,
+    tally: Tally,
+    kept: list[tuple[Ends, Points]] | None,
+    num_starts: int,
+    until: float | None,
+    told: Interrupt,
+    report: Progress,
+) -> bool:
+    """Reads the blocks of a store into the tally, in order, and does those that are missing; the one loop.
+
+    Returns:
+      Whether all was done that is to be done; if not, it was interrupted.
+    """
+    num_read = num_looks = 0
+    is_covered = False
+    partial: tuple[range, tuple[Ends, Points]] | None = None
+
+    def take_in(part: tuple[Ends, Points]) -> None:
+        tally.add(*part)
+        if kept is not None:
+            kept.append(part)
+
+    store.extend(num_starts if until is None else min(_FIRST_LOOK, num_starts))
+    while True:
+        # take in what is there, up to the first gap
+        for block in store.blocks[num_read:]:
+            part = store.read(block)
+            if part is None:
+                break
+            take_in(part)
+            num_read += 1
+            if block.stop in store.ends_of_extents:
+                num_looks += 1
+                is_covered |= until is not None and _covers(tally, until, num_looks)
+                tally.mark()
+
+        # is that all?
+        num_asked = store.ends_of_extents[-1]
+        is_all = num_read == len(store.blocks)
+        if is_all and (is_covered or num_asked >= num_starts):
+            return True
+        if told.count and (told.count > 1 or not workers.num_busy):
+            if partial is not None and not is_all and store.blocks[num_read] == partial[0]:
+                take_in(partial[1])
+            return False
+        if is_all:
+            store.extend(min(2 * num_asked, num_starts))
+
+        # do some that are missing
+        while not told.count and workers.num_busy < workers.num_wanted and (taken := store.take()) is not None:
+            workers.begin(taken, functools.partial(_look, report, store, taken, store.num_done, num_asked))
+        for block, done in workers.results(told):
+            if done is None:
+                store.give_back(block)  # it failed, or another process was faster
+            elif len(done[0]) < len(block) or np.any(done[0].status == int(Status.INTERRUPTED)):
+                store.give_back(block)
+                partial = block, done
+            else:
+                store.write(block, *done)
+        report("descending", store.num_done, max(store.ends_of_extents))
+
+
+def _look(report: Progress, store: Store, block: range, before: int, total: int, phase: str, done: int, _: int) -> None:
+    """Reports on a block under way, and gives it up if another process has done it."""
+    report(phase, before + done, max(total, before + done))
+    if store.has(block):
+        raise Overtaken
 
 
 def _covers(tally: Tally, until: float, look: int) -> bool:
@@ -219,57 +318,41 @@ def _covers(tally: Tally, until: float, look: int) -> bool:
     return coverage_stop(tally.hits, tally.marked, until, look=look, confidence=tally.confidence).stop
 
 
-def _blocks(num_starts: int, until: float | None) -> Iterator[range]:
-    """Yields the start numbers of each block: all of them, or as many as before each time, for fresh looks.
+def survey_of(tally: Tally, *, stop: Stop, kept: list[tuple[Ends, Points]] | None = None, **about: Any) -> Survey:
+    """Returns the survey of what a tally has counted."""
+    stop = tally.stop or stop
+    cost = functools.reduce(operator.add, tally.costs)
+    cost = replace(cost, num_devices=max(each.num_devices for each in tally.costs))
+    ends = points = None
+    if kept is not None:
+        ends = replace(concatenate([ends for ends, _ in kept]), num_starts=about["num_starts"], cost=cost)
+        ends = with_note_at_start(ends)
+        points = join_points([points for _, points in kept])
+    return Survey(
+        stop=stop,
+        statuses=tally.statuses,
+        catalogue=tally.catalogue(),
+        cost=cost,
+        dtype=str(tally.dtype),
+        notes=tally.notes + note_at_start(tally.num_at_start, len(tally), stop),
+        ends=ends,
+        points=points,
+        **about,
+    )
 
-    Whole blocks are looked at, since the descents that finish first are not a fair sample of all.
+
+def write_result(directory: Directory, found: Survey) -> None:
+    """Writes what a run has come to; dropped descents are in no file, so that such a survey is not kept.
+
+    A survey that cannot be written is a survey all the same.
     """
-    begin, end = 0, num_starts if until is None else min(_FIRST_BLOCK, num_starts)
-    while begin < end:
-        yield range(begin, end)
-        begin, end = end, min(2 * end, num_starts)
-
-
-def _batches(
-    landscape: Landscape,
-    optimizer: optax.GradientTransformation,
-    block: range,
-    on_part: Callable[[Ends], None] | None,
-    report: Callable[[str, int, int], None],
-    **engine: Any,
-) -> Iterator[Ends]:
-    """Yields the ends of a block of starts, as many together as are judged together."""
-    parts: list[Ends] = []
-    descending = stream(
-        landscape, optimizer, len(block), first_start=block.start, keep=("params",),
-        progress=lambda done, total, ticks: report("descending", block.start + done, block.stop), **engine,
-    )  # fmt: skip
-    for part in descending:
-        if on_part is not None:
-            on_part(part)
-        num_held = sum(len(some) for some in parts)
-        if num_held and num_held + len(part) > _JUDGED_TOGETHER:
-            yield concatenate(parts)
-            parts = []
-        parts.append(part)
-    yield concatenate(parts)
-
-
-def versions() -> dict[str, str]:
-    """Returns the versions of everything that a number may depend on."""
-    packages = ("jaxgd", "jax", "jaxlib", "optax", "numpy", "scipy")
-    return {
-        "python": platform.python_version(),
-        **{name: _version(name) for name in packages},
-        "platform": f"{sys.platform} {platform.machine()} {jax.default_backend()}",
-    }
-
-
-def _version(package: str) -> str:
+    num_whole = {0, *(block.stop for block in directory.blocks)}
+    if "interrupted" in found.statuses or found.catalogue.num_descents not in num_whole:
+        return
     try:
-        return version(package)
-    except Exception:
-        return "not installed"
+        directory.write_result(found.to_json(), found.catalogue)
+    except InputValueError as error:
+        print(f"jaxgd: the result was not kept: {error}", file=sys.stderr, flush=True)
 
 
 def _finite(tree: Any) -> Any:

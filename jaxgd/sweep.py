@@ -14,10 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgd.base import Ends, InputTypeError, InputValueError, Key, Landscape, Params, Stop
+from jaxgd.base import Ends, Engine, InputTypeError, InputValueError, Key, Landscape, Params, Progress, Stop
 from jaxgd.descend import concatenate, count_starts, launch, with_note_at_start
 from jaxgd.lanes.lane import Descent, Event, as_asked
-from jaxgd.lanes.run import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +51,7 @@ def sweep(
     stop: Stop | None = None,
     events: Mapping[str, Event] | None = None,
     is_noisy: bool = False,
-    layout: str | None = None,
-    num_lanes: int | None = None,
-    num_devices: int = 1,
+    engine: Engine | None = None,
     progress: Progress | None = None,
     **hyperparameters: Any,
 ) -> Sweep:
@@ -69,9 +66,7 @@ def sweep(
       stop: when a lane stops; the landscape's default if None.
       events: as in `descend`.
       is_noisy: as in `descend`; a start meets the same noise at every setting.
-      layout: as in `descend`.
-      num_lanes: as in `descend`.
-      num_devices: as in `descend`.
+      engine: as in `descend`.
       progress: as in `descend`, counted over all settings.
       **hyperparameters: a list of numbers is swept; anything else is handed to the builder as it is.
 
@@ -113,7 +108,7 @@ def sweep(
         list(
             launch(
                 descent, num_starts * len(settings), key=key, starts=starts, keep=("params", "best_params"),
-                layout=layout, num_lanes=num_lanes, num_devices=num_devices, progress=progress,
+                engine=engine, progress=progress,
             )
         )
     )  # fmt: skip

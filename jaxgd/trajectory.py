@@ -12,10 +12,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgd.base import Array, Key, Landscape, Params, Status, Stop
-from jaxgd.descend import count_starts
+from jaxgd.base import Array, Engine, Key, Landscape, Params, Status, Stop
+from jaxgd.descend import check_engine, count_starts
 from jaxgd.lanes.checks import check_count, check_key, check_optimizer
 from jaxgd.lanes.lane import Descent, Lane, as_asked
+from jaxgd.lanes.layout import LANE_AXIS, map_lanes
 
 Observe = Callable[[Params, Any], Any]
 
@@ -31,11 +32,12 @@ def trajectories(
     starts: Params | None = None,
     observe: Observe | None = None,
     is_noisy: bool = False,
+    engine: Engine | None = None,
 ) -> tuple[Array, Any]:
     """Returns the observed steps 0, `every`, 2 `every`, ... <= `num_steps`, and what was observed there.
 
-    A lane that leaves the finite range stands still where it left it. All lanes run together, so memory grows with
-    their number and with that of the observations.
+    A lane that leaves the finite range stands still where it left it. Memory grows with the number of observations, and
+    with that of the lanes, which run all together where `engine` does not say how many.
 
     Args:
       landscape: what to descend, and the law of its starts.
@@ -48,6 +50,7 @@ def trajectories(
       observe: maps (params, optimizer state) of one lane to what is to be written down, any pytree of arrays; None
         for (value, Euclidean norm of the gradient) of the landscape, without noise.
       is_noisy: descend random draws of the landscape's `noisy_value`.
+      engine: how lanes lie in memory (first, if it does not say) and how many run together, on one device.
 
     Returns:
       steps (k,) int32, and the observations with leading axes (n, k).
@@ -63,7 +66,7 @@ def trajectories(
       >>> steps.tolist(), seen.tolist()
       ([0, 2, 4], [[1.0, 0.25, 0.0625]])
     """
-    num_starts = count_starts(num_starts, starts)
+    num_starts, engine = count_starts(num_starts, starts), check_engine(engine)
     num_steps = check_count("num_steps", num_steps)
     every = check_count("every", every)
     key = check_key(key)
@@ -97,7 +100,19 @@ def trajectories(
         return jax.lax.scan(observation, lane, steps)[1]
 
     steps = jnp.arange(0, num_steps + 1, every, dtype=jnp.int32)
-    return steps, jax.jit(jax.vmap(follow))(jnp.arange(num_starts, dtype=jnp.int32))
+    layout = engine.layout or "lanes_first"
+    num_lanes = min(engine.num_lanes or num_starts, num_starts)
+    follow_all = jax.jit(map_lanes(follow, layout))
+
+    # the last group is filled up with starts that come first, so that one program does all
+    groups = [
+        jax.tree.map(
+            lambda leaf: jnp.moveaxis(leaf, LANE_AXIS[layout], 0),
+            follow_all((first + jnp.arange(num_lanes, dtype=jnp.int32)) % num_starts),
+        )
+        for first in range(0, num_starts, num_lanes)
+    ]
+    return steps, jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:num_starts], *groups)
 
 
 def _value_and_norm(landscape: Landscape, params: Params) -> tuple[Array, Array]:

@@ -63,8 +63,9 @@ def test_survey_prints_one_json_object_and_writes_what_it_found(tmp_path):
     assert sum(point["hits"] for point in found["points"]) == 500
     assert set(found["unseen"]) == {"mass", "mass_low", "mass_high", "num_low"}
     assert {"ticks", "seconds_compile", "seconds_run", "occupancy"} <= set(found["cost"])
-    kept = json.loads((tmp_path / "run 1" / "result-000.json").read_text())
-    assert (kept["state"], kept["result"]) == ("finished", found)
+    assert set(found["engine"]) == {"layout", "num_lanes", "num_devices"}
+    kept = json.loads((tmp_path / "run 1" / "result-0000000500.json").read_text())
+    assert (kept["state"], {"seed": 3, **kept["result"]}) == ("finished", found)
     ends = jaxgd.open_run(tmp_path / "run 1").ends
     np.testing.assert_array_equal(ends.start_number, np.arange(500))
     assert ends.params.shape == (500, 2)
@@ -100,6 +101,8 @@ MISTAKES = {
     "not one of 'float64', 'float32'": ["quartic", "--dtype", "float16"],
     "must be positive and finite": ["quartic", "--gradient-norm", "nan"],
     "cannot write to": ["quartic", "--out", "/proc/nothing/here"],
+    "`--executor` is dask:ADDRESS, loky": ["quartic", "--executor", "slurm"],
+    "`num_devices` must be at most": ["quartic", "--devices", "9999"],
     "no file": ["nowhere.py:mine"],
     "importing `nowhere` raised": ["nowhere:mine"],
     "has no attribute `min`. Did you mean `mine`": ["OWN:min"],
@@ -144,8 +147,15 @@ def test_the_installed_command_runs_in_a_process_of_its_own(tmp_path):
     assert list(Path(tmp_path).iterdir()) == []
 
 
+def test_tuning_measures_and_says_how_to_repeat_what_it_found():
+    result = call("tune", "quartic", "--optimizer", "sgd:learning_rate=0.01", "--starts", 100)
+    assert result.exit_code == 0, result.output
+    assert "Fastest: Engine(layout='lanes_" in result.stdout
+    assert "Repeat with --layout lanes_" in result.stdout
+
+
 @pytest.mark.parametrize("command", ["resume", "extend", "merge"])
 def test_a_directory_without_a_run_is_refused(command, tmp_path):
-    result = call(command, tmp_path)
+    result = call(command, tmp_path, *(["--starts", 5] if command == "extend" else []))
     assert (result.exit_code, "holds no run" in result.stderr) == (2, True)
     assert list(tmp_path.iterdir()) == []

@@ -72,6 +72,30 @@ def test_distortion_counts_the_starts_that_a_long_step_throws_over(wells):
     assert "long" in str(found)
 
 
+def test_ends_of_other_starts_are_not_paired_with_the_flow(wells):
+    landscape, flow, (short, _) = wells
+    run = lambda **which: jaxgd.descend(landscape, optax.sgd(0.05), stop=jaxgd.Stop(max_steps=3), **which)
+    same, other = (run(num_starts=200, key=jax.random.key(seed)) for seed in (5, 6))
+    given = run(starts=jnp.linspace(-2, 2, 200), key=jax.random.key(5))
+    assert same.origin == short.origin == flow.ends.origin == flow.coarse.origin
+    for ends in (other, given):
+        with pytest.raises(InputValueError, match=r"the ends of `mine` come from other starts .* use the `key`"):
+            basin_distortion(landscape, flow, {"right": short, "mine": ends})
+    assert basin_distortion(landscape, flow, replace(short, origin=None)).num_known == 200  # nobody can tell
+
+
+def test_flow_and_descents_from_given_starts_are_paired(key):
+    starts = {"x": jnp.ones((3, 2)), "y": jnp.arange(3.0)}
+    bowl = Landscape(
+        value=lambda p: jnp.sum(p["x"] ** 2) + p["y"] ** 2, sample=lambda key: jax.tree.map(lambda a: a[0], starts)
+    )
+    flow = gradient_flow(bowl, key=key, starts=starts, method="explicit", max_steps=5)
+    run = lambda starts: jaxgd.descend(bowl, optax.sgd(0.1), key=key, starts=starts, stop=jaxgd.Stop(max_steps=5))
+    assert run(starts).origin == flow.ends.origin
+    assert run(jax.tree.map(np.asarray, starts)).origin == flow.ends.origin
+    assert run({**starts, "y": starts["y"] + 1e-9}).origin != flow.ends.origin
+
+
 def test_distortion_of_part_of_the_starts_and_of_ends_that_end_nowhere(wells):
     landscape, flow, (short, _) = wells
     nowhere = replace(short, params=np.full(200, np.nan))
@@ -133,7 +157,7 @@ def test_rosenbrock_agrees_with_scipy(key, method):
 @pytest.mark.parametrize("method", ["implicit", "explicit"])
 def test_styblinski_tang_ends_by_the_sign_of_each_coordinate(key, method):
     landscape = jaxgd.landscapes.styblinski_tang(dim=3)
-    flow = gradient_flow(landscape, 300, key=key, method=method, num_devices=1)
+    flow = gradient_flow(landscape, 300, key=key, method=method)
     begin = jaxgd.descend(landscape, optax.sgd(0.0), 300, key=key, stop=jaxgd.Stop(max_steps=0))
     np.testing.assert_array_equal(flow.ends.params < 0, begin.params < MAXIMUM)
     np.testing.assert_allclose(np.where(flow.ends.params < 0, -2.90353403, 2.74680277), flow.ends.params, atol=1e-5)

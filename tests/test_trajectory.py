@@ -64,3 +64,14 @@ def test_a_lane_that_leaves_the_finite_range_stands_where_it_left(key):
     cliff = Landscape(value=lambda x: jnp.where(x > 0, x**2, jnp.nan), sample=lambda key: jnp.ones(()))
     _, seen = trajectories(cliff, optax.sgd(0.7), 1, key=key, num_steps=3, observe=place)
     np.testing.assert_allclose(seen, [[1.0, -0.4, -0.4, -0.4]], rtol=1e-12)
+
+
+@pytest.mark.parametrize("layout", jaxgd.base.LAYOUTS)
+def test_groups_of_lanes_in_any_layout_see_what_all_at_once_see(layout):
+    landscape = jaxgd.landscapes.styblinski_tang(dim=2)
+    how = {"key": jax.random.key(0), "num_steps": 6, "every": 2, "observe": lambda x, state: x}
+    steps, seen = trajectories(landscape, optax.sgd(0.01), 7, **how)
+    again = trajectories(landscape, optax.sgd(0.01), 7, engine=jaxgd.Engine(layout=layout, num_lanes=3), **how)
+    np.testing.assert_array_equal(again[0], steps)
+    assert seen.shape == (7, 4, 2)
+    np.testing.assert_allclose(again[1], seen, rtol=1e-12)

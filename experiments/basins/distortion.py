@@ -73,13 +73,11 @@ LANDSCAPES: dict[str, Any] = {
 def run(name: str, num_starts: int, seed: int = 0) -> tuple[jaxgd.Landscape, GradientFlow, dict[str, jaxgd.Ends]]:
     """Returns the flow and the ends of every optimizer on one landscape, from the same starts."""
     build, arms, how, stop = LANDSCAPES[name]
-    landscape, key, num_devices = build(), jax.random.key(seed), len(jax.devices())
-    flow = gradient_flow(landscape, num_starts, key=key, num_devices=num_devices, **how)
+    landscape, key, engine = build(), jax.random.key(seed), jaxgd.Engine(num_devices=len(jax.devices()))
+    flow = gradient_flow(landscape, num_starts, key=key, engine=engine, **how)
     experiment.note(f"{name}: flow {flow.ends.status_counts()}, {flow.ends.num_steps.mean():.0f} steps each")
     ends = {
-        arm: jaxgd.descend(
-            landscape, optimizer(), num_starts, key=key, stop=stop, keep=("params",), num_devices=num_devices
-        )
+        arm: jaxgd.descend(landscape, optimizer(), num_starts, key=key, stop=stop, keep=("params",), engine=engine)
         for arm, optimizer in arms.items()
     }
     return landscape, flow, ends

@@ -47,7 +47,7 @@ def measure(options: experiment.Options) -> Claim:
         landscape = jaxgd.landscapes.styblinski_tang(dim=dim)
         ends = jaxgd.descend(
             landscape, optax.sgd(LEARNING_RATE), num, key=jax.random.key(dim), stop=STOP, keep=("params",),
-            num_devices=len(jax.devices()),
+            engine=jaxgd.Engine(num_devices=len(jax.devices())),
         )  # fmt: skip
         points = jaxgd.classify(landscape, ends[:2_000])
         rows.append(
@@ -85,7 +85,7 @@ def measure(options: experiment.Options) -> Claim:
     num = 2_000 if options.quick else 100_000
     swept = jaxgd.sweep(
         jaxgd.landscapes.styblinski_tang(dim=1), optax.sgd, num, key=jax.random.key(99), stop=STOP,
-        learning_rate=list(RATES), num_devices=len(jax.devices()),
+        learning_rate=list(RATES), engine=jaxgd.Engine(num_devices=len(jax.devices())),
     )  # fmt: skip
     steps = {}
     for rate, ends in zip(RATES, swept.ends, strict=True):

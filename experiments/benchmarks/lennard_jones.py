@@ -104,7 +104,7 @@ def quenches(landscape: jaxgd.Landscape, starts: Any, num_devices: int, toleranc
     """Returns the call that descends all starts with jaxgd."""
     optimizer = jaxgd.transforms.lbfgs(max_step=MAX_STEP)
     stop = jaxgd.Stop(gradient_norm=tolerance, max_steps=MAX_STEPS)
-    how = {"key": jax.random.key(0), "stop": stop, "keep": ("params",), "num_devices": num_devices}
+    how = {"key": jax.random.key(0), "stop": stop, "keep": ("params",), "engine": jaxgd.Engine(num_devices=num_devices)}
     return lambda: jaxgd.descend(landscape, optimizer, starts=starts, **how).params
 
 

@@ -75,7 +75,12 @@ def systems_of(name: str, work: Work, dtype: str, tiles: tuple[int, ...]) -> lis
     starts = jax.tree.map(lambda leaf: np.asarray(leaf, dtype), jax.vmap(landscape.sample)(keys))
     optimizer = optax.sgd(work.learning_rate)
     stop = jaxgd.Stop(gradient_norm=1e-30, max_steps=work.num_steps)
-    how = {"key": jax.random.key(0), "stop": stop, "keep": ("params",), "num_devices": len(jax.devices())}
+    how = {
+        "key": jax.random.key(0),
+        "stop": stop,
+        "keep": ("params",),
+        "engine": jaxgd.Engine(num_devices=len(jax.devices())),
+    }
     judge = lambda ends: Outcome(amount=work.num_starts * (work.num_steps + 1))
     new = functools.partial(System, judge=judge, unit="gradients/s")
 

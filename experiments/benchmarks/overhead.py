@@ -112,7 +112,7 @@ def num_visits(num_starts: int) -> dict[str, float]:
     visits: list[int] = []
     ends = jaxgd.descend(
         jaxgd.landscapes.styblinski_tang(dim=10), optax.sgd(5e-3), num_starts, key=jax.random.key(0), keep=(),
-        num_devices=len(jax.devices()), progress=lambda done, asked, ticks: visits.append(done),
+        engine=jaxgd.Engine(num_devices=len(jax.devices())), progress=lambda phase, done, asked: visits.append(done),
     )  # fmt: skip
     return {"visits": len(visits), "seconds": ends.cost.seconds_run}
 

@@ -70,7 +70,7 @@ def measure(options: experiment.Options) -> experiment.Benchmark:
     costs: dict[str, dict[str, float]] = {}
 
     def jaxgds(name: str, is_noisy: bool) -> System:
-        how = {"stop": STOP, "events": {"escaped": is_escaped}, "num_devices": len(jax.devices())}
+        how = {"stop": STOP, "events": {"escaped": is_escaped}, "engine": jaxgd.Engine(num_devices=len(jax.devices()))}
         optimizer = optax.sgd(LEARNING_RATE)
         call = lambda: jaxgd.descend(
             LANDSCAPE, optimizer, starts=starts[name], key=jax.random.key(1), is_noisy=is_noisy, keep=(), **how

@@ -63,7 +63,7 @@ def in_this_process(name: str, dim: int, num_coordinates: int, num_lanes: int | 
     """Returns descents of so many coordinates in all."""
     num_starts = max(num_coordinates // dim, 4)
     landscape = jaxgd.landscapes.styblinski_tang(dim=dim)
-    call = functools.partial(jaxgd.descend, landscape, OPTIMIZER, num_starts, num_lanes=num_lanes, keep=(), **_how())
+    call = functools.partial(jaxgd.descend, landscape, OPTIMIZER, num_starts, keep=(), **_how(num_lanes))
 
     def judge(ends: jaxgd.Ends) -> Outcome:
         share = ends.status_counts().get("converged", 0) / num_starts
@@ -73,8 +73,9 @@ def in_this_process(name: str, dim: int, num_coordinates: int, num_lanes: int | 
     return System(name=name, build=lambda: call, judge=judge, unit="coordinates/s")
 
 
-def _how() -> dict[str, Any]:
-    return {"key": jax.random.key(0), "stop": STOP, "num_devices": len(jax.devices())}
+def _how(num_lanes: int | None = None) -> dict[str, Any]:
+    engine = jaxgd.Engine(num_lanes=num_lanes, num_devices=len(jax.devices()))
+    return {"key": jax.random.key(0), "stop": STOP, "engine": engine}
 
 
 # ---------------------------------------------------------------------------------- in a process of its own
@@ -118,7 +119,7 @@ def child(kind: str, num_starts: int) -> None:
         converged, num_found = status["converged"], len(values)
     else:
         found = jaxgd.survey(landscape, OPTIMIZER, num_starts, keep="catalogue", **_how())
-        converged, num_found = found.ends.status_counts()["converged"], len(found.catalogue)
+        converged, num_found = found.statuses["converged"], len(found.catalogue)
         cost = found.cost
     seconds = time.perf_counter() - began - cost.seconds_compile
     answer = {"seconds": seconds, "seconds_compile": cost.seconds_compile, "num_found": num_found}

@@ -49,7 +49,12 @@ def race_of_two(function: str, dim: int, num_starts: int) -> list[System]:
     optimizer = optax.sgd(LEARNING_RATES[function])
     keys = jax.random.split(jax.random.key(0), num_starts)
     starts = np.asarray(jax.vmap(landscape.sample)(keys))
-    how = {"key": jax.random.key(0), "stop": STOP, "keep": ("params",), "num_devices": len(jax.devices())}
+    how = {
+        "key": jax.random.key(0),
+        "stop": STOP,
+        "keep": ("params",),
+        "engine": jaxgd.Engine(num_devices=len(jax.devices())),
+    }
     value_and_grad = jax.value_and_grad(landscape.value)
     by_hand = vmap_while_loop(value_and_grad, optimizer, tolerance=STOP.gradient_norm, max_steps=STOP.max_steps)
 

@@ -47,7 +47,11 @@ def measure(options: experiment.Options) -> experiment.Benchmark:
 def systems_of(name: str, landscape: jaxgd.Landscape, num_starts: int) -> list[System]:
     """Returns the descents, and the two ways to judge their ends."""
     optimizer = find_optimizer(landscape.default_optimizer)
-    how: dict[str, Any] = {"key": jax.random.key(0), "stop": landscape.default_stop, "num_devices": len(jax.devices())}
+    how: dict[str, Any] = {
+        "key": jax.random.key(0),
+        "stop": landscape.default_stop,
+        "engine": jaxgd.Engine(num_devices=len(jax.devices())),
+    }
     descend = lambda: jaxgd.descend(landscape, optimizer, num_starts, **how)
     ends = functools.cache(descend)
 

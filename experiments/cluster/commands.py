@@ -1,5 +1,7 @@
 """What the experiments on run directories share: the run, its processes, and the comparison of its bits."""
 
+import contextlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,18 +9,23 @@ from pathlib import Path
 import numpy as np
 
 import jaxgd
+from jaxgd.cores import own_cores
 
 SURVEY = (
     "survey styblinski_tang --param dim=4 --optimizer sgd:learning_rate=0.005 --lanes 256 --layout lanes_last"
 ).split()
 
 
-def start(*words: object, launcher: tuple[object, ...] = ()) -> "subprocess.Popen[bytes]":
-    """Starts `jaxgd WORDS`, or `python -m jaxgd.launch LAUNCHER -- WORDS`, without its output."""
-    module = ["jaxgd.launch", *map(str, launcher), "--"] if launcher else ["jaxgd.cli"]
-    return subprocess.Popen(
-        [sys.executable, "-m", *module, *map(str, words)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+def start(*words: object, share: tuple[int, int] = (0, 1)) -> "subprocess.Popen[bytes]":
+    """Starts `jaxgd WORDS` without its output, as process number `share[0]` of `share[1]` with cores of its own."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jaxgd.cli", *map(str, words)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
+    cores = own_cores()
+    if hasattr(os, "sched_setaffinity"):
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(process.pid, cores[share[0] :: share[1]] or [cores[share[0] % len(cores)]])
+    return process
 
 
 def finish(process: "subprocess.Popen[bytes]") -> None:
@@ -28,9 +35,9 @@ def finish(process: "subprocess.Popen[bytes]") -> None:
         raise RuntimeError(f"exit code {process.returncode}: {said.decode()[-1000:]}")
 
 
-def parts(directory: Path) -> dict[str, int]:
-    """Returns the parts of a run with the number of the file each lies in, which changes when it is written again."""
-    return {path.name: path.stat().st_ino for path in directory.glob("part-*.npz")}
+def blocks(directory: Path) -> dict[str, int]:
+    """Returns the blocks of a run with the number of the file each lies in, which changes when it is written again."""
+    return {path.name: path.stat().st_ino for path in directory.glob("block-*.npz")}
 
 
 def num_unlike(one: Path, other: Path) -> int:

@@ -5,7 +5,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from experiments.cluster.commands import SURVEY, finish, num_unlike, parts, start
+from experiments.cluster.commands import SURVEY, blocks, finish, num_unlike, start
 from jaxgd import experiment
 
 
@@ -19,16 +19,18 @@ def measure(options: experiment.Options) -> experiment.Claim:
         first = Path(place) / "1 1"
         for num_processes, num_devices in settings:
             run = Path(place) / f"{num_processes} {num_devices}"
-            process = start(
-                *words, "--devices", num_devices, "--out", run, launcher=("--processes", num_processes)
-            )  # fmt: skip
-            while not parts(run):  # all have begun, more or less
+            processes = [
+                start(*words, "--devices", num_devices, "--out", run, share=(number, num_processes))
+                for number in range(num_processes)
+            ]
+            while not blocks(run):  # all have begun, more or less
                 time.sleep(0.01)
             began = time.perf_counter()
-            while len(parts(run)) < num_starts / block:
+            while len(blocks(run)) < num_starts / block:
                 time.sleep(0.01)
             seconds[num_processes, num_devices] = time.perf_counter() - began
-            finish(process)
+            for process in processes:
+                finish(process)
             what = f"{num_processes} processes of {num_devices} devices"
             experiment.note(f"{what}: {num_starts / seconds[num_processes, num_devices]:,.0f} descents per second")
             unlike = num_unlike(run, first)

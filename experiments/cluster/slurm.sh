@@ -12,7 +12,8 @@
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --signal=TERM@120
-# SIGTERM comes 120 s before the end: each task finishes its unit and leaves; a task that is killed loses its unit only.
+# SIGTERM comes 120 s before the end: each task finishes the descents under way and reports; it loses the block that it
+# was at, as does a task that is killed.
 
 set -euo pipefail
 directory=$1 command=$2

@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from experiments.cluster.commands import SURVEY, finish, num_unlike, parts, start
+from experiments.cluster.commands import SURVEY, blocks, finish, num_unlike, start
 from jaxgd import experiment
 
 
@@ -27,39 +27,39 @@ def measure(options: experiment.Options) -> experiment.Claim:
             time.sleep(rng.uniform(0, seconds * block / num_starts))
             process.kill()
             process.wait()
-            before = parts(run)
-            under_way = {path.name.partition(".claim")[0] for path in run.glob("part-*.claim-*")}
+            before = blocks(run)
+            under_way = {path.name.partition(".claim")[0] for path in run.glob("block-*.claim")}
             lost = len(under_way - set(before))
             finish(start("resume", run))
-            after = parts(run)
+            after = blocks(run)
             num_partial += 0 < len(before) < len(after)
             num_lost, most_lost = num_lost + lost, max(most_lost, lost)
             num_rewritten += sum(after[name] != before[name] for name in before)
             num_unequal += num_unlike(run, whole) > 0
-            litter = [path.name for path in run.iterdir() if path.name.startswith(".") or ".claim-" in path.name]
+            litter = [path.name for path in run.iterdir() if path.name.startswith(".") or path.name.endswith(".claim")]
             experiment.note(
-                f"round {number}: {len(before)} of {len(after)} parts at the kill, {lost} lost, litter {litter}"
+                f"round {number}: {len(before)} of {len(after)} blocks at the kill, {lost} lost, litter {litter}"
             )
     row = lambda text, count, **claim: experiment.Statistic(
         statistic=text, measured=count, low=count, high=count, num_descents=num_rounds * num_starts, **claim
     )
     return experiment.Claim(
         name="survival",
-        claim="A run that is killed at any moment and resumed ends with the same bits, and loses at most one unit.",
+        claim="A run that is killed at any moment and resumed ends with the same bits, and loses at most one block.",
         rows=[
             row("resumed runs that differ from the undisturbed one", num_unequal, expected=0, source="the same bits"),
-            row("parts written twice", num_rewritten, expected=0, source="what is kept stays"),
-            row("most units lost by a kill", most_lost, expected=1, relation="at_most", source="the unit under way"),
+            row("blocks written twice", num_rewritten, expected=0, source="what is kept stays"),
+            row("most blocks lost by a kill", most_lost, expected=1, relation="at_most", source="the block under way"),
             row("rounds", num_rounds),
-            row("killed between its first part and its last", num_partial),
-            row("units lost in all", num_lost),
+            row("killed between its first block and its last", num_partial),
+            row("blocks lost in all", num_lost),
         ],
     )
 
 
-def _wait_for(process: "subprocess.Popen[bytes]", run: Path, num_parts: int = 0) -> None:
-    """Waits until a run has begun and has some parts; what comes before, start and compilation, leaves nothing."""
-    while process.poll() is None and not ((run / "manifest.json").exists() and len(parts(run)) >= num_parts):
+def _wait_for(process: "subprocess.Popen[bytes]", run: Path, num_blocks: int = 0) -> None:
+    """Waits until a run has begun and has some blocks; what comes before, start and compilation, leaves nothing."""
+    while process.poll() is None and not ((run / "manifest.json").exists() and len(blocks(run)) >= num_blocks):
         time.sleep(0.01)
 
 

@@ -83,7 +83,7 @@ def simulate(temperature: float, step: float, num_descents: int, seed: int) -> d
         stop=jaxgd.Stop(gradient_norm=None, max_steps=10**8, at_event="right"),
         events={name: lambda x, value, gradient, level=level: x >= level for name, level in at.items()},
         keep=(),
-        num_devices=len(jax.devices()),
+        engine=jaxgd.Engine(num_devices=len(jax.devices())),
     )
     return {name: step * np.asarray(ends.event_steps[name]) for name in LEVELS}
 

@@ -143,7 +143,7 @@ def dwell(saddle: Saddle, batch_size: int | None, num: int, width: float, seed: 
     ends = jaxgd.descend(
         landscape, optax.sgd(LEARNING_RATE), starts=jax.vmap(unravel)(flat), key=key, events={"left": has_left},
         stop=jaxgd.Stop(gradient_norm=None, max_steps=MAX_STEPS, at_event="left"), is_noisy=batch_size is not None,
-        keep=(), num_devices=len(jax.devices()),
+        keep=(), engine=jaxgd.Engine(num_devices=len(jax.devices())),
     )  # fmt: skip
     left = np.asarray(ends.event_steps["left"])
     return np.where(left < 0, np.asarray(ends.num_steps), left), left >= 0

@@ -57,7 +57,7 @@ def escape_times(optimizer: Any, steepness: float, num_saddles: int, num_descent
         stop=jaxgd.Stop(gradient_norm=None, max_steps=MAX_STEPS, at_event=f"saddle {num_saddles}"),
         events=events,
         keep=(),
-        num_devices=len(jax.devices()),
+        engine=jaxgd.Engine(num_devices=len(jax.devices())),
     )
     steps = np.stack([np.asarray(ends.event_steps[name], float) for name in events], axis=1)
     return np.where(steps < 0, np.inf, steps)

@@ -79,7 +79,7 @@ def dwell(
     saddle = jaxgd.landscapes.quadratic_saddle(dim=dim, start=start, scale=scale)
     ends = jaxgd.descend(
         saddle, optimizer, num_descents, key=jax.random.key(seed), stop=STOP, events={"escaped": has_escaped},
-        starts=starts, keep=(), num_devices=len(jax.devices()),
+        starts=starts, keep=(), engine=jaxgd.Engine(num_devices=len(jax.devices())),
     )  # fmt: skip
     steps = np.asarray(ends.event_steps["escaped"])
     if (steps < 0).any():

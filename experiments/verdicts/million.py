@@ -41,7 +41,7 @@ def judged(widths: tuple[int, ...]) -> tuple[jaxgd.Landscape, jaxgd.Points, list
     """Returns a network, what its end is, and that told in rows."""
     landscape = jaxgd.landscapes.digits_mlp(widths, l2=PENALTY)
     began = time.perf_counter()
-    ends = jaxgd.descend(landscape, jaxgd.transforms.lbfgs(), 1, key=jax.random.key(0), stop=STOP, num_devices=1)
+    ends = jaxgd.descend(landscape, jaxgd.transforms.lbfgs(), 1, key=jax.random.key(0), stop=STOP)
     descended = time.perf_counter()
     points = jaxgd.classify(landscape, ends)
     done = time.perf_counter()

@@ -1,7 +1,7 @@
 """Second derivatives: Hessian-vector products, whole spectra, and the ends of spectra too large to be computed."""
 
 from jaxgd.curvature.dense import Spectrum, hessian, hessian_and_error, spectrum
-from jaxgd.curvature.density import Density, density
+from jaxgd.curvature.density import Density, Share, density
 from jaxgd.curvature.lanczos import Ritz, lanczos
 from jaxgd.curvature.minres import Solution, minres
 from jaxgd.curvature.missed import least_curvature, missed_probability, num_steps_for
@@ -30,6 +30,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "num_steps_for",
     # what lies between, and systems of equations
     "Density",
+    "Share",
     "density",
     "Solution",
     "minres",

@@ -80,6 +80,10 @@ class SecondOrder:
         """Returns (dim,) the product of the Hessian at `x` with a vector."""
         return self.at(x, units)(vector)
 
+    def of(self, gradient: Gradient) -> "SecondOrder":
+        """Returns the same way for another gradient, one that is traced to the same program but for its numbers."""
+        return replace(self, **_WAYS[self.kind](gradient))
+
     def map(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """Returns a function of one row that makes such products as a function of many, side by side if it can be."""
         return jax.vmap(fn) if self.is_mappable else lambda *rows: jax.lax.map(lambda row: fn(*row), rows)

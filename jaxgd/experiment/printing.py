@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from jaxgd.cores import own_cores
-from jaxgd.survey import versions
+from jaxgd.versions import versions
 
 
 def environment(packages: Sequence[str] = ()) -> dict[str, str]:

@@ -5,6 +5,7 @@ tracing one lane abstractly.
 """
 
 import functools
+import re
 from collections.abc import Callable
 from dataclasses import is_dataclass
 from typing import Any
@@ -17,6 +18,8 @@ import optax
 from jaxgd.base import InputTypeError, InputValueError, Key, Landscape, Params
 from jaxgd.lanes.lane import Descent, first_structure
 from jaxgd.lanes.traced import Kind, kind_of
+
+_RAISED = re.compile(r"[\w.]+(Error|Exception): ")  # in a traceback
 
 
 def check_count(name: str, count: Any, low: int = 1, high: int = 2**31 - 1) -> int:
@@ -246,8 +249,14 @@ def _call(what: str, call: Any) -> Any:
 
 
 def first_line(error: BaseException) -> str:
-    """Returns the first line of an error's message that says something."""
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    """Returns the first line of an error's message that says something.
+
+    Where a function that a compiled program called has raised, it is the last line of that function's traceback.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if any(line.endswith("Traceback (most recent call last):") for line in lines):
+        lines = [line for line in lines if _RAISED.match(line)][-1:] or lines
+    return lines[0] if lines else type(error).__name__
 
 
 def _kind(thing: Any) -> str:

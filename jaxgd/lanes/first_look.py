@@ -188,7 +188,7 @@ def _units(leaves: list[jax.Array]) -> list[jax.Array]:
 
 def _judged(landscape: Landscape, once: _Evaluated, again: _Evaluated, steps: np.ndarray) -> tuple[str, ...]:
     """Refuses a gradient that is clearly not that of the value; returns notes."""
-    epsilon = float(np.finfo(once.value.dtype).eps)
+    epsilon = float(jnp.finfo(once.value.dtype).eps)
     of = f"of landscape `{landscape.name}`"
     source = "`value_and_grad`" if landscape.value_and_grad else "the custom derivative in `value`"
     once, again = (jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), both) for both in (once, again))

@@ -18,9 +18,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax.flatten_util import ravel_pytree
 
 from jaxgd.base import Key, Landscape, Params, Restart, Status, Stop
+from jaxgd.curvature.second_order import Gradient, SecondOrder, second_order
 from jaxgd.lanes.frozen import frozen_leaves
 from jaxgd.lanes.traced import Kind, kind_of
 
@@ -42,6 +45,7 @@ class Lane(NamedTuple):
     last: Params  # the last iterate with finite value and gradient
     value: jax.Array  # () value at `last`
     gradient_norm: jax.Array  # () Euclidean norm of the gradient at `last`
+    num_still: jax.Array  # () int32, steps since either of them changed
     best_value: jax.Array  # () lowest finite value so far
     best: Params | None  # where it was met, if kept
     mark_value: jax.Array | None  # () value from which the next improvement is measured, if there is patience
@@ -134,6 +138,7 @@ class Descent:
             last=params,
             value=nan,
             gradient_norm=nan,
+            num_still=jnp.zeros((), jnp.int32),
             best_value=infinity,
             best=params if self.keeps_best else None,
             mark_value=infinity if is_patient else None,
@@ -195,7 +200,7 @@ class Descent:
 
         def hvp(vector: Params) -> Params:
             whole = unmask(vector, jax.tree.map(jnp.zeros_like, params))
-            return mask_like(vector, jax.jvp(lambda params: evaluate(params)[1], (params,), (whole,))[1])
+            return mask_like(vector, self._product(lambda params: evaluate(params)[1], params, whole))
 
         return self.optimizer_of(number).update(
             grad,
@@ -209,6 +214,14 @@ class Descent:
             hvp=hvp,
             tick=tick,
         )
+
+    def _product(self, gradient: Callable[[Params], Params], params: Params, vector: Params) -> Params:
+        """Returns the product of the Hessian with a vector, as it can be had of this landscape's gradient."""
+        rule = _second_order(self.landscape, self.is_noisy, kind_of(params))
+        if rule.kind == "forward":
+            return jax.jvp(gradient, (params,), (vector,))[1]
+        x, unravel = ravel_pytree(params)
+        return unravel(rule.of(_on_flat(gradient, unravel)).product(x, ravel_pytree(vector)[0]))
 
     def one_start(self, key: Key, starts: Params | None) -> Params:
         """Returns the shapes and types of the params of one descent."""
@@ -258,7 +271,9 @@ class Descent:
         """Returns the lane with the new iterate written down, where it is finite and the lane still runs."""
         keep = lambda mask, new, old: jax.tree.map(lambda a, b: jnp.where(mask, a, b), new, old)
         is_best = is_accepted & (value < lane.best_value)
+        is_same = (value == lane.value) & (gradient_norm == lane.gradient_norm)
         lane = lane._replace(
+            num_still=jnp.where(is_accepted, jnp.where(is_same, lane.num_still + 1, 0), lane.num_still),
             last=keep(is_accepted, lane.params, lane.last),
             value=jnp.where(is_accepted, value, lane.value),
             gradient_norm=jnp.where(is_accepted, gradient_norm, lane.gradient_norm),
@@ -310,6 +325,20 @@ class Descent:
         for reason, holds in reversed(reasons):
             status = jnp.where(holds, jnp.asarray(int(reason), jnp.int8), status)
         return status
+
+
+@functools.lru_cache(maxsize=64)
+def _second_order(landscape: Landscape, is_noisy: bool, kind: Kind) -> SecondOrder:
+    """Returns how products of the Hessian can be had at params of this kind."""
+    (params,) = kind.abstract
+    noisy = lambda params: landscape.evaluate_noisy(params, jax.random.key(0))[1]
+    gradient = noisy if is_noisy else landscape.gradient
+    x, unravel = ravel_pytree(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), params))
+    return second_order(_on_flat(gradient, unravel), x)
+
+
+def _on_flat(gradient: Callable[[Params], Params], unravel: Callable[[jax.Array], Params]) -> Gradient:
+    return lambda x: ravel_pytree(gradient(unravel(x)))[0]
 
 
 @functools.lru_cache(maxsize=64)

@@ -18,19 +18,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgd.base import Key, Params
+from jaxgd.base import InputValueError, Key, Params
+from jaxgd.lanes.checks import first_line
 from jaxgd.lanes.lane import IDLE, RESTARTING, RUNNING, Descent, Lane
 from jaxgd.lanes.layout import LANE_AXIS, map_lanes
 from jaxgd.lanes.traced import kind_of
 
 _BUFFER_BYTES = 2**27  # of ends on their way out
+_FIRST_NUM_TICKS, _MIN_NUM_TICKS, _MAX_NUM_TICKS = 8, 4, 64  # of one visit
 _MIN_DRAWN, _SHARE_DRAWN = 8, 8  # starts are drawn for an eighth of the lanes at a time, but for 8 at least
 
 
 class Buffer(NamedTuple):
     """Ends on their way out, the lane axis first whatever the layout; few arrays, since each one is a scatter."""
 
-    # (capacity, 5 + num_events) int32: number, status, num_steps, num_restarts, num_hvps, event steps
+    # (capacity, 6 + num_events) int32: number, status, num_steps, num_restarts, num_hvps, num_still, event steps
     counts: jax.Array
     scalars: jax.Array  # (capacity, 3): value, gradient_norm, best_value
     last: Params | None
@@ -45,6 +47,8 @@ class Chunk(NamedTuple):
     tick: jax.Array  # () int32, ticks so far, the same for all lanes
     buffer: Buffer
     num_ends: jax.Array  # () int32, ends in the buffer
+    num_done: jax.Array  # () int32, descents that have ended so far
+    length: jax.Array  # () float32, ticks of all of these together
 
 
 class Share(NamedTuple):
@@ -71,9 +75,9 @@ class Program(NamedTuple):
     begin: Callable[[], Chunk]
     """begin() returns a chunk with all places idle and an empty buffer."""
     advance: Callable[..., Chunk]
-    """advance(chunk, key, starts, share, num_visits, num_ticks, limit) returns the chunk after at most `num_visits`
-    visits of `num_ticks` ticks each; fewer if the whole share is done or the buffer is full. All counts are int32, and
-    `limit`, the gradient norm at which a lane has converged, is of the value's type."""
+    """advance(chunk, key, starts, share, num_visits, limit) returns the chunk after at most `num_visits` visits; fewer
+    if the whole share is done or the buffer is full. Counts are int32, and `limit`, the gradient norm at which a lane
+    has converged, is of the value's type; where it is infinite every lane ends where it begins, after one tick."""
 
 
 def _idle(chunk: Chunk) -> Chunk:
@@ -123,6 +127,9 @@ class Loop:
         """Traces the loop for the device of `key` and returns what compiles it, or finds it compiled.
 
         Tracing belongs to the caller's thread, whose jax settings it follows; compiling may go on in another.
+
+        Raises:
+          InputValueError: something in the loop can be traced and not be compiled.
         """
         device = key.sharding
         kind = kind_of(key, starts)
@@ -133,7 +140,13 @@ class Loop:
         chunk = jax.tree.map(there, jax.eval_shape(self._chunk, key, starts))
         own, count = Share.of(0, 1, 0), int32(0)
         limit = self.descent.limit_type(self.descent.one_start(key, starts))
-        advance = jax.jit(self._advance, donate_argnums=0).lower(chunk, key, starts, own, count, count, limit)
+        try:
+            advance = jax.jit(self._advance, donate_argnums=0).lower(chunk, key, starts, own, count, limit)
+        except Exception as error:
+            raise InputValueError(
+                f"the descents of landscape `{self.descent.landscape.name}` cannot be compiled:"
+                f" {type(error).__name__}: {first_line(error)}"
+            ) from error
 
         def compile_it() -> Program:
             program = Program(begin=lambda: _idle(chunk), advance=advance.compile())
@@ -151,11 +164,14 @@ class Loop:
         """Has the shape of a chunk; it is never computed."""
         zeros = jnp.zeros(self.num_lanes, jnp.int32)
         lanes = map_lanes(self.descent.begin, self.layout, (-1, -1, None, None))(zeros, zeros, key, starts)
-        record = self._ends_of(lanes)
+        record = self.ends_of(lanes)
         capacity = self.capacity(record)
         buffer = jax.tree.map(lambda leaf: jnp.zeros((capacity, *leaf.shape[1:]), leaf.dtype), record)
         zero = jnp.zeros((), jnp.int32)
-        return Chunk(lanes=lanes, next_place=zero, tick=zero, buffer=buffer, num_ends=zero)
+        length = jnp.zeros((), jnp.float32)
+        return Chunk(
+            lanes=lanes, next_place=zero, tick=zero, buffer=buffer, num_ends=zero, num_done=zero, length=length
+        )
 
     def _advance(
         self,
@@ -164,7 +180,6 @@ class Loop:
         starts: Params | None,
         own: Share,
         num_visits: jax.Array,
-        num_ticks: jax.Array,
         limit: jax.Array,
     ) -> Chunk:
         def has_work(carry: tuple[jax.Array, Chunk]) -> jax.Array:
@@ -175,13 +190,11 @@ class Loop:
 
         def body(carry: tuple[jax.Array, Chunk]) -> tuple[jax.Array, Chunk]:
             visit, chunk = carry
-            return visit + 1, self._visit(chunk, own, num_ticks, limit, key, starts)
+            return visit + 1, self._visit(chunk, own, limit, key, starts)
 
         return jax.lax.while_loop(has_work, body, (jnp.zeros((), jnp.int32), chunk))[1]
 
-    def _visit(
-        self, chunk: Chunk, own: Share, num_ticks: jax.Array, limit: jax.Array, key: Key, starts: Params | None
-    ) -> Chunk:
+    def _visit(self, chunk: Chunk, own: Share, limit: jax.Array, key: Key, starts: Params | None) -> Chunk:
         """Refills idle places, ticks, writes out what ended."""
         # refill
         is_idle = chunk.lanes.status == IDLE
@@ -197,6 +210,7 @@ class Loop:
             chunk.lanes,
         )
         # tick
+        num_ticks = self._num_ticks(chunk, limit)
         tick_lanes = map_lanes(self.descent.tick, self.layout, (-1, None, None, None))
         lanes = jax.lax.fori_loop(
             jnp.zeros((), jnp.int32),
@@ -212,7 +226,7 @@ class Loop:
         buffer = jax.lax.cond(
             jnp.any(is_done),
             lambda buffer: jax.tree.map(
-                lambda column, ends: column.at[row].set(ends, mode="drop"), buffer, self._ends_of(lanes)
+                lambda column, ends: column.at[row].set(ends, mode="drop"), buffer, self.ends_of(lanes)
             ),
             lambda buffer: buffer,
             chunk.buffer,
@@ -226,7 +240,21 @@ class Loop:
             tick=chunk.tick + num_ticks,
             buffer=buffer,
             num_ends=chunk.num_ends + jnp.sum(is_done, dtype=jnp.int32),
+            num_done=chunk.num_done + jnp.sum(is_done, dtype=jnp.int32),
+            length=chunk.length + jnp.sum(jnp.where(is_done, lanes.num_steps, 0)).astype(jnp.float32),
         )
+
+    def _num_ticks(self, chunk: Chunk, limit: jax.Array) -> jax.Array:
+        """Returns the ticks of the next visit.
+
+        A finished lane waits half the ticks of a visit, and a visit costs a few ticks itself; the sum of both is least
+        at a multiple of the square root of a descent's length. It is counted here and not by the host, whose looks
+        depend on the clock: which place a start gets must not.
+        """
+        mean = chunk.length / jnp.maximum(chunk.num_done, 1).astype(jnp.float32)
+        fitting = jnp.clip(jnp.sqrt(mean), _MIN_NUM_TICKS, _MAX_NUM_TICKS).astype(jnp.int32)
+        num_ticks = jnp.where(chunk.num_done >= self.num_lanes, fitting, jnp.asarray(_FIRST_NUM_TICKS, jnp.int32))
+        return jnp.where(jnp.isinf(limit), jnp.ones_like(num_ticks), num_ticks)
 
     def _refill(
         self,
@@ -285,11 +313,11 @@ class Loop:
         where = (..., place) if LANE_AXIS[self.layout] == -1 else place
         return leaf.at[where].set(new.astype(leaf.dtype), mode="drop")
 
-    def _ends_of(self, lanes: Lane) -> Buffer:
+    def ends_of(self, lanes: Lane) -> Buffer:
         """Returns the records of all places."""
         lanes_first = lambda tree: jax.tree.map(lambda leaf: jnp.moveaxis(leaf, LANE_AXIS[self.layout], 0), tree)
         events = (lanes.event_steps[name] for name in self.descent.events)  # jax sorts the keys of dictionaries
-        counts = (lanes.number, lanes.status, lanes.num_steps, lanes.attempt, lanes.num_hvps, *events)
+        counts = (lanes.number, lanes.status, lanes.num_steps, lanes.attempt, lanes.num_hvps, lanes.num_still, *events)
         return Buffer(
             counts=jnp.stack([count.astype(jnp.int32) for count in counts], axis=1),
             scalars=jnp.stack([lanes.value, lanes.gradient_norm, lanes.best_value], axis=1),

@@ -15,7 +15,11 @@ limit by it, to the bit. Where no gradient tells anything (all are zero or not f
 
 import math
 
+import jax.numpy as jnp
 import numpy as np
+
+from jaxgd.base import Key, Params
+from jaxgd.lanes.loop import Loop, Program, Share, int32, take
 
 NUM_STARTS = 64
 """How many starts are looked at."""
@@ -45,5 +49,32 @@ def relative_limit(norms: np.ndarray) -> float:
       >>> relative_limit(2.0**-70 * np.asarray([8.0, 9.0])) == 2.0**-94
       True
     """
-    limit = max(SHARES[norms.dtype.itemsize] * scale_of(norms), float(np.finfo(norms.dtype).tiny))
+    limit = max(SHARES[norms.dtype.itemsize] * scale_of(norms), float(jnp.finfo(norms.dtype).tiny))
     return math.ldexp(0.5, math.frexp(limit)[1])
+
+
+def limit_of(loop: Loop, program: Program, key: Key, starts: Params | None) -> np.ndarray:
+    """Returns the gradient norm at which lanes have converged, in the value's type; -1 for never.
+
+    It is the same for every block of a run, since "auto" looks at the first starts of all.
+    """
+    asked = loop.descent.stop.gradient_norm
+    if asked == "auto":
+        asked = relative_limit(norms_at_starts(loop, program, key, starts))
+    return np.asarray(-1.0 if asked is None else asked, _value_dtype(loop, key, starts))
+
+
+def norms_at_starts(loop: Loop, program: Program, key: Key, starts: Params | None) -> np.ndarray:
+    """Returns (n,) gradient norms at the first starts of a run, whichever of its descents are done here."""
+    dtype = _value_dtype(loop, key, starts)
+    numbers = loop.descent.first_numbers(starts, NUM_STARTS)
+    own, count = Share.of(numbers.start, 1, numbers.stop), int32(len(numbers))
+    chunk, norms = program.begin(), np.zeros(0, dtype)
+    while len(norms) < len(numbers):
+        chunk, buffer = take(program.advance(chunk, key, starts, own, count, np.asarray(np.inf, dtype)))
+        norms = np.append(norms, buffer.scalars[:, 1])
+    return norms
+
+
+def _value_dtype(loop: Loop, key: Key, starts: Params | None) -> np.dtype:
+    return loop.descent.limit_type(loop.descent.one_start(key, starts)).dtype

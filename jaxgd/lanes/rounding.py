@@ -4,8 +4,8 @@ No gradient can be made smaller than what rounding makes of it, and no step smal
 numbers. Below that a descent goes on until it runs out of steps, and looks like one that is merely slow. Two signs tell
 it from that:
 
-- the gradient is no larger than a few times its change when each coordinate moves to a neighbouring number,
-- or the optimizer, begun anew where the descent ended, does not move it in many steps.
+- value and gradient norm stay the same to the last bit for many steps, since the steps are lost in rounding,
+- or the gradient is no larger than a few times its change when each coordinate moves to a neighbouring number.
 """
 
 import functools
@@ -15,70 +15,67 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgd.base import Ends, Key, Params, Status
+from jaxgd.base import Ends, Params, Status
 from jaxgd.lanes.lane import Descent
+from jaxgd.lanes.traced import Kind, kind_of
 
-NUM_ENDS = 16
-"""How many ends are looked at."""
-
-_SMALL = 1e4  # rounding units of the gradient at the starts, above which rounding is not suspected
+_NUM_ENDS = 16  # that are looked at
+_SMALL, _VERY_SMALL = 1e4, 1e3  # rounding units of the gradient at the starts, up to which rounding is suspected
+_MANY_STEPS = 32
 _TIMES_NOISE = 8.0
 _NUM_DRAWS = 2  # of neighbouring points
-_NUM_TICKS = 64  # in which an optimizer that can move surely does
 
 
-def suspects(ends: Ends, scale: float) -> np.ndarray:
-    """Returns the rows of a few ends that ran out of steps at a gradient that rounding may explain.
+def note_on_rounding(
+    descent: Descent, ends: Ends, num_still: np.ndarray, limit: float, scale: float
+) -> tuple[str, ...]:
+    """Returns what is to be said where rounding held up most of the first ends that ran out of steps.
 
     Args:
+      descent: what was done.
       ends: some ends of a run, with params.
+      num_still: (n,) steps for which value and gradient norm had not changed.
+      limit: the gradient norm that the stop rule asks for.
       scale: gradient norm at the starts.
     """
-    norms = np.asarray(ends.gradient_norm)
-    small = _SMALL * float(np.finfo(norms.dtype).eps) * scale
-    return np.flatnonzero((ends.status == Status.STEP_LIMIT) & (norms <= small))[:NUM_ENDS]
-
-
-def note_on_rounding(descent: Descent, key: Key, ends: Ends, limit: float) -> tuple[str, ...]:
-    """Returns what is to be said where rounding held up most of these ends."""
-    rows, norms = jax.tree.map(jnp.asarray, ends.params), np.asarray(ends.gradient_norm)
-    numbers = jnp.asarray(ends.start_number, jnp.int32)
-    traced = jax.jit(functools.partial(_signs, descent)).lower(rows, numbers, key)
-    program = traced.compile(compiler_options={"xla_backend_optimization_level": 0})  # it runs once
-    noise, is_still = (np.asarray(sign) for sign in program(rows, numbers, key))
-    is_held = (norms <= _TIMES_NOISE * noise) | is_still
-    if 2 * np.sum(is_held) <= len(ends):
+    rows = np.flatnonzero(ends.status == Status.STEP_LIMIT)[:_NUM_ENDS]
+    norms, is_held = np.asarray(ends.gradient_norm)[rows], num_still[rows] >= _MANY_STEPS
+    unit = float(jnp.finfo(norms.dtype).eps) * scale
+    is_held &= norms <= _SMALL * unit
+    if np.any((norms <= _VERY_SMALL * unit) & ~is_held):
+        filled_up = np.resize(rows, _NUM_ENDS)  # one number of points, one program
+        batch = jax.tree.map(jnp.asarray, ends[filled_up].params)
+        noise = np.asarray(_program(descent, kind_of(batch))(batch))[: len(rows)]
+        is_held |= norms <= np.minimum(_TIMES_NOISE * noise, _VERY_SMALL * unit)
+    if 2 * np.sum(is_held) <= len(rows):
         return ()
     float64 = 'float64 (jax.config.update("jax_enable_x64", True)) or ' if norms.dtype.itemsize < 8 else ""
     return (
-        f"rounding in {norms.dtype} holds up descents that ran out of steps: {np.sum(is_held)} of {len(ends)} that were"
+        f"rounding in {norms.dtype} holds up descents that ran out of steps: {np.sum(is_held)} of {len(rows)} that were"
         f" looked at cannot get much below a gradient norm of {np.median(norms[is_held]):.2g}, but the stop rule asks"
         f" for {limit:.2g}; use {float64}a larger `gradient_norm`.",
     )
 
 
-def _signs(descent: Descent, rows: Params, numbers: jax.Array, key: Key) -> tuple[jax.Array, jax.Array]:
-    """Returns how much rounding changes the gradient at each of some points, and whether the optimizer stands still."""
+@functools.lru_cache(maxsize=32)
+def _program(descent: Descent, kind: Kind) -> Any:
+    traced = jax.jit(functools.partial(_noises, descent)).lower(*kind.abstract)
+    return traced.compile(compiler_options={"xla_backend_optimization_level": 0})  # it hardly runs
 
-    def at(row: tuple[Params, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        here, number = row
-        gradient = descent.landscape.gradient
-        grad = gradient(here)
-        changes = []
+
+def _noises(descent: Descent, rows: Params) -> jax.Array:
+    """Returns how much the gradient at each of some points changes by rounding of the point."""
+    gradient = descent.landscape.gradient
+
+    def at(here: Params) -> jax.Array:
+        grad, changes = gradient(here), []
         for draw in range(_NUM_DRAWS):
             there = _neighbour(here, np.random.default_rng(draw))
             change = jax.tree.map(lambda new, old: new - old, gradient(there), grad)
             changes.append(descent.norm(change, here))
+        return functools.reduce(jnp.maximum, changes)
 
-        def tick(lane: Any, count: jax.Array) -> Any:
-            return descent.tick(lane, count, key), None
-
-        lane = descent.begin_at(here, number, jnp.zeros_like(number), key)
-        later, _ = jax.lax.scan(tick, lane, jnp.arange(_NUM_TICKS, dtype=jnp.int32))
-        is_same = [jnp.all(new == old) for new, old in zip(*map(jax.tree.leaves, (later.params, here)), strict=True)]
-        return functools.reduce(jnp.maximum, changes), functools.reduce(jnp.logical_and, is_same)
-
-    return jax.lax.map(at, (rows, numbers))
+    return jax.lax.map(at, rows)
 
 
 def _neighbour(params: Params, random: np.random.Generator) -> Params:

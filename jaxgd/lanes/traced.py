@@ -85,7 +85,7 @@ def _programs(program: Any) -> Iterator[Any]:
 
 def _is_same(one: Any, other: Any) -> bool:
     """Returns whether two constants are the same numbers; what is no number is taken for the same."""
-    if one is other:
+    if one is other or isinstance(one, jax.core.Tracer) or isinstance(other, jax.core.Tracer):
         return True
     one, other = (
         leaf if isinstance(leaf, (np.ndarray, np.generic, jax.Array)) else np.asarray(leaf) for leaf in (one, other)

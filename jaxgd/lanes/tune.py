@@ -1,11 +1,13 @@
-"""Which layout and how many lanes: guessed from the function before a run, measured on it during a long one.
+"""Which layout and how many lanes: read from the traced function, or measured on it where that is asked for.
 
-Neither layout wins everywhere, and the number of lanes changes a rate by two to five times. The guess costs nothing:
+Neither layout wins everywhere, and the number of lanes changes a rate by two to five times. The choice costs nothing:
 it reads the traced function. Lanes last suits element by element work, where the compiler vectorises across lanes;
 lanes first suits products of large matrices, which have their own kernels. The lanes that fit are those whose largest
-intermediate array, and whose state, stay in the second-level cache. A run that has gone on for a while and has long
-to go measures the guess against its neighbours on the real function, and keeps what is fastest, for this process and
-this function.
+intermediate array, and whose state, stay in the second-level cache.
+
+A clock has no say in it, since another layout or number of lanes changes the last bits of a result. Who wants the last
+factor of two asks for `Engine(tune=True)`: the choice is then measured against its neighbours on the real function, and
+kept, for this process and this function.
 """
 
 import functools
@@ -19,10 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from jaxgd.base import Key, Params
+from jaxgd.base import LAYOUTS, Key, Params
 from jaxgd.lanes.lane import Descent
-from jaxgd.lanes.layout import LANE_AXIS
 from jaxgd.lanes.loop import Loop, Share, int32, take
+from jaxgd.lanes.relative_stop import limit_of
 from jaxgd.lanes.traced import Kind, kind_of
 
 MIN_LANES, MAX_LANES = 8, 512
@@ -62,7 +64,7 @@ class Shape(NamedTuple):
     num_operations: int
 
 
-_measured: dict[str, Choice] = {}
+_measured: dict[str, Choice] = {}  # by the text of the shape; only asked by those who want to tune
 
 
 def shape_of(descent: Descent, key: Key, starts: Params | None, device: jax.Device) -> Shape:
@@ -124,59 +126,53 @@ def _cost_of_product(equation: Any) -> int:
     return cost if min(free) > 1 and cost >= _LARGE_PRODUCT else 0
 
 
-def guess(shape: Shape, num_descents: int, num_devices: int) -> Choice:
-    """Returns what was measured for this shape in this process, else the choice that usually does well."""
-    if shape.text in _measured:
-        choice = _measured[shape.text]
-    else:
-        fitting = _CACHE_BYTES // max(shape.largest, 1)
-        choice = Choice("lanes_first" if shape.is_product else "lanes_last", _power_of_two(fitting))
+def choose(shape: Shape, num_descents: int, num_devices: int) -> Choice:
+    """Returns the choice that usually does well for a function of this shape."""
+    fitting = _CACHE_BYTES // max(shape.largest, 1)
     # Few lanes waste the fixed cost of a tick, many stand idle at the end, until the last descent has run its course:
     # (descents / lanes + drain) (overhead + lanes work) is least at the square root below.
     share = -(-num_descents // num_devices)
     enough = _power_of_two(math.sqrt(share * _OVERHEAD / (_DRAIN * max(shape.num_operations, 1))))
-    return Choice(choice.layout, min(choice.num_lanes, enough, share))
+    layout = "lanes_first" if shape.is_product else "lanes_last"
+    return Choice(layout, min(_power_of_two(fitting), enough, share))
 
 
 def measure(
     shape: Shape,
-    current: Choice,
+    candidates: list[Choice],
     build: Callable[[Choice], Loop],
     key: Key,
     starts: Params | None,
     num_descents: int,
-    limit: np.ndarray,
 ) -> Choice:
-    """Returns the fastest of the current choice, the other layout, and four times more or fewer lanes.
-
-    The lanes that are timed are thrown away. What it finds is remembered for the shape.
-    """
-    rate = lambda choice: _rate(build(choice), key, starts, num_descents, limit)
-    rates = {current: rate(current)}
-    (other,) = (layout for layout in LANE_AXIS if layout != current.layout)
-    rates[Choice(other, current.num_lanes)] = rate(Choice(other, current.num_lanes))
-    best = max(rates, key=lambda choice: rates[choice])
-    for factor in (4, 1 / 4):
-        lanes = int(best.num_lanes * factor)
-        if MIN_LANES <= lanes <= 4 * MAX_LANES and lanes <= num_descents // 4:
-            rates[Choice(best.layout, lanes)] = rate(Choice(best.layout, lanes))
-    best = max(rates, key=lambda choice: rates[choice])
-    _measured[shape.text] = best
-    return best
+    """Returns the fastest of some choices, by running throw-away lanes; what it finds is remembered for the shape."""
+    known = _measured.get(shape.text)
+    if known not in candidates:
+        known = max(candidates, key=lambda choice: _rate(build(choice), key, starts, num_descents))
+        _measured[shape.text] = known
+    return known
 
 
-def _rate(loop: Loop, key: Key, starts: Params | None, num_descents: int, limit: np.ndarray) -> float:
+def neighbours(choice: Choice, num_descents: int) -> list[Choice]:
+    """Returns the choice, and both layouts of it with four times more and fewer lanes."""
+    few_enough = max(choice.num_lanes, num_descents // 4)
+    lanes = {choice.num_lanes, choice.num_lanes // 4, choice.num_lanes * 4}
+    fitting = [count for count in sorted(lanes) if 1 <= count <= min(4 * MAX_LANES, few_enough)]
+    return [Choice(layout, count) for layout in LAYOUTS for count in fitting]
+
+
+def _rate(loop: Loop, key: Key, starts: Params | None, num_descents: int) -> float:
     """Returns lane-ticks per second, the best of three after the first; none where the layout cannot be traced."""
     try:
         program = loop.prepare(key, starts)()
     except Exception:
         return 0.0
-    own = Share.of(0, 1, num_descents)
+    own, limit = Share.of(0, 1, num_descents), limit_of(loop, program, key, starts)
     chunk = program.begin()
     best, num_visits = 0.0, 1
     for _ in range(4):
         tick, began = int(chunk.tick), time.perf_counter()
-        chunk, _ = take(program.advance(chunk, key, starts, own, int32(num_visits), int32(8), limit))
+        chunk, _ = take(program.advance(chunk, key, starts, own, int32(num_visits), limit))
         seconds = time.perf_counter() - began
         best = max(best, (int(chunk.tick) - tick) * loop.num_lanes / seconds)
         num_visits = int(np.clip(num_visits * _PROBE_SECONDS / 3 / seconds, 1, 1000))

@@ -160,11 +160,13 @@ def catalogue(
     if distance_tolerance is not None:
         error = np.full_like(error, distance_tolerance / 2)
     kind = np.stack([distinct.verdict, distinct.index, distinct.dimension], axis=1)
-    entry_of_first, leaders = group(kind, distinct.value, value_error, invariants, error, distinct.gradient_norm)
+    entry_of_first, leaders = group(
+        kind, np.asarray(distinct.value), value_error, invariants, error, np.asarray(distinct.gradient_norm)
+    )
 
     # Those on one valley are one entry, which the best placed of them represents.
     valley, is_open = join_valleys(landscape, distinct[leaders])
-    order = np.lexsort((distinct.gradient_norm[leaders], valley))
+    order = np.lexsort((np.asarray(distinct.gradient_norm)[leaders], valley))
     _, best, entry_of_leader = np.unique(valley[order], return_index=True, return_inverse=True)
     best, entry_of_leader[order] = order[best], entry_of_leader.copy()
     is_open, leaders = is_open[best], leaders[best]

@@ -48,8 +48,8 @@ def classify(
     """Returns what each end is, judged by curvature.
 
     An end gets the verdict of a critical point only if it lies beside it: Newton's method leads there under strict
-    rules, over a short way, and the value hardly changes. Otherwise it is `plateau` or `gradient_flat` if the descent had
-    come to rest, else `undecided`, and `Points.reason` says why.
+    rules, over a short way, and the value hardly changes. Otherwise it is `plateau` or `gradient_flat` if the descent
+    had come to rest, else `undecided`, and `Points.reason` says why.
 
     Args:
       landscape: what was descended.
@@ -74,7 +74,7 @@ def classify(
       >>> saddle = jaxgd.Landscape(value=lambda x: x[0] ** 2 - x[1] ** 2, sample=lambda k: jax.random.normal(k, (2,)))
       >>> points = jaxgd.classify(saddle, jnp.array([[1e-4, 2e-4], [0.1, 0.2]]))
       >>> points.verdict_counts(), points.index.tolist(), points.reason_counts()
-      ({'saddle': 1, 'undecided': 1}, [1, -1], {'still_descending': 1})
+      ({'saddle': 1, 'undecided': 1}, [1, -1], {'unbounded': 1})
     """
     if in_full or not isinstance(ends, Ends) or ends.params is None or len(ends) <= _FEW:
         points = judge_in_full(landscape, ends, progress=progress).points
@@ -118,10 +118,25 @@ def _in_groups(landscape: Landscape, ends: Ends, progress: Callable[[int, int], 
 def classify_or_say_why(
     landscape: Landscape, ends: Ends, *, progress: Callable[[int, int], None] | None = None
 ) -> Points:
-    """Returns what each end is; all are undecided, with a note, where judging fails with an error."""
+    """Returns what each end is; all are undecided, with a note, where judging fails with an error.
+
+    What `progress` raises is raised.
+    """
+    raised: list[Exception] = []
+
+    def report(done: int, total: int) -> None:
+        try:
+            if progress is not None:
+                progress(done, total)
+        except Exception as error:
+            raised.append(error)
+            raise
+
     try:
-        return classify(landscape, ends, progress=progress)
+        return classify(landscape, ends, progress=report)
     except Exception as error:
+        if error in raised:
+            raise
         return _undecided(ends, f"judging failed, {type(error).__name__}: {first_line(error)}")
 
 
@@ -136,7 +151,11 @@ def _undecided(ends: Ends, note: str) -> Points:
         value=value,
         gradient_norm=at_least_single(ends.gradient_norm),
         verdict=np.where(is_diverged, int(Verdict.DIVERGED), int(Verdict.UNDECIDED)).astype(np.int8),
-        reason=np.where(is_diverged, int(Reason.NONE), int(Reason.JUDGING_FAILED)).astype(np.int8),
+        reason=np.select(
+            [is_diverged, np.asarray(ends.status) == int(Status.INTERRUPTED)],
+            [int(Reason.NONE), int(Reason.INTERRUPTED)],
+            int(Reason.JUDGING_FAILED),
+        ).astype(np.int8),
         index=count(-1),
         index_high=count(-1),
         num_zero_modes=count(-1),

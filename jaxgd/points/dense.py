@@ -3,12 +3,12 @@
 Newton's method leads from an end to the point (`jaxgd.points.newton`); everything that is then said is computed at the
 point itself, in units in which its Hessian is balanced (`scaled`).
 
-A mode's gradient has to be explained: by the rounding noise of gradients, which is measured a few roundings beside the
-point, or by a Newton step so short that nothing is left to go. How far the true point may be off along the mode follows
-from both. The curvature may be another there, most of all where it is small, so the Hessian is computed once more at
-places as far off as that: the change of curvature belongs to each eigenvalue's error. At a multiple root of the gradient
-the curvature is that of a point beside it, of either sign, and its change over the Newton steps that are left is as large
-as itself: such an eigenvalue counts as zero. The places are samples, so that errors are estimates and no bounds.
+A mode's gradient has to be explained: by the rounding noise of gradients, which is measured beside the point, or by a
+Newton step so short that nothing is left to go. How far the true point may be off along the mode follows from both. The
+curvature may be another there, most of all where it is small, so the Hessian is computed once more at places as far off
+as that: the change of curvature belongs to each eigenvalue's error. At a multiple root of the gradient the curvature is
+that of a point beside it, of either sign, and its change over the Newton steps that are left is as large as itself:
+such an eigenvalue counts as zero. The places are samples, so that errors are estimates and no bounds.
 """
 
 import functools
@@ -46,13 +46,13 @@ _STEPS_LEFT = 8.0  # Newton steps that a multiple root may still be away
 _STANDS_OUT = 16.0  # times the gradient that is left along a mode
 _SAFETY = 4.0  # on measured noise
 _TINY = float(np.finfo(np.float32).tiny)
-_NUM_DRAWS = 2  # of signs; each gives a place and its opposite
 _MAX_LOOKS = 16  # modes of a point that are looked at one by one
 
 
 class Programs(NamedTuple):
     """What is computed for one point at a time."""
 
+    is_free: Rows  # (dim,) bool, False for frozen coordinates
     is_exact: bool  # Hessians are derivatives, and no differences
     evaluate: ForRows  # x -> value, gradient
     hessian: ForRows  # x, unit -> (dim, dim)
@@ -65,6 +65,7 @@ def programs_of(functions: Flat, dtype: str) -> Programs:
     """Returns the programs of a landscape for points of this type."""
     point = jax.ShapeDtypeStruct(functions.is_free.shape, dtype)
     return Programs(
+        is_free=functions.is_free,
         is_exact=functions.second_order(point).kind != "differences",
         evaluate=ForRows(functions.evaluate),
         hessian=ForRows(lambda x, unit: hessian(functions.second_order(x), x, unit)),
@@ -84,7 +85,9 @@ def judge_by_spectra(functions: Flat, ends: Rows, unit: Rows, height: Rows) -> E
       height: (n,) of values.
     """
     programs = programs_of(functions, ends.dtype.name)
-    SCALED_SPECTRUM.prepare(programs.hessian.prepare(ends, unit), programs.motions.prepare(ends, unit), unit, height, height)
+    SCALED_SPECTRUM.prepare(
+        programs.hessian.prepare(ends, unit), programs.motions.prepare(ends, unit), unit, height, height
+    )
     walked = walk(programs.evaluate, _Spectra(programs, unit, height), ends, fine(ends, unit))
     first, x, fall = walked.seen_at_end, walked.x, _fall(walked.seen_at_end, walked.gradient_at_end)
     is_within_reach = walked.is_within_reach
@@ -125,7 +128,7 @@ def judge_by_spectra(functions: Flat, ends: Rows, unit: Rows, height: Rows) -> E
             "move": np.where(is_reached, norms(x - ends), 0),
             "is_reached": is_reached,
             "is_gradient_flat": ~is_settled & _is_gradient_flat(at, gradient) & is_finite,
-            "is_smooth": is_smooth(programs.evaluate, x, gradient, model_of(at, x), found.noise),
+            "is_smooth": is_smooth(programs.evaluate, x, gradient, model_of(at, x, programs.is_free), found.noise),
             "is_finite": is_finite,
             "drift": _drift(at, gradient, found.noise, placed),
             "fall": fall,
@@ -257,7 +260,7 @@ class _Found(NamedTuple):
 def _found_at(programs: Programs, x: Rows, unit: Rows, height: Rows) -> _Found:
     at = spectra_at(programs, x, unit, height, _BALANCE)
     value, gradient = programs.evaluate(x)
-    noise = noise_at(programs.evaluate, x, value, gradient, model_of(at, x))
+    noise = noise_at(programs.evaluate, x, value, gradient, model_of(at, x, programs.is_free))
     at = at._replace(is_faint=at.is_faint & ~_is_seen_in_gradients(programs.evaluate, x, at, noise))
     if not programs.is_exact:  # a Hessian of differences brings an error of its own
         off = programs.hessian_and_error(x, unit)[1]
@@ -292,19 +295,30 @@ def _placed(at: Scaled, x: Rows, value: Rows, gradient: Rows, noise: Noise, heig
 
     # One rounding of each coordinate, and what noise and the steps that are left come to.
     rounding = np.einsum("nij,ni->nj", np.abs(at.vectors), eps * np.abs(x) / at.scale)
-    off = np.where(curved, hidden / np.where(curved, size, 1) + _STEPS_LEFT * steps, 0)
+    off = np.where(curved, _STEPS_LEFT * (hidden / np.where(curved, size, 1) + steps), 0)
     distance = np.minimum(rounding + off, _FARTHEST / extent(at))
     return _Placed(is_explained, np.where(at.is_mode, distance, 0))
 
 
 def _change_of_hessian(programs: Programs, x: Rows, at: Scaled, distance: Rows) -> Rows:
     """Returns (n, dim, dim) how much each entry of the Hessian changes where the true point may lie, at most."""
-    signs = both_signs(x, _NUM_DRAWS)
     largest = np.zeros_like(at.matrix)
-    for k in range(signs.shape[1]):
-        moved = programs.hessian(x + as_step(at, distance * signs[:, k]), at.unit)
+    for signs in _signs_of_modes(x):
+        moved = programs.hessian(x + as_step(at, distance * signs), at.unit)
         largest = np.maximum(largest, np.abs((moved + np.swapaxes(moved, 1, 2)) / 2 - at.matrix))
     return largest
+
+
+def _signs_of_modes(x: Rows) -> Rows:
+    """Returns (6, dim) signs by which modes are moved together.
+
+    Modes of one eigenvalue come in any mixture, in which the moves of two may cancel: so of the first three draws any two
+    modes whose places differ modulo four have equal signs in one and opposite ones in another. Their opposites follow.
+    """
+    mode = np.arange(x.shape[1])
+    draw = both_signs(x, 1)[0, 0]
+    signs = np.stack([draw, draw * (1 - 2 * (mode % 2)), draw * (1 - 2 * (mode // 2 % 2))]).astype(x.dtype)
+    return np.concatenate([signs, -signs])
 
 
 def _shift(at: Scaled, change: Rows) -> Rows:

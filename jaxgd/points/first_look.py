@@ -1,10 +1,10 @@
 """A first look at ends, for a few gradients each: which are plainly not at a critical point, and why.
 
 The value is tried along d = -u^2 g, with u the units of length, so that it does not matter in which units somebody
-measures. One product gives the length of step over which the quadratic model falls for sure; if the value does fall, there or a few
-halvings before, by more than what an end at rest may still have to fall, the end is still descending. If it does not
-fall at all along its own gradient, however short the step, there is a kink. And if it keeps falling as far as a million
-units of length away, there is nothing to arrive at.
+measures. One product gives the length of step over which the quadratic model falls for sure. If the value does fall,
+there or a few halvings before, by more than what an end at rest may still have to fall, the end is still descending. If
+it does not fall at all along its own gradient, however short the step, there is a kink. And if it keeps falling as far
+as a million units of length away, there is nothing to arrive at.
 """
 
 import functools
@@ -111,7 +111,8 @@ def _look(
     keeps_promise = falls >= _ARMIJO * promised
     is_falling = jnp.any(keeps_promise & (falls > jnp.maximum(least_fall, rounding)))
 
-    # Where the promise can be seen above rounding, and is not kept at the shortest steps, the gradient is not the slope.
+    # Where the promise can be seen above rounding, and is not kept at the shortest steps, the gradient is not the
+    # slope.
     is_asked = (promised > 64 * rounding) & (steps * length <= _TINY)
     is_kink = jnp.any(is_asked) & ~jnp.any(is_asked & keeps_promise)
 

@@ -78,17 +78,18 @@ def flat(landscape: Landscape, kind: Kind) -> Flat:
     flatten = lambda tree: ravel_pytree(tree)[0]
     is_free = ~np.repeat(kind.is_frozen, _sizes(kind))
     of_free = (lambda x: x) if is_free.all() else (lambda x: jnp.where(is_free, x, 0))
+    held = (lambda x: x) if is_free.all() else (lambda x: jnp.where(is_free, x, jax.lax.stop_gradient(x)))
     symmetry, generators = landscape.symmetry, None
     if symmetry is not None and symmetry.generators is not None:
         generators = lambda x: jax.vmap(lambda tree: of_free(flatten(tree)))(symmetry.generators(unravel(x)))
 
     def evaluate(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        value, gradient = landscape.evaluate(unravel(x))
-        return value, of_free(flatten(gradient))
+        value, gradient = landscape.evaluate(unravel(held(x)))
+        return value.astype(x.dtype), of_free(flatten(gradient))
 
     return Flat(
-        value=lambda x: landscape.value(unravel(x)),
-        gradient=lambda x: of_free(flatten(landscape.gradient(unravel(x)))),
+        value=lambda x: landscape.value(unravel(x)).astype(x.dtype),
+        gradient=lambda x: of_free(flatten(landscape.gradient(unravel(held(x))))),
         evaluate=evaluate,
         generators=generators,
         is_free=is_free,

@@ -1,8 +1,8 @@
 """A verdict for every end, each judged by itself.
 
-A first look sorts out what is plainly not at a critical point. Up to `MAX_DENSE_DIM` parameters the Hessian is formed: a
-Cholesky factor proves plain minima, a whole spectrum tells what anything else is. Beyond, the ends of the spectrum are
-computed by Hessian-vector products. What the evidence comes to is said in one place (`jaxgd.points.verdict`).
+A first look sorts out what is plainly not at a critical point. Up to `MAX_DENSE_DIM` parameters the Hessian is formed:
+a Cholesky factor proves plain minima, a whole spectrum tells what anything else is. Beyond, the ends of the spectrum
+are computed by Hessian-vector products. What the evidence comes to is said in one place (`jaxgd.points.verdict`).
 """
 
 import functools
@@ -96,8 +96,10 @@ def _judge(
     least = least_fall(status, height, ends.dtype)
 
     is_diverged = ~(np.isfinite(found.value) & np.all(np.isfinite(gradient), axis=1))
+    is_dropped = np.zeros(len(ends), bool)
     if status is not None:
-        is_diverged |= status == int(Status.DIVERGED)
+        is_dropped = status == int(Status.INTERRUPTED)  # undecided, at no cost
+        is_diverged |= is_dropped | (status == int(Status.DIVERGED))
 
     # What had come to rest is judged at once; of the others, what a first look leaves.
     look_at = np.flatnonzero(~rests & ~is_diverged)
@@ -118,13 +120,21 @@ def _judge(
     if is_small:
         find_valleys(functions, found, np.flatnonzero(is_critical & (found.num_zero > 0)), unit, height)
 
+    # A whole neighbourhood without slope or curvature is a plateau, unless the function has nothing else.
+    has_none = (found.num_negative == 0) & (found.num_positive == 0)
+    is_flat = is_critical & has_none & (found.dimension >= 0) & (height > 0)
+    is_critical &= ~is_flat
+    looked[is_flat] = int(Reason.FLAT)
+
     # What turns out not to be beside a critical point is looked at, too, to say why.
     look_at = np.flatnonzero(~is_critical & ~is_diverged & (looked == 0))
     if len(look_at):
         looked[look_at] = _looked(functions, ends, unit, height, least, look_at, found.drift)
     _take_back(found, np.flatnonzero(~is_critical), ends, evaluate)
     verdict = verdicts(found, is_critical, is_diverged, rests)
-    return found, verdict, reasons(found, is_critical, is_diverged, looked, least)
+    reason = reasons(found, is_critical, is_diverged, looked, least)
+    verdict[is_dropped], reason[is_dropped] = int(Verdict.UNDECIDED), int(Reason.INTERRUPTED)
+    return found, verdict, reason
 
 
 def _looked(
@@ -178,7 +188,7 @@ def _largest_array(landscape: Landscape, kind: Kind) -> int:
     one = jax.tree.unflatten(kind.treedef, [jax.ShapeDtypeStruct(*leaf) for leaf in kind.leaf_types])
     check_params(one, "the points to judge")
     start = jax.eval_shape(landscape.sample, jax.eval_shape(lambda: jax.random.key(0)))
-    shapes = lambda tree: jax.tree.map(lambda leaf: leaf.shape, tree)
+    shapes = lambda tree: [leaf.shape for leaf in jax.tree.leaves(tree)]
     if shapes(one) != shapes(start):
         raise InputValueError(
             f"the points to judge have shapes {shapes(one)}, but landscape `{landscape.name}` has {shapes(start)}."
@@ -200,10 +210,15 @@ def _notes(found: Evidence, points: Points) -> tuple[str, ...]:
             " are larger by as much."
         )
     is_imprecise = np.isin(points.reason, [int(Reason.PRECISION), int(Reason.UNEXPLAINED_GRADIENT)])
-    is_imprecise |= points.verdict == int(Verdict.DEGENERATE)
     if dtype == np.float32 and np.any(is_imprecise):
         notes.append(
-            f"{is_imprecise.sum():,} of {num_points:,} points were judged in float32, where small curvature is hidden;"
-            ' float64 may tell more (jax.config.update("jax_enable_x64", True)).'
+            f"{is_imprecise.sum():,} of {num_points:,} points could not be classified in float32; try float64"
+            ' (jax.config.update("jax_enable_x64", True)).'
+        )
+    is_zero = points.verdict == int(Verdict.DEGENERATE)
+    if dtype == np.float32 and np.any(is_zero):
+        notes.append(
+            f"{is_zero.sum():,} of {num_points:,} points have curvature that cannot be told from zero in float32, where"
+            " that means below about 1e-5 of the largest."
         )
     return tuple(notes)

@@ -128,7 +128,7 @@ def judge(functions: Flat, ends: Rows, unit: Rows, height: Rows) -> Evidence:
 
     value, gradient = programs.evaluate(x)
     product = functools.partial(_products(functions), x)
-    model = Model(product, _rounding(left, x), unit)
+    model = Model(product, _rounding(left, x), unit, functions.is_free)
     noise = noise_at(programs.evaluate, x, value, gradient, model)
     spectrum = _ends_of_spectrum(functions, Reached(x, unit, is_reached, is_in_kernel, programs.motions(x, length)))
     num_frozen = np.sum(~functions.is_free).astype(np.int32)

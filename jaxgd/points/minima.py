@@ -103,8 +103,6 @@ class _Reached(NamedTuple):
     is_settled: jax.Array
     step: jax.Array  # (dim,) the first
     fall: jax.Array
-    inverse: jax.Array  # about that of the raised Hessian, in units of its norm
-    scale: jax.Array  # the Hessian's Frobenius norm
 
 
 def _raised(matrix: jax.Array, motions: jax.Array, scale: jax.Array) -> jax.Array:
@@ -137,7 +135,7 @@ def _reach(functions: Flat, end: jax.Array, unit: jax.Array, matrix: jax.Array, 
     begin = (jnp.bool_(True), jnp.int32(0), end, (still, nothing), nothing, (end, nothing, still))
     *_, first, _, (x, value, gradient) = jax.lax.while_loop(lambda state: state[0], move, begin)
     is_settled = jnp.all(jnp.abs(step(gradient)) <= resolution)
-    return _Reached(x, value, gradient, is_settled, *first, inverse, scale)
+    return _Reached(x, value, gradient, is_settled, *first)
 
 
 class _Judged(NamedTuple):
@@ -161,24 +159,31 @@ def _judge(
     asymmetry = jnp.linalg.norm(at_point - at_point.T) / 2 * (1 / scale)
     raised = _raised(at_point, motions, scale)
     across = lambda vector: vector - (motions @ vector) @ motions
-    lowest = lowest_of_definite(raised, found.inverse, across, found.is_settled)
+    inverse = about_inverse(raised)
+    lowest = lowest_of_definite(raised, inverse, across, found.is_settled)
     curvature = lowest.eigenvalue * scale
 
     # The motions are those at the end: what the Hessian makes of them pushes the lowest curvature down, if at all.
-    leak = jnp.sum((at_point @ motions.T) ** 2) / (scale * _HEIGHT)
+    # (One product after the other: matrix products would call a library within the loop over points.)
+    leak = jax.lax.fori_loop(
+        0, len(motions), lambda i, total: total + jnp.sum((at_point @ motions[i]) ** 2), jnp.zeros_like(scale)
+    ) / (scale * _HEIGHT)
     error = (lowest.error + 2 * asymmetry) * scale + leak
 
     # Beside the point the gradients have to follow from the Hessian.
     beside = _beside(functions, x, found.gradient, at_point, fine(x, unit))
     is_faithful = beside.mismatch < _FAITHFUL * (curvature - error)
-    error = error + beside.mismatch
     is_steep = curvature - error > eps**0.5 * scale
     is_close = error <= eps**_CLOSELY * curvature
 
     # Where the true point lies follows from the gradient that is left and its noise.
-    inverse = jnp.maximum(jnp.diagonal(found.inverse), 0) * (1 / scale)
-    softness = jnp.sqrt(2 * inverse / jnp.maximum(curvature - error, jnp.finfo(end.dtype).tiny))
+    soft = jnp.maximum(jnp.diagonal(inverse), 0) * (1 / scale)
+    softness = jnp.sqrt(2 * soft / jnp.maximum(curvature - error, jnp.finfo(end.dtype).tiny))
     gradient_norm = jnp.linalg.norm(found.gradient)
+    placement = softness * (gradient_norm + beside.noise) + 2 * eps * jnp.abs(x)
+
+    # The curvature changes by as much less as the true point is nearer than those places.
+    error = error + beside.mismatch * jnp.minimum(1, jnp.linalg.norm(placement) / jnp.linalg.norm(fine(x, unit)))
     minimum = _Minima(
         is_minimum=found.is_settled & is_close & is_faithful & is_steep,
         x=x,
@@ -191,7 +196,7 @@ def _judge(
         lowest_eigenvalue=curvature,
         eigenvalue_error=error,
         asymmetry=asymmetry,
-        placement=softness * (gradient_norm + beside.noise) + 2 * eps * jnp.abs(x),
+        placement=placement,
         value_error=beside.value_noise + 16 * eps * jnp.abs(found.value),
         softness=softness,
     )
@@ -212,17 +217,17 @@ class _Beside(NamedTuple):
     value_noise: jax.Array  # () about the rounding error of a value
 
 
-def _beside(
-    functions: Flat, x: jax.Array, gradient: jax.Array, matrix: jax.Array, resolution: jax.Array
-) -> _Beside:
+def _beside(functions: Flat, x: jax.Array, gradient: jax.Array, matrix: jax.Array, resolution: jax.Array) -> _Beside:
     """Returns how gradients at places `resolution` off in each coordinate, to either side, differ from the model."""
     draw = np.random.default_rng(0)
-    signs = jnp.asarray(draw.choice([-1, 1], (_NUM_MOVES, len(x))), x.dtype)
-    moves = (jnp.stack([signs, -signs], axis=1) * resolution[None, None, :]).reshape(-1, len(x))
-    values, gradients = jax.lax.map(lambda move: functions.evaluate(x + move), moves)
-
-    change = gradients - gradient[None]
-    mismatch = jnp.linalg.norm(change - moves @ matrix.T, axis=1) / jnp.linalg.norm(moves, axis=1)
-    second = jnp.linalg.norm(change[0::2] + change[1::2], axis=1)
-    uneven = jnp.abs(values[0::2] - values[1::2] - (moves[0::2] * 2) @ gradient)
-    return _Beside(jnp.max(mismatch), jnp.max(second), jnp.max(uneven))
+    signs = jnp.asarray(draw.choice([-1, 1], (_NUM_MOVES, len(x))) * functions.is_free, x.dtype)
+    moves = [sign * resolution for sign in signs]
+    mismatch, second, uneven = [], [], []
+    for move in moves:
+        model = matrix @ move
+        (above, ahead), (below, behind) = functions.evaluate(x + move), functions.evaluate(x - move)
+        off = jnp.maximum(jnp.linalg.norm(ahead - gradient - model), jnp.linalg.norm(behind - gradient + model))
+        mismatch.append(off / jnp.linalg.norm(move))
+        second.append(jnp.linalg.norm(ahead + behind - 2 * gradient))
+        uneven.append(jnp.abs(above - below - 2 * (move @ gradient)))
+    return _Beside(*(jnp.max(jnp.stack(found)) for found in (mismatch, second, uneven)))

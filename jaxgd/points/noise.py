@@ -27,6 +27,7 @@ class Model(NamedTuple):
     product: Callable[[Rows], Rows]  # (n, k, dim) moves -> (n, k, dim), what the Hessians make of them
     rounding: Rows  # (n, dim) what one rounding of x makes of the gradient
     unit: Rows  # (n, dim) of length
+    is_free: Rows  # (dim,) bool, False for frozen coordinates
 
 
 class Noise(NamedTuple):
@@ -47,7 +48,7 @@ def noise_at(evaluate: ForRows, x: Rows, value: Rows, gradient: Rows, model: Mod
       model: of the function there.
     """
     eps = np.finfo(x.dtype).eps
-    signs = both_signs(x, _NUM_DRAWS)
+    signs = both_signs(x, _NUM_DRAWS) * model.is_free
     near = _ROUNDINGS * eps * np.maximum(np.abs(x), model.unit)[:, None] * signs
     moves = np.concatenate([near, near + _FARTHER * eps**0.5 * model.unit[:, None] * signs], axis=1)
     values, gradients = at_places(evaluate, x, moves)

@@ -54,7 +54,9 @@ class Scaled(NamedTuple):
     skew: jax.Array
 
 
-def _scaled_spectrum(matrix: jax.Array, motions: jax.Array, unit: jax.Array, height: jax.Array, most: jax.Array) -> Scaled:
+def _scaled_spectrum(
+    matrix: jax.Array, motions: jax.Array, unit: jax.Array, height: jax.Array, most: jax.Array
+) -> Scaled:
     """Returns the spectrum of one Hessian.
 
     Args:
@@ -104,7 +106,6 @@ def _equilibrated(symmetric: jax.Array, unit: jax.Array, most: jax.Array) -> jax
     return d * unit / jnp.sqrt(jnp.where(largest > 0, largest, 1))
 
 
-
 def _raw_spectrum(matrix: jax.Array, motions: jax.Array, unit: jax.Array) -> Spectrum:
     """Returns the spectrum in the units of the parameters; arguments as above."""
     return spectrum(matrix, _independent(motions * unit[None, :]))
@@ -130,10 +131,10 @@ def is_curved(at: Scaled) -> Rows:
     return at.is_mode & ~at.is_faint & (np.abs(at.eigenvalues) > at.error)
 
 
-def model_of(at: Scaled, x: Rows) -> Model:
+def model_of(at: Scaled, x: Rows, is_free: Rows) -> Model:
     """Returns the quadratic models at points (n, dim)."""
     product = lambda moves: np.einsum("nij,nkj->nki", at.matrix, moves)
-    return Model(product, rounding_of(at, x), at.unit)
+    return Model(product, rounding_of(at, x), at.unit, is_free)
 
 
 def along_modes(at: Scaled, gradient: Rows) -> Rows:

@@ -34,7 +34,7 @@ def is_smooth(evaluate: ForRows, x: Rows, gradient: Rows, model: Model, noise: N
     eps = float(np.finfo(x.dtype).eps)
     farthest, nearest = eps ** (1 / 3), eps**0.5 / 16
     distances = farthest * _SHRINKS ** -np.arange(int(math.log(farthest / nearest, _SHRINKS)) + 1)
-    signs = both_signs(x, _NUM_DRAWS)
+    signs = both_signs(x, _NUM_DRAWS) * model.is_free
     # Each entry of the gradient has its own noise, but for a small share of the largest.
     largest = np.max(model.unit * noise.gradient, axis=1, keepdims=True)
     level = noise.gradient + (_SHARE * largest + np.finfo(x.dtype).tiny) / model.unit

@@ -5,47 +5,17 @@ they were points of one batch.
 """
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import jax
 import numpy as np
 
-from jaxgd.base import Cost, Ends, Landscape, Points, Reason, Status, Verdict
+from jaxgd.base import Cost, Ends, Landscape, Points, Reason, Status, Stop, Verdict
 from jaxgd.points.catalogue import Catalogue, catalogue
-from jaxgd.statistics import proportion_interval, unseen_mass
+from jaxgd.statistics import Unseen, proportion_interval, unseen_mass
 
 _AT_ONCE = 2**16  # rows of several catalogues that are kept before they are joined
-
-
-@dataclass(frozen=True, kw_only=True)
-class Counted:
-    """Ends or points that were counted and not kept: as much of `jaxgd.Ends` and `jaxgd.Points` as a survey prints.
-
-    Attributes:
-      counts: how many there are of each status or verdict, by name.
-      num_starts: descents asked for.
-      cost: what the descents cost.
-      value: (0,) of the dtype of the values.
-      notes: sentences for a person.
-    """
-
-    counts: Mapping[str, int]
-    num_starts: int
-    cost: Cost
-    value: np.ndarray
-    notes: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return sum(self.counts.values())
-
-    def status_counts(self) -> dict[str, int]:
-        """Returns how many descents stopped for each reason."""
-        return dict(self.counts)
-
-    def verdict_counts(self) -> dict[str, int]:
-        """Returns how many points got each verdict."""
-        return dict(self.counts)
 
 
 @dataclass(kw_only=True)
@@ -60,6 +30,10 @@ class Tally:
     landscape: Landscape
     confidence: float = 0.95
 
+    costs: list[Cost] = field(default_factory=list, init=False)
+    dtype: Any = field(default=None, init=False)
+    stop: Stop | None = field(default=None, init=False)  # as resolved
+    num_at_start: int = field(default=0, init=False)  # descents that had converged before their first step
     _catalogues: list[Catalogue] = field(default_factory=list, init=False)
     _entries: list[np.ndarray] = field(default_factory=list, init=False)  # row in these of every descent, -1 for none
     _numbers: list[np.ndarray] = field(default_factory=list, init=False)  # its start number
@@ -74,7 +48,10 @@ class Tally:
         self._statuses.update(np.asarray(ends.status).tolist())
         self._verdicts.update(np.asarray(points.verdict).tolist())
         self._reasons.update(np.asarray(points.reason).tolist())
-        self._notes.update(dict.fromkeys(points.notes))
+        self._notes.update(dict.fromkeys((*ends.notes, *points.notes)))
+        self.costs.append(ends.cost)
+        self.dtype, self.stop = np.asarray(ends.value).dtype, ends.stop
+        self.num_at_start += ends.num_at_start()
         found = catalogue(self.landscape, points, confidence=self.confidence)
         num_rows = sum(len(some) for some in self._catalogues)
         self._entries.append(np.where(found.entry < 0, -1, found.entry + num_rows).astype(np.int32))
@@ -111,12 +88,29 @@ class Tally:
         """(number of distinct points,) int64, hits that each of them had at the last `mark`."""
         return np.pad(self._marked, (0, len(self.hits) - len(self._marked)))
 
+    @property
+    def statuses(self) -> dict[str, int]:
+        """How many descents stopped for each reason."""
+        return _named(Status, self._statuses)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know, each sentence once."""
+        return tuple(self._notes)
+
     def catalogue(self) -> Catalogue:
-        """Returns the catalogue of all batches, as one batch of them would have; `entry` is by start number."""
+        """Returns the catalogue of all batches, as one batch of them would have; `entry` is by start number.
+
+        Descents that were dropped on their way might have ended anywhere: they count in every weight's denominator, and
+        the upper limits are those that would hold if all of them belonged to one point, known or new.
+        """
         joined = self._joined()
         order = np.argsort(np.concatenate(self._numbers), kind="stable")
         entry = np.concatenate(self._entries)[order]
-        low, high = proportion_interval(joined.hits, np.full_like(joined.hits, len(entry)), self.confidence)
+        num_dropped = self._statuses[Status.INTERRUPTED]
+        num = np.full_like(joined.hits, len(entry))
+        low, _ = proportion_interval(joined.hits, num, self.confidence)
+        _, high = proportion_interval(joined.hits + num_dropped, num, self.confidence)
         return replace(
             joined,
             weight=joined.hits / len(entry),
@@ -125,16 +119,27 @@ class Tally:
             num_descents=len(entry),
             verdicts=_named(Verdict, self._verdicts),
             reasons={name: count for name, count in _named(Reason, self._reasons).items() if name != "none"},
-            unseen=unseen_mass(joined.hits, self.confidence) if len(joined) else None,
+            unseen=_unseen(joined.hits, num_dropped, self.confidence) if len(joined) else None,
             entry=entry,
         )
 
-    def counted(self, num_starts: int, cost: Cost, dtype: np.dtype) -> tuple[Counted, Counted]:
-        """Returns the ends and the points, counted."""
-        ends = Counted(
-            counts=_named(Status, self._statuses), num_starts=num_starts, cost=cost, value=np.zeros(0, dtype)
-        )
-        return ends, replace(ends, counts=_named(Verdict, self._verdicts), notes=tuple(self._notes))
+
+def _unseen(hits: np.ndarray, num_dropped: int, confidence: float) -> Unseen:
+    """Returns what was not seen, with limits that hold wherever the dropped descents would have ended."""
+    found = unseen_mass(hits, confidence)
+    if not num_dropped:
+        return found
+    singletons = np.flatnonzero(hits == 1)[:num_dropped]
+    repeated = hits.copy()
+    repeated[singletons] += 1
+    least = unseen_mass(repeated, confidence)
+    most = unseen_mass(np.append(hits, np.ones(num_dropped, hits.dtype)), confidence)
+    return replace(
+        found,
+        mass_low=min(found.mass_low, least.mass_low),
+        mass_high=max(found.mass_high, most.mass_high),
+        num_low=min(found.num_low, least.num_low),
+    )
 
 
 def join_catalogues(landscape: Landscape, parts: list[Catalogue]) -> tuple[Catalogue, np.ndarray]:

@@ -12,8 +12,8 @@ import jax
 import numpy as np
 
 from jaxgd.base import Landscape
+from jaxgd.points.dense import programs_of
 from jaxgd.points.flat import Kind, as_rows, at_least_single, flat
-from jaxgd.points.rows import ForRows
 
 _NUM_STARTS = 64
 
@@ -33,7 +33,7 @@ def units_of(landscape: Landscape, kind: Kind) -> Units:
     keys = jax.random.split(jax.random.key(0), _NUM_STARTS)
     starts = jax.tree.map(at_least_single, jax.jit(jax.vmap(landscape.sample))(keys))
     rows = as_rows(starts)[0]
-    values = _values(landscape, kind)(rows)
+    values = programs_of(flat(landscape, kind), rows.dtype.name).evaluate(rows)[0]
     low, middle, high = np.quantile(rows, (0.16, 0.5, 0.84), axis=0)
     spread = (high - low) / 2
 
@@ -45,11 +45,6 @@ def units_of(landscape: Landscape, kind: Kind) -> Units:
         spread=spread.astype(rows.dtype),
         values=values[np.isfinite(values)],
     )
-
-
-@functools.lru_cache(maxsize=32)
-def _values(landscape: Landscape, kind: Kind) -> ForRows:
-    return ForRows(flat(landscape, kind).value)
 
 
 @np.errstate(all="ignore")

@@ -176,12 +176,15 @@ def step_on(ground: Ground, here: Places, gap: Rows, longest: Rows, like: Like, 
     length = longest if is_direction else np.minimum(whole, longest)
     along = along * (length / np.where(whole > 0, whole, 1))[:, None]
     y = here.x + here.unit * np.einsum("nik,nk->ni", kernel, along)
-    y, is_shown = _corrected(ground, here, across, y, length, like)
+    if across.shape[2]:
+        y, is_shown = _corrected(ground, here, across, y, length, like)
+    else:
+        is_shown = length > 0  # nothing lies across
 
     # Nothing else lies between.
     which = np.flatnonzero(is_shown)
     for share in _ON_THE_WAY:
-        if len(which):
+        if len(which) and across.shape[2]:
             between = here.x[which] + np.asarray(share, y.dtype) * (y[which] - here.x[which])
             keeps = _newton_across(ground, take(here, which), across[which], between, take(like, which))[1]
             is_shown[which[~keeps]] = False

@@ -53,7 +53,8 @@ def verdicts(found: Evidence, is_critical: Rows, is_diverged: Rows, rests: Rows)
         (~has["negative"] & ~has["positive"], Verdict.DEGENERATE),
         (has["negative"], Verdict.MAXIMUM),
     ]
-    return np.select(*(list(column) for column in zip(*rules, strict=True)), Verdict.MINIMUM).astype(np.int8)
+    conditions, codes = zip(*rules, strict=True)
+    return np.select(list(conditions), [np.int8(code) for code in codes], np.int8(Verdict.MINIMUM))
 
 
 def reasons(found: Evidence, is_critical: Rows, is_diverged: Rows, looked: Rows, least: Rows) -> Rows:
@@ -78,7 +79,9 @@ def reasons(found: Evidence, is_critical: Rows, is_diverged: Rows, looked: Rows,
         (found.is_reached, Reason.TOO_FAR),
     ]
     conditions, codes = zip(*rules, strict=True)
-    return np.select(list(conditions), list(codes), Reason.UNEXPLAINED_GRADIENT).astype(np.int8)
+    return np.select(
+        list(conditions), [np.asarray(code, np.int8) for code in codes], np.int8(Reason.UNEXPLAINED_GRADIENT)
+    )
 
 
 def points_of(found: Evidence, verdict: Rows, reason: Rows, params: Params, placement: Params) -> Points:

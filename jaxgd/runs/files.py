@@ -3,16 +3,19 @@
 A file is written under a temporary name, flushed to disk and then linked or renamed to its own name, so that whatever
 has its name is whole whenever the process was killed. A file that is read may be anybody's: no object in it is ever
 built or run (no pickle), its arrays are never larger than the file itself, and whatever is wrong with it is one
-`InputValueError`.
+`InputValueError`. Every file carries a checksum of what it says.
 """
 
 import contextlib
+import hashlib
 import io
 import json
 import math
 import os
 import secrets
+import socket
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +27,8 @@ MAX_JSON_BYTES = 2**24
 _KINDS = "fiubU"  # floats, integers, bools, texts
 
 
-def write_atomically(path: Path, content: bytes, *, replace: bool = True) -> bool:
-    """Writes a file so that it appears whole or not at all, and returns whether it is this content that has the name.
-
-    Args:
-      path: its name.
-      content: all of it.
-      replace: whether a file that has this name already gives way; if not, it stays and False is returned.
+def write_once(path: Path, content: bytes) -> bool:
+    """Writes a file so that it appears whole or not at all; returns False, and changes nothing, if the name is taken.
 
     Raises:
       InputValueError: it cannot be written, for example because the disk is full.
@@ -42,9 +40,7 @@ def write_atomically(path: Path, content: bytes, *, replace: bool = True) -> boo
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            if replace:
-                os.replace(temporary, path)
-            elif not _link(temporary, path):
+            if not _link(temporary, path):
                 return False
             _sync_directory(path.parent)
         finally:
@@ -57,21 +53,68 @@ def write_atomically(path: Path, content: bytes, *, replace: bool = True) -> boo
     return True
 
 
-def read_json(path: Path) -> Any:
-    """Returns what a JSON file holds.
+def claim(path: Path) -> bool:
+    """Makes a file that only has to be there, and returns False if it is there already.
 
     Raises:
-      InputValueError: it cannot be read, is too large, nested too deeply, or no JSON.
+      InputValueError: it cannot be made.
     """
     try:
-        _check_is_file(path)
-        with open(path, "rb") as file:
-            content = file.read(MAX_JSON_BYTES + 1)
-        if len(content) > MAX_JSON_BYTES:
-            raise ValueError(f"it is longer than {MAX_JSON_BYTES:,} bytes")
-        return json.loads(content.decode(), parse_constant=_refuse_constant)
+        with open(path, "xb") as file:
+            file.write(f"{socket.gethostname()} {os.getpid()}\n".encode())
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise InputValueError(f"cannot write `{path}`: {error.strerror or error}.") from error
+    return True
+
+
+def write_sealed(path: Path, tree: dict[str, Any]) -> bool:
+    """Writes a JSON object with its checksum under `sha256`; returns False if the name is taken.
+
+    Raises:
+      InputValueError: it cannot be written.
+    """
+    return write_once(path, json.dumps({**tree, "sha256": checksum(tree)}, indent=1, allow_nan=False).encode())
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """Returns a JSON object that `write_sealed` wrote, its checksum included.
+
+    Raises:
+      InputValueError: it cannot be read, is too large, nested too deeply, not JSON, or not what was written.
+    """
+    try:
+        tree = _read_json(path)
+        seal = tree.pop("sha256", None) if isinstance(tree, dict) else None
+        if tree and isinstance(tree, dict) and isinstance(tree.get("schema"), int) and seal is None:
+            raise ValueError(
+                f"it was written by an older jaxgd (schema {tree['schema']}), which can still read it; this one cannot"
+            )
+        if not isinstance(tree, dict) or seal != checksum(tree):
+            raise ValueError("its checksum does not agree with what it says")
     except (OSError, ValueError, RecursionError) as error:
         raise InputValueError(f"`{path}` cannot be read: {_sentence(error)}.") from error
+    return {**tree, "sha256": seal}
+
+
+def checksum(tree: Any, arrays: Mapping[str, np.ndarray] | None = None) -> str:
+    """Returns the SHA-256 of a JSON tree and some arrays by name."""
+    found = hashlib.sha256(json.dumps(tree, sort_keys=True).encode())
+    for name, array in sorted((arrays or {}).items()):
+        array = np.ascontiguousarray(array)
+        found.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        found.update(array.view(np.uint8).data if array.size and array.ndim else array.tobytes())
+    return found.hexdigest()
+
+
+def _read_json(path: Path) -> Any:
+    _check_is_file(path)
+    with open(path, "rb") as file:
+        content = file.read(MAX_JSON_BYTES + 1)
+    if len(content) > MAX_JSON_BYTES:
+        raise ValueError(f"it is longer than {MAX_JSON_BYTES:,} bytes")
+    return json.loads(content.decode(), parse_constant=_refuse_constant)
 
 
 def write_arrays(arrays: dict[str, np.ndarray]) -> bytes:
@@ -103,7 +146,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     """Returns one array; nothing is allocated on the word of its header."""
     if member.compress_type != zipfile.ZIP_STORED or not member.filename.endswith(".npy"):
-        raise ValueError("it is not of plain arrays")
+        raise ValueError("it does not hold plain arrays")
     content = archive.read(member)  # raises where the checksum does not agree
     file = io.BytesIO(content)
     version = np.lib.format.read_magic(file)
@@ -141,11 +184,11 @@ def _sync_directory(path: Path) -> None:
 def _check_is_file(path: Path) -> None:
     """Refuses what would block or never end when it is read."""
     if path.exists() and not path.is_file():
-        raise ValueError("it is no file")
+        raise ValueError("it is not a file")
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _sentence(error: BaseException) -> str:

@@ -1,64 +1,34 @@
-"""The manifest: what a run asks, so that any process can do any block of it, and refuse one that it would do otherwise.
+"""The manifest: which question the blocks of a run directory answer, so that any process can do one, or refuse to.
 
-    DIR/manifest.json                              what is asked: this file
-    DIR/part-AAA-FFFFFFFFFF-SSSSSSSSSS.npz         arm A, starts F to S - 1: their ends and what those are
-    DIR/catalogue-AAA.npz, DIR/result-AAA.json     what arm A comes to; written anew whenever its parts are merged
-    DIR/*.claim-N, DIR/.*                          of processes at work
+    DIR/manifest.json                       what is asked; never changes
+    DIR/starts-NNNN.json                    how many starts: at first, and after each extension
+    DIR/block-FFFFFFFFFF-SSSSSSSSSS.npz     starts F to S - 1: their ends and what those are
+    DIR/catalogue-NNNNNNNNNN.npz            the distinct points of the first N starts
+    DIR/result-NNNNNNNNNN.json              the survey of the first N starts
+    DIR/*.claim, DIR/.*                     of processes at work
 
-An *arm* is one optimizer with its stop rule; all arms begin at the same starts with the same keys. The starts of an arm
-are cut into *units*: at every multiple of its block size, and wherever the run once ended before it was extended. Names
-of files follow from the manifest's numbers and are never read from it.
+Every file is created once, whole, and never changed. The checksum of the manifest is the name of the question; every
+other file says which question it belongs to. Names of files follow from numbers and are never read from a file.
 """
 
-import json
-import secrets
-import time
-from dataclasses import asdict, dataclass, field, fields, replace
-from itertools import pairwise
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from jaxgd.base import InputTypeError, InputValueError, Stop
-from jaxgd.runs.claims import claim
-from jaxgd.runs.files import read_json, write_atomically
+import jax
 
-SCHEMA = 1
+from jaxgd.base import LAYOUTS, InputTypeError, InputValueError, Stop
+from jaxgd.blocks import Question
+from jaxgd.fingerprint import JUDGING_VERSION, descent_fingerprint, landscape_fingerprint
+from jaxgd.runs.files import checksum, read_sealed, write_sealed
+from jaxgd.versions import versions
+
+SCHEMA = 2
 MANIFEST = "manifest.json"
-MAX_ARMS = 1000
-MAX_UNITS = 10**6
 MAX_STARTS = 2**31 - 2
 
-_TRIES, _WAIT_SECONDS = 300, 0.1  # for a manifest that another process is changing
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arm:
-    """One optimizer on the starts of a run.
-
-    Attributes:
-      optimizer: its written name.
-      stop: when a lane stops.
-      num_starts: starts asked for at first and after each extension, growing.
-      block_size: starts in a unit.
-      layout: how lanes lie in memory.
-      num_lanes: lanes that step together on a device.
-      code: fingerprint of the traced descent, see `jaxgd.runs.question.fingerprint`.
-    """
-
-    optimizer: str
-    stop: Stop
-    num_starts: tuple[int, ...]
-    block_size: int
-    layout: str
-    num_lanes: int
-    code: str
-
-    @property
-    def units(self) -> list[range]:
-        """The starts in pieces, each done by one process and kept in one part."""
-        ends = self.num_starts
-        cuts = sorted({*range(0, ends[-1], self.block_size), *ends})
-        return [range(first, stop) for first, stop in pairwise(cuts)]
+_FLAGS = ("jax_default_prng_impl", "jax_threefry_partitionable", "jax_default_matmul_precision")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,169 +36,187 @@ class Manifest:
     """What a run asks.
 
     Attributes:
-      run: a random name, so that parts of different runs are told apart.
-      landscape: its written name.
-      params: its arguments as they were written.
-      seed: of all random numbers.
+      landscape: its name.
+      optimizer: its name.
+      written: the words from which the command line builds landscape, optimizer and key again: `landscape`, `params`,
+        `optimizer`, `seed`; None for a run that was begun with objects.
+      stop: when a lane stops.
+      key: implementation and words of the key.
       dtype: "float64" or "float32".
       is_noisy: whether gradients are noisy draws.
-      arms: the optimizers, in the order in which they were added.
-      setting: versions, platform and flags, which must not change; and what the process that began ran on, which may.
+      layout: how lanes lie in memory.
+      num_lanes: lanes that step together on a device.
+      block_size: starts in a block.
+      fingerprint: of the traced descent, see `jaxgd.fingerprint`.
+      landscape_fingerprint: of the landscape alone; runs with the same one can be compared.
+      judging: version of the rules that judge ends.
+      setting: versions, platform and flags, which must not change.
+      began_on: what the process that began ran on, which may.
     """
 
     landscape: str
-    params: dict[str, str]
-    seed: int
+    optimizer: str
+    written: dict[str, Any] | None
+    stop: Stop
+    key: dict[str, Any]
     dtype: str
     is_noisy: bool
-    arms: tuple[Arm, ...]
-    setting: dict[str, dict[str, str]]
-    run: str = field(default_factory=lambda: secrets.token_hex(16))
+    layout: str
+    num_lanes: int
+    block_size: int
+    fingerprint: str
+    landscape_fingerprint: str
+    judging: int
+    setting: dict[str, str]
+    began_on: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
         """Returns the manifest as a JSON object."""
         return {"schema": SCHEMA, **asdict(self)}
 
+    @property
+    def digest(self) -> str:
+        """The name of the question."""
+        return checksum(self.to_json())
 
-def part_name(arm: int, unit: range) -> str:
-    """Returns the name of the part that holds a unit."""
-    return f"part-{arm:03d}-{unit.start:010d}-{unit.stop:010d}.npz"
+
+def manifest_of(question: Question, written: Mapping[str, Any] | None) -> Manifest:
+    """Returns the manifest of a run that asks this question here."""
+    found = versions()
+    return Manifest(
+        landscape=question.landscape.name,
+        optimizer=question.optimizer_name,
+        written=None if written is None else dict(written),
+        stop=question.stop,
+        key={
+            "impl": str(jax.random.key_impl(question.key)),
+            "words": jax.random.key_data(question.key).ravel().tolist(),
+        },
+        dtype="float64" if jax.config.jax_enable_x64 else "float32",  # type: ignore[attr-defined]
+        is_noisy=question.is_noisy,
+        layout=str(question.engine.layout),
+        num_lanes=int(question.engine.num_lanes or 1),
+        block_size=question.block_size,
+        fingerprint=descent_fingerprint(question.landscape, question.optimizer, question.is_noisy),
+        landscape_fingerprint=landscape_fingerprint(question.landscape),
+        judging=JUDGING_VERSION,
+        setting={
+            **{name: found[name] for name in ("jaxgd", "jax", "jaxlib", "optax")},
+            "platform": jax.default_backend(),
+            **{name: str(getattr(jax.config, name)) for name in _FLAGS},
+        },
+        began_on={
+            **{name: found[name] for name in ("python", "numpy", "scipy")},
+            "machine": found["platform"],
+            "devices": f"{jax.local_device_count()} x {jax.local_devices()[0].device_kind}",
+        },
+    )
+
+
+def differences(there: Manifest, here: Manifest) -> list[str]:
+    """Returns what would make this process compute something else than the run, each as "name: there, here".
+
+    Names do not matter, as long as what they name computes the same; they are only given to explain.
+    """
+    kept = ("dtype", "is_noisy", "judging")
+    of_question = lambda run: {
+        "seed": (run.written or {}).get("seed", run.key["words"]) if there.key != here.key else None,
+        **{name: getattr(run, name) for name in kept},
+        **asdict(run.stop),
+        **run.setting,
+    }
+    of_names = lambda run: {
+        "landscape": run.landscape,
+        "optimizer": run.optimizer,
+        **{f"param {name}": text for name, text in (run.written or {}).get("params", {}).items()},
+    }
+    unlike = _unlike(of_question(there), of_question(here))
+    if there.fingerprint != here.fingerprint and not unlike:
+        unlike = _unlike(of_names(there), of_names(here))
+        unlike = unlike or ["the landscape or the optimizer computes something else than when the run began"]
+    return unlike
+
+
+def _unlike(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
+    keys = [key for key in {**there, **here} if there.get(key) != here.get(key)]
+    return [f"{key}: {there.get(key)!r} there, {here.get(key)!r} here" for key in keys]
+
+
+def write_manifest(directory: Path, manifest: Manifest) -> bool:
+    """Writes the manifest of a new run, and returns False where another process has been faster."""
+    return write_sealed(directory / MANIFEST, manifest.to_json())
 
 
 def read_manifest(directory: Path) -> Manifest:
     """Returns the manifest of a run.
 
     Raises:
-      InputValueError: there is none, or it is damaged, hostile, or of a newer schema.
+      InputValueError: there is none, or it is damaged, hostile, or of another schema.
     """
     path = directory / MANIFEST
     if not path.is_file():
         raise InputValueError(f"`{directory}` holds no run.")
-    tree = read_json(path)
+    tree = read_sealed(path)
     try:
-        schema = _is(tree, dict)["schema"]
-        if isinstance(schema, int) and schema > SCHEMA:
-            raise InputValueError(f"`{path}` was written by a newer jaxgd (schema {schema}; this one reads {SCHEMA}).")
+        schema = tree["schema"]
+        if type(schema) is not int or schema < 1:
+            raise ValueError("its schema is not a number")
         if schema != SCHEMA:
-            raise ValueError(f"its schema is not {SCHEMA}")
+            age = "a newer" if schema > SCHEMA else "an older"
+            raise ValueError(f"it was written by {age} jaxgd (schema {schema}; this one reads {SCHEMA})")
         return _manifest(tree)
-    except InputValueError as error:
-        raise error if "newer jaxgd" in str(error) else InputValueError(f"`{path}` is no manifest: {error}") from error
     except KeyError as error:
-        raise InputValueError(f"`{path}` is no manifest: it has no {str(error)[:80]}.") from error
-    except (ValueError, TypeError, InputTypeError, OverflowError) as error:
-        raise InputValueError(f"`{path}` is no manifest: {str(error)[:200]}.") from error
-
-
-def write_manifest(directory: Path, manifest: Manifest) -> bool:
-    """Writes the first manifest of a run, and returns False where another process has been faster."""
-    return write_atomically(directory / MANIFEST, _content(manifest), replace=False)
-
-
-def add_starts(directory: Path, arm: int | None, num_starts: int) -> Manifest:
-    """Returns the manifest after one arm, or every arm if None, was extended to `num_starts` where it had fewer."""
-
-    def extended(manifest: Manifest) -> Manifest:
-        return replace(
-            manifest,
-            arms=tuple(
-                replace(old, num_starts=(*old.num_starts, num_starts))
-                if arm in (None, place) and old.num_starts[-1] < num_starts
-                else old
-                for place, old in enumerate(manifest.arms)
-            ),
-        )
-
-    return _change(directory, extended)
-
-
-def add_arm(directory: Path, arm: Arm) -> Manifest:
-    """Returns the manifest after an arm was added to it, unless it has one of this optimizer and stop rule."""
-
-    def with_arm(manifest: Manifest) -> Manifest:
-        return manifest if find_arm(manifest, arm) is not None else replace(manifest, arms=(*manifest.arms, arm))
-
-    return _change(directory, with_arm)
-
-
-def find_arm(manifest: Manifest, arm: Arm) -> int | None:
-    """Returns the number of the arm with the same optimizer and stop rule."""
-    kinds = [(known.optimizer, known.stop) for known in manifest.arms]
-    return kinds.index((arm.optimizer, arm.stop)) if (arm.optimizer, arm.stop) in kinds else None
-
-
-def _change(directory: Path, change: Any) -> Manifest:
-    for _ in range(_TRIES):
-        held = claim(directory, MANIFEST)
-        if held is not None:
-            break
-        time.sleep(_WAIT_SECONDS)
-    else:
-        raise InputValueError(f"another process is changing `{directory / MANIFEST}` just now; try again.")
-    with held:
-        manifest = change(read_manifest(directory))
-        write_atomically(directory / MANIFEST, _content(manifest))
-    return manifest
-
-
-def _content(manifest: Manifest) -> bytes:
-    return json.dumps(manifest.to_json(), indent=1, allow_nan=False).encode()
+        raise InputValueError(f"`{path}` is not a valid manifest: it has no {str(error)[:80]}.") from error
+    except (ValueError, TypeError, InputValueError, InputTypeError, OverflowError) as error:
+        raise InputValueError(f"`{path}` is not a valid manifest: {str(error)[:200].rstrip('.')}.") from error
 
 
 # ------------------------------------------------------------------------- nothing in a manifest is believed
 
 
 def _manifest(tree: dict[str, Any]) -> Manifest:
-    arms = tuple(_arm(arm) for arm in _is(tree["arms"], list)[: MAX_ARMS + 1])
-    if not 1 <= len(arms) <= MAX_ARMS or sum(len(arm.num_starts) + _num_blocks(arm) for arm in arms) > MAX_UNITS:
-        raise ValueError("it has no arms, or too many arms or units")
-    run = _name(tree["run"])
-    if len(run) != 32 or set(run) - set("0123456789abcdef"):
-        raise ValueError("`run` is no random name")
-    setting = {
-        _name(kind): {_name(key): _name(text) for key, text in _is(texts, dict).items()}
-        for kind, texts in _is(tree["setting"], dict).items()
-    }
+    stop = _is(tree["stop"], dict)
+    if set(stop) != {item.name for item in fields(Stop)} or stop["at_event"] is not None:
+        raise ValueError("`stop` is not a stop rule")
+    if any(isinstance(value, (bool, list, dict)) for value in stop.values()):
+        raise TypeError("`stop` holds something that is not a number")
     if tree["dtype"] not in ("float64", "float32"):
         raise ValueError("`dtype` is neither float64 nor float32")
+    if tree["layout"] not in LAYOUTS:
+        raise ValueError(f"`layout` is not one of {', '.join(LAYOUTS)}")
     return Manifest(
-        run=run,
-        landscape=_name(tree["landscape"]),
-        params={_name(key): _name(text) for key, text in _is(tree["params"], dict).items()},
-        seed=_count(tree["seed"], 0, 2**63 - 1),
+        landscape=_text(tree["landscape"]),
+        optimizer=_text(tree["optimizer"]),
+        written=None if tree["written"] is None else _written(_is(tree["written"], dict)),
+        stop=Stop(**stop),
+        key={
+            "impl": _text(_is(tree["key"], dict)["impl"]),
+            "words": [_count(word, 0, 2**32 - 1) for word in _is(tree["key"]["words"], list)[:8]],
+        },
         dtype=tree["dtype"],
         is_noisy=_is(tree["is_noisy"], bool),
-        arms=arms,
-        setting=setting,
-    )
-
-
-def _arm(tree: Any) -> Arm:
-    stop = _is(_is(tree, dict)["stop"], dict)
-    if set(stop) != {item.name for item in fields(Stop)} or stop["at_event"] is not None:
-        raise ValueError("`stop` is no stop rule")
-    for name in ("gradient_norm", "improvement"):
-        is_word = name == "gradient_norm" and stop[name] in (None, "auto")
-        if not is_word and (isinstance(stop[name], bool) or not isinstance(stop[name], (int, float))):
-            raise TypeError(f"`{name}` is no number")
-    ends = tuple(_count(count, 1, MAX_STARTS) for count in _is(tree["num_starts"], list))
-    if not ends or any(later <= earlier for earlier, later in pairwise(ends)):
-        raise ValueError("`num_starts` does not grow")
-    if tree["layout"] not in ("lanes_first", "lanes_last"):
-        raise ValueError("`layout` is neither lanes_first nor lanes_last")
-    return Arm(
-        optimizer=_name(tree["optimizer"]),
-        stop=Stop(**stop),
-        num_starts=ends,
-        block_size=_count(tree["block_size"], 1, MAX_STARTS),
         layout=tree["layout"],
         num_lanes=_count(tree["num_lanes"], 1, 2**20),
-        code=_name(tree["code"]),
+        block_size=_count(tree["block_size"], 1, MAX_STARTS),
+        fingerprint=_text(tree["fingerprint"]),
+        landscape_fingerprint=_text(tree["landscape_fingerprint"]),
+        judging=_count(tree["judging"], 0, 2**31),
+        setting=_texts(tree["setting"]),
+        began_on=_texts(tree["began_on"]),
     )
 
 
-def _num_blocks(arm: Arm) -> int:
-    return -(-arm.num_starts[-1] // arm.block_size)
+def _written(tree: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "landscape": _text(tree["landscape"]),
+        "params": _texts(tree["params"]),
+        "optimizer": _text(tree["optimizer"]),
+        "seed": _count(tree["seed"], 0, 2**63 - 1),
+    }
+
+
+def _texts(tree: Any) -> dict[str, str]:
+    return {_text(key): _text(text) for key, text in _is(tree, dict).items()}
 
 
 def _is(value: Any, kind: type) -> Any:
@@ -243,7 +231,7 @@ def _count(value: Any, low: int, high: int) -> int:
     return int(value)
 
 
-def _name(value: Any) -> str:
+def _text(value: Any) -> str:
     """Returns a text of one line that cannot steer a terminal."""
     if not _is(value, str).isprintable() or len(value) > 1000:
         raise ValueError("a text is not printable or too long")

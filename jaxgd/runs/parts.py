@@ -1,183 +1,182 @@
-"""A part: the ends of one unit of starts and what they are, as one file of plain arrays.
+"""A block, or a catalogue, as one file of plain arrays.
 
-    ends.value, ends.status, ..., ends.params['w'], ...      the fields of `jaxgd.Ends`, a pytree leaf by leaf
-    points.value, points.verdict, ..., points.params['w']    the fields of `jaxgd.Points`
-    record                                                   a JSON text: run, arm, starts, cost, who made it, checksum
+    ends.value, ends.status, ..., ends.params['w'], ...      the arrays of `jaxgd.Ends`, a pytree leaf by leaf
+    points.value, points.verdict, ..., points.params['w']    the arrays of `jaxgd.Points`
+    record                                                   a JSON text: question, starts, everything that is not an
+                                                             array, who made it, checksum
 
-Rows are in order of start number. `numpy.load(part, allow_pickle=False)` reads it without jaxgd.
+Rows are in order of start number. `numpy.load(block, allow_pickle=False)` reads it without jaxgd. Every field is stored
+under its own name, so that a new one needs nothing here.
 """
 
-import hashlib
+import dataclasses
 import json
-import math
 import os
 import socket
-from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 
-from jaxgd.base import Cost, Ends, InputValueError, Params, Points, Status, Verdict
-from jaxgd.runs.files import read_arrays, write_arrays, write_atomically
-from jaxgd.runs.manifest import Manifest, part_name
+from jaxgd.base import Array, Cost, Ends, InputTypeError, InputValueError, Params, Points, Reason, Status, Stop, Verdict
+from jaxgd.points import Catalogue
+from jaxgd.runs.files import checksum, read_arrays, write_arrays, write_once
+from jaxgd.statistics import Unseen
 
-_ENDS = tuple(name for name in Ends.column_names() if name not in ("params", "best_params", "event_steps"))
-_POINTS = tuple(name for name in Points.column_names() if name != "params")
+Record = TypeVar("Record")
 
 Unflatten = Callable[[dict[str, np.ndarray]], Params]
 """Builds params from their leaves by path, in the order in which they were stored."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """What a part file holds.
-
-    Attributes:
-      ends: of the unit, in order of start number; its cost is that of the unit.
-      points: what they are.
-    """
-
-    ends: Ends
-    points: Points
+_NESTED: dict[str, Callable[..., Any]] = {"cost": Cost, "unseen": Unseen, "stop": Stop}
 
 
-def write_part(directory: Path, manifest: Manifest, arm: int, unit: range, ends: Ends, points: Points) -> bool:
-    """Writes the part of a unit, and returns False where it was there already."""
-    return write_atomically(
-        directory / part_name(arm, unit), part_content(manifest, arm, unit, ends, points), replace=False
-    )
+def block_content(question: str, block: range, ends: Ends, points: Points) -> bytes:
+    """Returns the content of the file of a block."""
+    return _content({"question": question, "starts": [block.start, block.stop]}, ends=ends, points=points)
 
 
-def part_content(manifest: Manifest, arm: int, unit: range, ends: Ends, points: Points) -> bytes:
-    """Returns the content of the part of a unit."""
-    arrays = {
-        **{f"ends.{name}": np.asarray(getattr(ends, name)) for name in _ENDS},
-        **{f"points.{name}": np.asarray(getattr(points, name)) for name in _POINTS},
-        **{f"ends.params{path}": np.asarray(leaf) for path, leaf in leaves_by_path(ends.params).items()},
-        **{f"points.params{path}": np.asarray(leaf) for path, leaf in leaves_by_path(points.params).items()},
-    }
-    record = {
-        "run": manifest.run,
-        "arm": arm,
-        "starts": [unit.start, unit.stop],
-        "cost": asdict(ends.cost),
-        "notes": list(points.notes),
-        "notes_on_ends": list(ends.notes),
-        "gradient_norm": ends.stop.gradient_norm if ends.stop else None,
-        "made": {"host": socket.gethostname(), "pid": os.getpid(), "devices": ends.cost.num_devices},
-    }
-    record["sha256"] = _checksum(arrays, record)
-    return write_arrays({**arrays, "record": np.asarray(json.dumps(record, allow_nan=False))})
-
-
-def read_part(
-    directory: Path,
-    manifest: Manifest,
-    arm: int,
-    unit: range,
-    *,
-    leave_out: Collection[str] = (),
-    unflatten: Unflatten = dict,
-) -> Part:
-    """Returns the part of a unit.
-
-    Args:
-      directory: where the run is.
-      manifest: of the run.
-      arm: number of the arm.
-      unit: its starts.
-      leave_out: "ends.params" or "points.params", where they are not needed.
-      unflatten: builds params from their leaves by path.
+def read_block(path: Path, question: str, block: range, unflatten: Unflatten) -> tuple[Ends, Points]:
+    """Returns the ends of a block and what they are.
 
     Raises:
-      InputValueError: it is damaged, of another run, or no such part.
+      InputValueError: the file is damaged, answers another question, or is another block.
     """
-    path = directory / part_name(arm, unit)
-    arrays = read_arrays(path)
-    try:
-        record = json.loads(str(arrays.pop("record")))
-        if record["run"] != manifest.run:
-            raise ValueError("it is a part of another run")
-        if record["arm"] != arm or record["starts"] != [unit.start, unit.stop]:
-            raise ValueError("it is another part of the run, under a false name")
-        if record.pop("sha256") != _checksum(arrays, record):
-            raise ValueError("its checksum does not agree with its arrays")
-        _check(arrays, unit)
-        cost = _cost(record["cost"])
-        stop = replace(manifest.arms[arm].stop, gradient_norm=record["gradient_norm"])
-        notes, notes_on_ends = (tuple(str(note) for note in record[name]) for name in ("notes", "notes_on_ends"))
-    except (ValueError, TypeError, KeyError, RecursionError, AttributeError) as error:
-        text = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-        raise InputValueError(f"`{path}` cannot be used: {text if text.isprintable() else 'it is damaged'}.") from error
-
-    def params(name: str) -> Params | None:
-        found = {key.removeprefix(name): leaf for key, leaf in arrays.items() if key.startswith(name)}
-        return None if name in leave_out else unflatten(found)
-
-    return Part(
-        ends=Ends(
-            **{name: arrays[f"ends.{name}"] for name in _ENDS},
-            params=params("ends.params"),
-            best_params=None,
-            event_steps={},
-            num_starts=len(unit),
-            cost=cost,
-            stop=stop,
-            notes=notes_on_ends,
-        ),
-        points=Points(
-            **{name: arrays[f"points.{name}"] for name in _POINTS}, params=params("points.params"), notes=notes
-        ),
-    )
+    arrays, record = _read(path, question)
+    with _sentences(path):
+        if record["starts"] != [block.start, block.stop]:
+            raise ValueError("it is another block of the run, under a false name")
+        ends = _unpack(Ends, "ends", arrays, record["ends"], unflatten, len(block))
+        points = _unpack(Points, "points", arrays, record["points"], unflatten, len(block))
+        if arrays:
+            raise ValueError("it holds arrays that do not belong to a block")
+        if not np.array_equal(ends.start_number, np.arange(block.start, block.stop)):
+            raise ValueError("its start numbers are not those of its name")
+        for name, codes, kinds in _codes(ends, points):
+            if np.asarray(codes).dtype.kind != "i" or not np.isin(codes, [int(kind) for kind in kinds]).all():
+                raise ValueError(f"`{name}` has unknown codes")
+        return ends, points
 
 
-def leaves_by_path(params: Params) -> dict[str, Any]:
+def _codes(ends: Ends, points: Points) -> list[tuple[str, Any, type[IntEnum]]]:
+    return [
+        ("status", ends.status, Status), ("verdict", points.verdict, Verdict), ("reason", points.reason, Reason)
+    ]  # fmt: skip
+
+
+def write_catalogue(path: Path, question: str, found: Catalogue) -> bool:
+    """Writes a catalogue, so that nobody needs the landscape to read it; returns False if there is one.
+
+    Raises:
+      InputValueError: it cannot be written.
+    """
+    return write_once(path, _content({"question": question}, catalogue=found))
+
+
+def read_catalogue(path: Path, question: str, unflatten: Unflatten) -> Catalogue:
+    """Returns a catalogue.
+
+    Raises:
+      InputValueError: there is none, or it cannot be used.
+    """
+    arrays, record = _read(path, question)
+    with _sentences(path):
+        return _unpack(Catalogue, "catalogue", arrays, record["catalogue"], unflatten, None)
+
+
+def leaves_by_path(tree: Any) -> dict[str, Any]:
     """Returns the leaves of a pytree under their paths, for example `['w']`, in the pytree's order."""
-    return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
+    return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
-def _checksum(arrays: dict[str, np.ndarray], record: dict[str, Any]) -> str:
-    found = hashlib.sha256(json.dumps(record, sort_keys=True).encode())
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        found.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        found.update(array.data if array.size else b"")
-    return found.hexdigest()
+def _content(about: dict[str, Any], **records: Any) -> bytes:
+    arrays: dict[str, np.ndarray] = {}
+    for prefix, record in records.items():
+        about[prefix] = {}
+        for item in dataclasses.fields(record):
+            value = getattr(record, item.name)
+            leaves = leaves_by_path(value)
+            if leaves and all(isinstance(leaf, (np.ndarray, jax.Array)) for leaf in leaves.values()):
+                arrays |= {f"{prefix}.{item.name}{path}": np.asarray(leaf) for path, leaf in leaves.items()}
+            elif leaves and all(isinstance(leaf, bool) for leaf in leaves.values()):
+                about[prefix][item.name] = leaves  # a word for each leaf of the params
+            else:
+                about[prefix][item.name] = dataclasses.asdict(value) if item.name in _NESTED and value else value
+    about["made"] = {"host": socket.gethostname(), "pid": os.getpid()}
+    about = json.loads(json.dumps(about, default=lambda number: number.item()))
+    about["sha256"] = checksum(about, arrays)
+    return write_arrays({**arrays, "record": np.asarray(json.dumps(about))})
 
 
-def _check(arrays: dict[str, np.ndarray], unit: range) -> None:
-    """Refuses arrays that are not those of a part, whoever computed their checksum."""
-    expected = [*(f"ends.{name}" for name in _ENDS), *(f"points.{name}" for name in _POINTS)]
-    for name in expected:
-        if arrays[name].shape != (len(unit),) or arrays[name].dtype.kind not in "fi":
-            raise ValueError(f"`{name}` has the wrong shape or type")
-    for name in arrays.keys() - set(expected):
-        array = arrays[name]
-        is_params = name.startswith(("ends.params", "points.params")) and name.isprintable()
-        if not is_params or array.dtype.kind != "f" or array.shape[:1] != (len(unit),):
-            raise ValueError("it holds arrays that are none of a part")
-    for prefix in ("ends.params", "points.params"):
-        if not any(name.startswith(prefix) for name in arrays):
-            raise ValueError(f"it has no {prefix}")
-    if not np.array_equal(arrays["ends.start_number"], np.arange(unit.start, unit.stop)):
-        raise ValueError("its start numbers are not those of its name")
-    for name, codes in (("ends.status", Status), ("points.verdict", Verdict)):
-        if not np.isin(arrays[name], [int(code) for code in codes]).all():
-            raise ValueError(f"`{name}` has unknown codes")
+def _read(path: Path, question: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Returns the arrays of a file and its record, once it is sure that they are what was written."""
+    arrays = read_arrays(path)
+    with _sentences(path):
+        record = json.loads(str(arrays.pop("record")))
+        if record.pop("sha256") != checksum(record, arrays):
+            raise ValueError("its checksum does not agree with what it holds")
+        if record["question"] != question:
+            raise ValueError("it answers another question than the run asks")
+        return arrays, record
 
 
-def _cost(tree: Any) -> Cost:
-    """Returns what a record says of the cost."""
-    cost = Cost(**tree)
-    counts = (cost.ticks, cost.lane_ticks, cost.num_lanes, cost.num_devices)
-    seconds = (cost.seconds_compile, cost.seconds_run)
-    if (
-        not all(type(count) is int and 0 <= count < 2**63 for count in counts)
-        or not all(type(number) in (int, float) and number >= 0 and math.isfinite(number) for number in seconds)
-        or cost.layout not in ("lanes_first", "lanes_last")
-    ):
-        raise ValueError("what it says of its cost is none")
-    return cost
+def _unpack(
+    kind: type[Record],
+    prefix: str,
+    arrays: dict[str, np.ndarray],
+    facts: Mapping[str, Any],
+    unflatten: Unflatten,
+    num_rows: int | None,
+) -> Record:
+    """Returns a record, and takes its arrays out of `arrays`."""
+    given: dict[str, Any] = {}
+    for item in dataclasses.fields(kind):  # type: ignore[arg-type]
+        name = f"{prefix}.{item.name}"
+        own = [key for key in arrays if key == name or key.startswith((f"{name}[", f"{name}."))]
+        leaves = {key.removeprefix(name): arrays.pop(key) for key in own}
+        is_in_rows = num_rows is not None and item.name not in kind.not_in_rows  # type: ignore[attr-defined]
+        for path, leaf in leaves.items():
+            is_fitting = leaf.ndim == 1 if item.type == Array else leaf.ndim > 0
+            if not path.isprintable() or (is_in_rows and (not is_fitting or len(leaf) != num_rows)):
+                raise ValueError(f"`{name}` has the wrong shape")
+        if leaves:
+            given[item.name] = leaves[""] if list(leaves) == [""] else unflatten(leaves)
+        elif item.name == "frozen" and facts[item.name] is not None:
+            given[item.name] = unflatten(_is_words(facts[item.name]))
+        elif item.name in facts:
+            given[item.name] = _fact(item.name, facts[item.name])
+    return kind(**given)
+
+
+def _fact(name: str, value: Any) -> Any:
+    """Returns something that is not an array, as it was before it became JSON."""
+    if name in _NESTED and value is not None:
+        return _NESTED[name](**value)
+    return tuple(_fact("", item) for item in value) if isinstance(value, list) else value
+
+
+def _is_words(leaves: Any) -> dict[str, Any]:
+    """Returns the word for each leaf of the params, if that is what it is."""
+    if not isinstance(leaves, dict) or not all(isinstance(word, bool) for word in leaves.values()):
+        raise ValueError("`frozen` is not a word for each leaf of the params")
+    return leaves
+
+
+class _sentences:
+    """Within it, whatever a file makes Python raise becomes one sentence."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        known = (ValueError, TypeError, KeyError, RecursionError, AttributeError, InputValueError, InputTypeError)
+        if isinstance(error, known):
+            text = f"it has no {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
+            text = text[:200] if text.isprintable() and text else "it is damaged"
+            raise InputValueError(f"`{self.path}` cannot be used: {text}.") from error

@@ -1,37 +1,37 @@
 """How long a survey will take, and how much memory and disk: measured on a few seconds of it, before it begins.
 
-The model. A run of n starts is n / b units of b starts. A pilot chooses layout, lanes and b; then one unit is done and
-written down exactly as the run would do it, which takes u seconds and d bytes, and its points are put into a catalogue,
-at c seconds each. With P processes like this one,
+The model. Some blocks' worth of the first starts are descended for a few seconds, judged, counted and packed as they
+would be for a run directory: d descents, p verdicts and c entries of the catalogue a second, b bytes each. With n
+starts and P processes like this one, each with cores like those of this one,
 
-    seconds = s + u * ceil(n / (b P)) + c n,    disk = d n / b,    memory = m + e n,
+    seconds = s + n (1 / d + 1 / p) / P + n / c,    disk = b n,    memory = m + e n,
 
-where s is what a process needs before its first unit (compilation, the pilot), m what this process has come to, and e
-the bytes that the last process keeps of each descent while it counts points: which row of the catalogue it belongs to.
-Processes share nothing but the directory, so that P of them do P times as much, as long as each has cores like those of
-this one.
+where s is what a process needs before its first block (compilation), m what this process has come to, and e the bytes
+that a process keeps of each descent while it counts points.
 """
 
-import math
 import resource
 import sys
-import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from jaxgd.base import InputValueError
-from jaxgd.runs.carry import How
-from jaxgd.runs.manifest import Arm, Manifest, part_name
-from jaxgd.runs.parts import write_part
-from jaxgd.runs.pilot import Pilot, pilot
+from jaxgd.base import Ends, Engine, InputValueError
+from jaxgd.blocks import Question
+from jaxgd.descend import concatenate, stream
+from jaxgd.points import classify
+from jaxgd.points.tally import Tally
+from jaxgd.runs.parts import block_content
 from jaxgd.runs.progress import duration
-from jaxgd.runs.question import Question, setting
-from jaxgd.runs.result import merge
-from jaxgd.runs.work import do_unit
 
+_SECONDS, _MAX_SECONDS = 3.0, 10.0  # to descend for, and to wait for a first end
+_NUM_JUDGED = 4096
 _ENTRY_BYTES = 4 * 4  # a row number, its successor, both put together, and the file that they go to
+
+
+class _Enough(Exception):
+    """Ends a stream between two chunks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +41,13 @@ class Plan:
     Attributes:
       num_starts: descents.
       num_processes: processes like this one.
-      pilot: what was measured first.
-      unit_size: starts in a unit.
-      unit_seconds: what a process needs for one unit.
-      start_seconds: what a process needs before its first unit.
-      merge_seconds: what the last process needs to put the parts together.
+      engine: what was measured.
+      block_size: starts in a block.
+      block_seconds: what a process needs for one block.
+      descents_per_second: of one process.
+      ticks_per_second: gradient evaluations, those of idle lanes included.
+      points_per_second: ends judged.
+      start_seconds: what a process needs before its first block.
       seconds: wall time of the whole.
       memory_bytes: of the largest process.
       disk_bytes: of the run directory.
@@ -53,27 +55,27 @@ class Plan:
 
     num_starts: int
     num_processes: int
-    pilot: Pilot
-    unit_size: int
-    unit_seconds: float
+    engine: Engine
+    block_size: int
+    block_seconds: float
+    descents_per_second: float
+    ticks_per_second: float
+    points_per_second: float
     start_seconds: float
-    merge_seconds: float
     seconds: float
     memory_bytes: int
     disk_bytes: int
 
     def __str__(self) -> str:
-        measured = self.pilot
         processes = "1 process" if self.num_processes == 1 else f"{self.num_processes:,} processes"
         return (
-            f"{self.num_starts:,} starts by {processes} of {measured.num_devices} devices:"
+            f"{self.num_starts:,} starts by {processes} of {self.engine.num_devices} devices:"
             f" {duration(self.seconds)}, {_bytes(self.memory_bytes)} of memory in the largest process,"
             f" {_bytes(self.disk_bytes)} on disk.\n\n"
-            f"Measured: {measured.ticks_per_second:,.0f} gradient evaluations and"
-            f" {measured.descents_per_second:,.0f} descents per second, {measured.points_per_second:,.0f} points judged"
-            f" per second, with {measured.num_lanes} lanes, {measured.layout}.\n"
-            f"A unit of {self.unit_size:,} starts took {duration(self.unit_seconds)}; a process needs"
-            f" {duration(self.start_seconds)} to begin, the last one {duration(self.merge_seconds)} to put it together."
+            f"Measured: {self.ticks_per_second:,.0f} gradient evaluations and {self.descents_per_second:,.0f} descents"
+            f" per second, {self.points_per_second:,.0f} points judged per second, with {self.engine}.\n"
+            f"A block of {self.block_size:,} starts takes {duration(self.block_seconds)};"
+            f" a process needs {duration(self.start_seconds)} to begin."
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -81,52 +83,78 @@ class Plan:
         return asdict(self)
 
 
-def plan(question: Question, num_starts: int, num_processes: int, how: How) -> Plan:
+def plan(question: Question, num_starts: int, num_processes: int) -> Plan:
     """Returns what a survey of `num_starts` starts by some processes like this one will cost.
 
     Raises:
-      InputValueError, InputTypeError: the question cannot be run.
+      InputValueError, InputTypeError: the question cannot be run, or nothing ended within ten seconds.
     """
     began = time.perf_counter()
-    found = pilot(question, num_starts, layout=how.layout, num_lanes=how.num_lanes, num_devices=how.num_devices)
-    if not math.isfinite(found.descents_per_second):
-        raise InputValueError("no descent had ended after ten seconds; there is nothing to plan with.")
-    unit_size = min(how.block_size or found.unit_size, num_starts)
-    arm = Arm(
-        optimizer=question.optimizer_name, stop=question.stop, num_starts=(unit_size,), block_size=unit_size,
-        layout=found.layout, num_lanes=found.num_lanes, code="",
-    )  # fmt: skip
-    manifest = Manifest(
-        landscape=question.landscape_name, params=question.params, seed=question.seed, dtype=question.dtype,
-        is_noisy=question.is_noisy, arms=(arm,), setting=setting(),
-    )  # fmt: skip
-    unit, few = range(unit_size), range(min(unit_size, found.num_lanes))
-    do_unit(question, arm, few, how.num_devices)  # compiles what the pilot has not
-    start_seconds = time.perf_counter() - began
-    with tempfile.TemporaryDirectory() as directory:
-        began = time.perf_counter()
-        ends, points = do_unit(question, arm, unit, how.num_devices)
-        write_part(Path(directory), manifest, 0, unit, ends, points)
-        unit_seconds = time.perf_counter() - began
-        part_bytes = (Path(directory) / part_name(0, unit)).stat().st_size
-        began = time.perf_counter()
-        merge(Path(directory), manifest, {0: question})
-        merge_each = (time.perf_counter() - began) / unit_size
-    memory_bytes = _peak_bytes()
-    num_units = math.ceil(num_starts / unit_size)
-    merge_seconds = merge_each * num_starts
+    ends, seconds = _descend_a_while(question, num_starts)
+    ends = ends[:_NUM_JUDGED]
+    classify(question.landscape, ends)  # compiles
+    start_seconds = time.perf_counter() - began - seconds
+
+    points, judging = _timed(lambda: classify(question.landscape, ends))
+    tally = Tally(landscape=question.landscape)
+    tally.add(ends, points)
+    counting = _timed(tally.catalogue)[1]
+    content, packing = _timed(lambda: block_content("", range(len(ends)), ends, points))
+
+    cost = ends.cost
+    descending = seconds / _num_ended(cost.ticks, ends)
+    each = descending + (judging + packing) / len(ends)
     return Plan(
         num_starts=num_starts,
         num_processes=num_processes,
-        pilot=found,
-        unit_size=unit_size,
-        unit_seconds=unit_seconds,
+        engine=question.engine,
+        block_size=question.block_size,
+        block_seconds=each * question.block_size,
+        descents_per_second=1 / descending,
+        ticks_per_second=cost.lane_ticks / seconds,
+        points_per_second=len(ends) / judging,
         start_seconds=start_seconds,
-        merge_seconds=merge_seconds,
-        seconds=start_seconds + unit_seconds * math.ceil(num_units / num_processes) + merge_seconds,
-        memory_bytes=memory_bytes + _ENTRY_BYTES * num_starts,
-        disk_bytes=int(part_bytes / unit_size * num_starts),
+        seconds=start_seconds + each * num_starts / num_processes + counting / len(ends) * num_starts,
+        memory_bytes=_peak_bytes() + _ENTRY_BYTES * num_starts,
+        disk_bytes=int(len(content) / len(ends) * num_starts),
     )
+
+
+def _descend_a_while(question: Question, num_starts: int) -> tuple[Ends, float]:
+    """Returns what ended within some seconds, and the seconds."""
+    first: list[float] = []
+
+    def look(phase: str, done: int, total: int) -> None:
+        first.append(time.perf_counter())
+        if first[-1] - first[0] > _MAX_SECONDS:
+            raise _Enough
+
+    parts: list[Ends] = []
+    try:
+        for part in stream(
+            question.landscape, question.optimizer, num_starts, key=question.key, stop=question.stop,
+            is_noisy=question.is_noisy, keep=("params",), engine=question.engine, progress=look,
+        ):  # fmt: skip
+            parts.append(part)
+            if part.cost.seconds_run > _SECONDS and any(len(each) for each in parts):
+                break
+    except _Enough:
+        pass
+    ends = concatenate(parts)
+    if not len(ends):
+        raise InputValueError("no descent had ended after ten seconds; there is nothing to plan with.")
+    return ends, ends.cost.seconds_run
+
+
+def _num_ended(ticks: int, ends: Ends) -> float:
+    """Returns how many descents some ticks are, by the mean length of those that ended."""
+    return ticks / float((ends.num_steps + 1).mean())
+
+
+def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
+    began = time.perf_counter()
+    found = call()
+    return found, time.perf_counter() - began
 
 
 def _peak_bytes() -> int:
@@ -135,6 +163,7 @@ def _peak_bytes() -> int:
 
 
 def _bytes(count: float) -> str:
-    units = ("bytes", "kB", "MB", "GB", "TB")
-    power = min(int(math.log(max(count, 1), 1000)), len(units) - 1)
-    return f"{count / 1000**power:.3g} {units[power]}"
+    power, units = 0, ("bytes", "kB", "MB", "GB", "TB")
+    while count >= 1000 and power < len(units) - 1:
+        count, power = count / 1000, power + 1
+    return f"{count:.3g} {units[power]}"

@@ -1,11 +1,9 @@
 """Claims of the lanes engine, seen through `descend`."""
 
 import importlib
-import itertools
 import os
 import signal
 import threading
-import time
 
 import chex
 import jax
@@ -15,9 +13,9 @@ import optax
 import pytest
 
 import jaxgd
-from jaxgd import InputValueError, Landscape, Status, Stop
+from jaxgd import Engine, InputValueError, Landscape, Status, Stop
 from jaxgd.lanes.loop import Loop
-from jaxgd.lanes.tune import Choice, guess, measure, shape_of
+from jaxgd.lanes.tune import Choice, choose, measure, neighbours, shape_of
 
 WELL = Landscape(value=lambda x: jnp.sum((x**2 - 1) ** 2), sample=lambda key: jax.random.normal(key, (3,)), name="well")
 TREE = Landscape(
@@ -46,7 +44,7 @@ def test_every_descent_is_the_one_done_by_hand(key, layout):
     stop = Stop(gradient_norm=1e-6, max_steps=60)
     optimizer = optax.sgd(0.02, momentum=0.5)
     starts = jaxgd.descend(WELL, optimizer, 7, key=key, stop=Stop(max_steps=0)).params
-    ends = jaxgd.descend(WELL, optimizer, 7, key=key, stop=stop, num_lanes=3, layout=layout)
+    ends = jaxgd.descend(WELL, optimizer, 7, key=key, stop=stop, engine=Engine(num_lanes=3, layout=layout))
     for number in range(7):
         params, value, num_steps, status = by_hand(WELL, optimizer, starts[number], stop)
         np.testing.assert_allclose(ends.params[number], params, rtol=1e-9, atol=1e-12)
@@ -56,7 +54,7 @@ def test_every_descent_is_the_one_done_by_hand(key, layout):
 
 def test_ends_do_not_depend_on_lanes_or_devices(key):
     run = lambda **engine: jaxgd.descend(WELL, optax.sgd(0.02), 50, key=key, **engine)
-    few, many = run(num_lanes=4), run(num_lanes=32)
+    few, many = run(engine=Engine(num_lanes=4)), run(engine=Engine(num_lanes=32))
     chex.assert_trees_all_equal(few.start_number, np.arange(50))
     chex.assert_trees_all_equal(few.num_steps, many.num_steps)
     chex.assert_trees_all_close(few.params, many.params, rtol=1e-12)
@@ -64,7 +62,7 @@ def test_ends_do_not_depend_on_lanes_or_devices(key):
 
 @pytest.mark.slow
 def test_same_call_gives_same_bits(key):
-    run = lambda: jaxgd.descend(WELL, optax.sgd(0.02), 20, key=key, num_lanes=8)
+    run = lambda: jaxgd.descend(WELL, optax.sgd(0.02), 20, key=key, engine=Engine(num_lanes=8))
     first, second = run(), run()
     chex.assert_trees_all_equal(first.params, second.params)
 
@@ -100,7 +98,7 @@ def test_divergence_is_a_status_that_keeps_the_last_finite_iterate(key):
 
 def test_one_bad_lane_changes_nothing_for_the_others(key):
     starts = jax.random.normal(key, (6, 3))
-    run = lambda starts: jaxgd.descend(WELL, optax.sgd(0.02), key=key, starts=starts, num_lanes=6)
+    run = lambda starts: jaxgd.descend(WELL, optax.sgd(0.02), key=key, starts=starts, engine=Engine(num_lanes=6))
     good, mixed = run(starts), run(starts.at[2].set(jnp.nan))
     others = np.arange(6) != 2
     assert mixed.status[2] == Status.DIVERGED
@@ -153,7 +151,7 @@ def test_builtin_noise_of_optax_differs_between_lanes(key):
     far = Landscape(value=lambda x: x, sample=lambda k: jnp.zeros(()))
     run = lambda **engine: jaxgd.descend(far, noise, key=key, starts=starts, stop=Stop(max_steps=1), **engine).params
     with jax.numpy_dtype_promotion("standard"):  # optax's own arithmetic needs it
-        moves, again = run(), run(num_lanes=3)
+        moves, again = run(), run(engine=Engine(num_lanes=3))
     assert len(np.unique(moves)) == 16
     chex.assert_trees_all_equal(moves, again)
 
@@ -195,12 +193,12 @@ def test_noisy_descents_average_to_the_plain_one(key):
 def test_ctrl_c_returns_what_is_done(key):
     sent = []
 
-    def interrupt(done, total, ticks):
+    def interrupt(phase, done, total):
         if done and not sent:
             sent.append(True)
             os.kill(os.getpid(), signal.SIGINT)
 
-    ends = jaxgd.descend(WELL, optax.sgd(0.02), 200_000, key=key, num_lanes=16, progress=interrupt)
+    ends = jaxgd.descend(WELL, optax.sgd(0.02), 200_000, key=key, engine=Engine(num_lanes=16), progress=interrupt)
     assert 0 < len(ends) < 200_000 == ends.num_starts
     assert len(np.unique(ends.start_number)) == len(ends)
     assert ends.status_counts() == {"converged": len(ends)}
@@ -217,7 +215,9 @@ def test_runs_outside_the_main_thread(key):
 
 def test_hessian_vector_products_are_counted_as_long_as_a_descent_runs(key):
     landscape = jaxgd.landscapes.styblinski_tang(dim=3)
-    ends = jaxgd.descend(landscape, jaxgd.transforms.saddle_free_newton(max_step=1.0), 40, key=key, num_lanes=8)
+    ends = jaxgd.descend(
+        landscape, jaxgd.transforms.saddle_free_newton(max_step=1.0), 40, key=key, engine=Engine(num_lanes=8)
+    )
     assert len(set(ends.num_steps.tolist())) > 1
     np.testing.assert_array_equal(ends.num_hvps, 3 * ends.num_steps)
     assert not jaxgd.descend(landscape, optax.sgd(0.01), 4, key=key, stop=Stop(max_steps=5)).num_hvps.any()
@@ -247,50 +247,19 @@ def test_a_restart_begins_anew_with_a_changed_step(key):
 
 
 @pytest.mark.slow
-def test_a_long_run_measures_and_changes_its_layout_without_losing_a_descent(key, monkeypatch):
-    module = importlib.import_module("jaxgd.lanes.run")
-    other = Choice("lanes_first", 8)
-    monkeypatch.setattr(module, "_SECONDS_BEFORE_MEASURING", 0.0)
-    monkeypatch.setattr(module, "_SHARE_FOR_MEASURING", float("inf"))
-    monkeypatch.setattr(module, "_CHUNK_SECONDS", 0.0)
-    monkeypatch.setattr(module, "measure", lambda *args: other)
-    ends = jaxgd.descend(WELL, optax.sgd(0.02), 300, key=key)
-    assert (ends.cost.layout, ends.cost.num_lanes) == other
-    np.testing.assert_array_equal(ends.start_number, np.arange(300))
-    monkeypatch.undo()
-    plain = jaxgd.descend(WELL, optax.sgd(0.02), 300, key=key)
-    np.testing.assert_array_equal(ends.num_steps, plain.num_steps)
-    np.testing.assert_allclose(ends.params, plain.params, rtol=1e-9)
-
-
-def test_no_descent_is_lost_when_a_measurement_is_thought_better_of(key, monkeypatch):
-    """A worker that was held back for it goes on, although the other has long been sent on."""
-    module = importlib.import_module("jaxgd.lanes.run")
-    advance, answers = module.Worker.advance, itertools.chain([True], itertools.repeat(False))
-
-    def advance_one_slowly(worker, end):
-        time.sleep(0.02 * worker.first)
-        return advance(worker, end)
-
-    monkeypatch.setattr(module.Worker, "advance", advance_one_slowly)
-    monkeypatch.setattr(module, "_CHUNK_SECONDS", 0.0)
-    monkeypatch.setattr(module.Run, "_is_worth_measuring", lambda run: next(answers))
-    monkeypatch.setattr(jax, "local_devices", lambda: 2 * jax.devices()[:1])
-    ends = jaxgd.descend(WELL, optax.sgd(0.02), 300, key=key, num_lanes=16, num_devices=2)
-    np.testing.assert_array_equal(ends.start_number, np.arange(300))
-
-
-@pytest.mark.slow
 def test_measuring_finds_and_remembers_one_of_its_candidates(key):
     landscape = Landscape(value=lambda x: jnp.sum(jnp.cos(x) ** 4), sample=WELL.sample)
-    descent = importlib.import_module("jaxgd.descend")._descent(
+    descent = importlib.import_module("jaxgd.descend").descent_of(
         landscape, optax.sgd(0.02), False, Stop(), None, (), False, False
     )
     shape = shape_of(descent, key, None, jax.devices()[0])
     build = lambda choice: Loop(descent=descent, layout=choice.layout, num_lanes=choice.num_lanes, keeps_params=False)
-    best = measure(shape, Choice("lanes_last", 16), build, key, None, 1000, np.asarray(1e-6))
-    assert best.num_lanes in (16, 64)
-    assert guess(shape, 10**6, 1) == best
+    candidates = neighbours(Choice("lanes_last", 16), 1000)
+    assert len(candidates) == 6
+    best = measure(shape, candidates, build, key, None, 1000)
+    assert best in candidates
+    assert measure(shape, candidates, None, key, None, 1000) == best  # without running anything
+    assert choose(shape, 10**6, 1) == choose(shape, 10**6, 1)._replace(layout="lanes_last")
 
 
 def test_matrix_products_are_laid_out_lanes_first_and_many_body_sums_last():
@@ -299,15 +268,15 @@ def test_matrix_products_are_laid_out_lanes_first_and_many_body_sums_last():
         (jaxgd.landscapes.spherical_p_spin(dim=40), "lanes_last"),
         (WELL, "lanes_last"),
     ):
-        descent = importlib.import_module("jaxgd.descend")._descent(
+        descent = importlib.import_module("jaxgd.descend").descent_of(
             landscape, optax.sgd(0.02), False, Stop(), None, (), False, False
         )
         shape = shape_of(descent, jax.random.key(0), None, jax.devices()[0])
-        assert guess(shape, 10**6, 1).layout == layout
+        assert choose(shape, 10**6, 1).layout == layout
 
 
 def test_stream_yields_every_end_once(key):
-    parts = list(jaxgd.stream(WELL, optax.sgd(0.02), 3000, key=key, num_lanes=64, keep=()))
+    parts = list(jaxgd.stream(WELL, optax.sgd(0.02), 3000, key=key, engine=Engine(num_lanes=64), keep=()))
     ends = jaxgd.concatenate(parts)
     np.testing.assert_array_equal(ends.start_number, np.arange(3000))
     assert ends.cost.ticks == ends.num_steps.sum() + 3000
@@ -318,13 +287,13 @@ def test_ends_of_many_parameters_leave_one_by_one_instead_of_filling_the_memory(
     loop = importlib.import_module("jaxgd.lanes.loop")
     monkeypatch.setattr(loop, "_BUFFER_BYTES", 1)  # no two records fit
     landscape = Landscape(value=WELL.value, sample=WELL.sample, name="wide well")
-    descent = importlib.import_module("jaxgd.descend")._descent(
+    descent = importlib.import_module("jaxgd.descend").descent_of(
         landscape, optax.sgd(0.02), False, Stop(), None, (), False, False
     )
     lanes = Loop(descent=descent, layout="lanes_last", num_lanes=4, keeps_params=True)
     assert len(jax.eval_shape(lanes._chunk, key, None).buffer.counts) == 4
-    ends = jaxgd.descend(landscape, optax.sgd(0.02), 50, key=key, num_lanes=4)
-    every = jaxgd.descend(WELL, optax.sgd(0.02), 50, key=key, num_lanes=4)
+    ends = jaxgd.descend(landscape, optax.sgd(0.02), 50, key=key, engine=Engine(num_lanes=4))
+    every = jaxgd.descend(WELL, optax.sgd(0.02), 50, key=key, engine=Engine(num_lanes=4))
     np.testing.assert_array_equal(ends.start_number, np.arange(50))
     np.testing.assert_array_equal(ends.params, every.params)
 
@@ -359,13 +328,12 @@ class _counting:
 
 
 BAD = {
+    "`engine` must be a jaxgd.Engine": dict(engine={"num_lanes": 3}),
+    "`num_devices` must be at most": dict(engine=Engine(num_devices=999)),
     "`key` must be one key": dict(key=0),
     "`num_starts` must be at least 1": dict(num_starts=0),
     "`num_starts` must be an integer": dict(num_starts=2.5),
     "give either": dict(num_starts=None),
-    "`num_lanes` must be at least 1": dict(num_lanes=0),
-    "`num_devices` must be at least 1": dict(num_devices=0),
-    "`layout` must be one of": dict(layout="sideways"),
     "`keep` may hold": dict(keep=("everything",)),
     "`at_event` names `gone`": dict(stop=Stop(at_event="gone")),
     "event `bad` must return one bool": dict(events={"bad": lambda x, v, g: x}),
@@ -390,6 +358,20 @@ def test_bad_questions_are_refused_in_one_sentence(key, message):
 
 
 @pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (dict(num_lanes=0), "`num_lanes` must be at least 1"),
+        (dict(num_lanes=2.5), "`num_lanes` must be an integer"),
+        (dict(num_devices=0), "`num_devices` must be at least 1"),
+        (dict(layout="sideways"), "`layout` must be one of"),
+    ],
+)
+def test_an_engine_that_cannot_be_is_refused(bad, message):
+    with pytest.raises((jaxgd.InputValueError, jaxgd.InputTypeError), match=message):
+        Engine(**bad)
+
+
+@pytest.mark.parametrize(
     "rule",
     [dict(gradient_norm=0.0), dict(gradient_norm=float("nan")), dict(max_steps=-1), dict(patience=1.5)],
 )
@@ -399,8 +381,8 @@ def test_stop_refuses_rules_that_cannot_be_meant(rule):
 
 
 def test_a_block_of_starts_ends_as_the_same_starts_of_the_whole_run(key):
-    whole = jaxgd.descend(WELL, optax.sgd(0.02), 60, key=key, num_lanes=8)
-    block = jaxgd.descend(WELL, optax.sgd(0.02), 25, first_start=30, key=key, num_lanes=8)
+    whole = jaxgd.descend(WELL, optax.sgd(0.02), 60, key=key, engine=Engine(num_lanes=8))
+    block = jaxgd.descend(WELL, optax.sgd(0.02), 25, first_start=30, key=key, engine=Engine(num_lanes=8))
     np.testing.assert_array_equal(block.start_number, np.arange(30, 55))
     chex.assert_trees_all_equal(block.params, whole.params[30:55])
     np.testing.assert_array_equal(block.num_steps, whole.num_steps[30:55])

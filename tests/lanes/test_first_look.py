@@ -11,7 +11,7 @@ import pytest
 
 import jaxgd
 from jaxgd import InputValueError, Landscape, Stop
-from jaxgd.descend import _descent
+from jaxgd.descend import descent_of
 from jaxgd.lanes import first_look
 from jaxgd.lanes.first_look import look
 
@@ -29,7 +29,7 @@ def uniform(key, dtype=jnp.float64):
 def looked(key, *, starts=None, num_descents=8, is_noisy=False, **landscape):
     """Returns the notes on a landscape, without a run."""
     landscape = Landscape(**{"sample": uniform, "name": "mine", **landscape})
-    descent = _descent(landscape, optax.sgd(1e-3), starts is not None, NOW, None, (), is_noisy, False)
+    descent = descent_of(landscape, optax.sgd(1e-3), starts is not None, NOW, None, (), is_noisy, False)
     return look(descent, key, starts, num_descents)()
 
 
@@ -193,7 +193,7 @@ def test_nothing_is_evaluated_where_jax_differentiates_by_itself(key, monkeypatc
     monkeypatch.setattr(first_look, "_tried", lambda *args: pytest.fail("it was"))
     assert looked(key, value=lambda x: wells(jax.nn.relu(x)) + jax.nn.logsumexp(x)) == ()
     own = jaxgd.landscapes.lennard_jones(num_atoms=3)
-    descent = _descent(own, optax.sgd(1e-3), False, NOW, None, (), False, False)
+    descent = descent_of(own, optax.sgd(1e-3), False, NOW, None, (), False, False)
     assert look(descent, key, None, 10)() == ()
     with pytest.raises(pytest.fail.Exception):
         looked(key, value=wells, value_and_grad=jax.value_and_grad(wells))

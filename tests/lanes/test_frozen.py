@@ -8,7 +8,7 @@ import pytest
 
 import jaxgd
 from jaxgd import Landscape, Status, Stop, transforms
-from jaxgd.descend import _descent, concatenate, stream
+from jaxgd.descend import concatenate, descent_of, stream
 
 START = {"a": jnp.ones(3), "b": jnp.full((), 2.0)}
 ONLY_B, ONLY_A = {"a": False, "b": True}, {"a": True, "b": False}
@@ -57,7 +57,7 @@ MOVES = {
 
 
 def frozen(optimizer):
-    return _descent(COUPLED, optimizer, False, Stop(), None, (), False, False).frozen(START)
+    return descent_of(COUPLED, optimizer, False, Stop(), None, (), False, False).frozen(START)
 
 
 @pytest.mark.parametrize("name", FREEZES)
@@ -99,7 +99,7 @@ def test_the_norm_of_a_frozen_leaf_counts_where_it_is_not_frozen(key):
 
 def test_slices_and_joins_of_ends_keep_what_is_frozen(key):
     optimizer = optax.chain(optax.sgd(0.1), optax.freeze(ONLY_B))
-    parts = list(stream(COUPLED, optimizer, 12, key=key, stop=Stop(max_steps=50), num_lanes=3))
+    parts = list(stream(COUPLED, optimizer, 12, key=key, stop=Stop(max_steps=50), engine=jaxgd.Engine(num_lanes=3)))
     joined = concatenate(parts)
     assert joined.frozen == joined[3:5].frozen == ONLY_B
     assert type(joined.frozen["a"]) is bool

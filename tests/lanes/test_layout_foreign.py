@@ -269,9 +269,9 @@ def test_functions_made_with_other_libraries_agree_with_vmap(fn):
 # ---------------------------------------------------------------------------------- a layout that cannot be traced
 
 
-def descend(value, **engine):
+def descend(value, engine=None):
     landscape = jaxgd.Landscape(value=value, sample=lambda key: jax.random.normal(key, (3,)), name="mine")
-    return jaxgd.descend(landscape, optax.sgd(0.1), 5, key=jax.random.key(0), **engine)
+    return jaxgd.descend(landscape, optax.sgd(0.1), 5, key=jax.random.key(0), engine=engine)
 
 
 def only_first(x):
@@ -298,11 +298,58 @@ def test_a_layout_that_cannot_be_traced_gives_way_to_the_other_with_a_note():
     assert ends.status_counts() == {"converged": 5}
 
 
+def test_a_survey_says_once_that_a_layout_gave_way(tmp_path):
+    landscape = jaxgd.Landscape(value=only_first, sample=lambda key: jax.random.normal(key, (3,)), name="mine")
+    asked = {"num_starts": 10, "key": jax.random.key(0), "block_size": 5}
+    found = jaxgd.survey(landscape, optax.sgd(0.1), **asked, out=tmp_path / "run")
+    assert found.engine.layout == "lanes_first"
+    assert sum("cannot be traced with lanes_last" in note for note in found.notes) == 1
+    assert jaxgd.open_run(tmp_path / "run", landscape=landscape).survey().notes == found.notes
+
+
 def test_a_layout_that_was_asked_for_does_not_give_way():
     with pytest.raises(jaxgd.InputValueError, match="cannot be traced with lanes_last, only with lanes_first"):
-        descend(only_first, layout="lanes_last")
+        descend(only_first, jaxgd.Engine(layout="lanes_last"))
 
 
 def test_what_no_layout_can_map_is_refused_with_what_to_do():
     with pytest.raises(jaxgd.InputValueError, match=r'cannot be mapped.*Give the callback `vmap_method="sequential"`'):
         descend(partial(from_outside, method=None))
+
+
+def test_what_can_be_traced_and_not_compiled_is_refused():
+    def checked_alone(x):
+        checkify.check(jnp.all(x < 100), "too large")
+        return jnp.sum(x**2)
+
+    with pytest.raises(jaxgd.InputValueError, match=r"`mine` cannot be compiled: ValueError: .* not functionalized"):
+        descend(checked_alone)
+
+
+# ------------------------------------------------------------------------------------------- products on the way
+
+
+def without_forward_derivative(x):
+    """A bowl whose gradient can be differentiated backward alone."""
+
+    @jax.custom_vjp
+    def gradient(x):
+        return 2 * SQUARE @ x
+
+    gradient.defvjp(lambda x: (gradient(x), None), lambda _, weight: (2 * SQUARE @ weight,))
+    return x @ SQUARE @ x, gradient(x)
+
+
+def test_an_optimizer_gets_products_where_the_gradient_has_no_forward_derivative():
+    newton = optax.GradientTransformationExtraArgs(
+        lambda params: optax.EmptyState(),
+        lambda updates, state, params, *, hvp, **extra: (-jnp.linalg.solve(jax.vmap(hvp)(jnp.eye(3)), updates), state),
+    )
+    landscape = jaxgd.Landscape(
+        value=lambda x: x @ SQUARE @ x,
+        value_and_grad=without_forward_derivative,
+        sample=lambda key: jax.random.normal(key, (3,)),
+    )
+    ends = jaxgd.descend(landscape, newton, 3, key=jax.random.key(0))
+    np.testing.assert_allclose(ends.params, 0, atol=1e-12)
+    np.testing.assert_array_equal(ends.num_steps, 1)

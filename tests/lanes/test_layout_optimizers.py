@@ -140,10 +140,10 @@ BOWL = jaxgd.Landscape(
 def test_a_descent_among_others_is_the_descent_alone(name, layout, key):
     """Five descents share two lanes and are refilled; each is done once more in a lane of its own."""
     optimizer, stop = OPTIMIZERS[name](), jaxgd.Stop(gradient_norm=0.3, max_steps=12)
-    ask = functools.partial(jaxgd.descend, BOWL, optimizer, key=key, stop=stop, layout=layout)
+    ask = functools.partial(jaxgd.descend, BOWL, optimizer, key=key, stop=stop)
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        among = ask(5, num_lanes=2)
-        alone = [ask(1, first_start=number, num_lanes=1) for number in range(5)]
+        among = ask(5, engine=jaxgd.Engine(layout=layout, num_lanes=2))
+        alone = [ask(1, first_start=number, engine=jaxgd.Engine(layout=layout, num_lanes=1)) for number in range(5)]
     np.testing.assert_array_equal(among.num_steps, [ends.num_steps[0] for ends in alone])
     np.testing.assert_array_equal(among.status, [ends.status[0] for ends in alone])
     for number, ends in enumerate(alone):

@@ -44,9 +44,9 @@ def bowl(model):
     return jnp.sum((model.weights - model.known.target) ** 2)
 
 
-def descend(value, sample, **engine):
+def descend(value, sample, **how):
     landscape = Landscape(value=value, sample=sample, name="mine")
-    asked = dict(stop=ONE_STEP, num_lanes=2) | engine
+    asked = dict(stop=ONE_STEP, engine=jaxgd.Engine(num_lanes=2)) | how
     if "starts" not in asked:
         asked["num_starts"] = 3
     return jaxgd.descend(landscape, optax.sgd(0.5), key=jax.random.key(0), **asked)

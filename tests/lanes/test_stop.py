@@ -77,7 +77,7 @@ def test_auto_is_a_share_of_the_lower_quartile_of_the_first_gradients(key):
 def test_auto_is_the_same_number_in_every_block_and_sweep(key):
     landscape, rate = scaled(0)
     whole = jaxgd.descend(landscape, optax.sgd(rate), 12, key=key)
-    block = jaxgd.descend(landscape, optax.sgd(rate), 4, key=key, first_start=8, num_lanes=1)
+    block = jaxgd.descend(landscape, optax.sgd(rate), 4, key=key, first_start=8, engine=jaxgd.Engine(num_lanes=1))
     swept = jaxgd.sweep(landscape, optax.sgd, 12, key=key, learning_rate=[2 * rate, rate])
     assert whole.stop == block.stop == swept.ends[0].stop == swept.ends[1].stop
     np.testing.assert_array_equal(block.num_steps, whole.num_steps[8:])
@@ -119,6 +119,14 @@ def test_float32_gradients_below_the_root_of_the_smallest_number_have_a_norm(key
     assert ends.num_steps[0] > 3
     start = jaxgd.descend(tiny, optax.sgd(0.0), 1, key=key, stop=Stop(max_steps=0))
     np.testing.assert_allclose(start.gradient_norm, 4e-25, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_half_precision_has_a_limit_that_it_can_reach(key, dtype):
+    bowl = Landscape(value=lambda x: jnp.sum((x - 1) ** 2), sample=lambda key: jax.random.normal(key, (3,), dtype))
+    ends = jaxgd.descend(bowl, optax.sgd(0.1), 9, key=key, stop=Stop(max_steps=300))
+    assert ends.status_counts() == {"converged": 9}
+    assert 0 < ends.stop.gradient_norm < 1
 
 
 def test_looking_at_starts_restarts_nothing(key):

@@ -232,7 +232,7 @@ def test_float32_says_when_float64_may_tell():
     shallow = Landscape(value=lambda x: x[0] ** 2 + 1e-9 * x[1] ** 2, sample=lambda key: jax.random.normal(key, (2,)))
     points = jaxgd.classify(shallow, jnp.asarray([[1e-3, 1e-3]], jnp.float32))
     assert points.verdict_counts().keys() <= {"degenerate", "undecided"}
-    assert "1 of 1 points could not be told in float32" in points.notes[0]
+    assert "float32" in points.notes[0]
     assert jaxgd.classify(shallow, jnp.asarray([[1e-3, 1e-3]])).verdict_counts() == {"minimum": 1}
 
 

@@ -87,3 +87,22 @@ def test_nothing_but_diverged_ends_is_no_error():
     cliff = Landscape(value=lambda x: -jnp.sum(x**4), sample=lambda key: 1 + jax.random.uniform(key, (2,)))
     ends = jaxgd.descend(cliff, optax.sgd(1.0), 300, key=jax.random.key(0))
     assert jaxgd.classify(cliff, ends).verdict_counts() == {"diverged": 300}
+
+
+def test_judging_that_fails_leaves_ends_undecided_with_a_note_and_what_reports_progress_may_raise(ends, monkeypatch):
+    some = ends[:4]
+
+    def interrupt(done, total):
+        raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        jaxgd.points.classify_or_say_why(WELLS, some, progress=interrupt)
+
+    def fail(*args, **kw):
+        raise MemoryError("too large")
+
+    monkeypatch.setattr(classify_room, "judge_in_full", fail)
+    points = jaxgd.points.classify_or_say_why(WELLS, some)
+    assert points.verdict_counts() == {"undecided": 4}
+    assert points.reason_counts() == {"judging_failed": 4}
+    assert points.notes == ("judging failed, MemoryError: too large",)

@@ -157,6 +157,14 @@ def test_a_value_that_no_scale_changes_has_rays_for_valleys():
     assert found.dimension.tolist() == [1]
 
 
+def test_a_value_of_the_direction_alone_has_one_valley():
+    radius = np.random.default_rng(0).uniform(0.5, 2, NUM_ENDS)
+    places = radius[:, None] * np.array([[0.6, 0.8]])
+    value = lambda x: jnp.sum((x / jnp.linalg.norm(x) - jnp.array([0.6, 0.8])) ** 2)
+    _, found = counted(value, beside(places))
+    assert found.hits.tolist() == [NUM_ENDS]
+
+
 def test_a_valley_of_saddles_keeps_its_index():
     places = np.column_stack([on_sphere(2), np.zeros(NUM_ENDS)])
     points, found = counted(lambda x: sphere(x[:2]) - x[2] ** 2, beside(places))
@@ -183,6 +191,8 @@ def test_a_circle_in_single_precision_is_one_valley():
 
 SINGULAR = {
     "x^4": (lambda x: jnp.sum(x**4), [0.0]),
+    "beside x^4": (lambda x: jnp.sum(x**4), [1e-3]),
+    "beside a monkey saddle": (lambda x: x[0] ** 3 - 3 * x[0] * x[1] ** 2, [1e-3, 2e-3]),
     "x^4 + y^2": (lambda x: x[0] ** 4 + x[1] ** 2, [0.0, 0.0]),
     "monkey saddle": (lambda x: x[0] ** 3 - 3 * x[0] * x[1] ** 2, [0.0, 0.0]),
     "crossing": (lambda x: x[0] ** 2 * x[1] ** 2, [0.0, 0.0]),
@@ -264,7 +274,6 @@ def test_of_random_polynomials_none_is_called_a_valley_wrongly():
 
     known = np.where(is_singular, -1, (power == 0).sum(axis=1) + 2)
     is_right = points.dimension == known
-    for i in np.flatnonzero(~is_right): print(power[i], known[i], points.dimension[i], points.verdict[i], points.reason[i], points.num_zero_modes[i], places[i], points.params[i], points.lowest_eigenvalue[i], points.eigenvalue_error[i], sign[i], shear[i], points.placement[i], points.gradient_norm[i])
     assert np.all(is_right | (points.dimension == -1))
     assert is_right[~is_singular].mean() > 0.9
     regular = is_right & ~is_singular

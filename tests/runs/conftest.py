@@ -2,41 +2,31 @@
 
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 
 import jaxgd
-from jaxgd.runs.carry import How, begin, carry_on
-from jaxgd.runs.question import Question
-from jaxgd.runs.work import Signals
 
-HOW = How(layout="lanes_last", num_lanes=32, block_size=40)
+LANDSCAPE = jaxgd.landscapes.styblinski_tang(dim=1)
+OPTIMIZER = "sgd:learning_rate=0.02"
 STOP = jaxgd.Stop(gradient_norm=1e-8, max_steps=5000)
-QUESTION = Question(
-    landscape_name="styblinski_tang",
-    params={"dim": "1"},
-    optimizer_name="sgd:learning_rate=0.02",
-    stop=STOP,
-    seed=7,
-    dtype="float64",
-    is_noisy=False,
-)
+ENGINE = jaxgd.Engine(layout="lanes_last", num_lanes=32)
+WRITTEN = {"landscape": "styblinski_tang", "params": {"dim": "1"}, "optimizer": OPTIMIZER, "seed": 7}
 
 
-def ask(directory, num_starts, question=QUESTION, how=HOW):
-    """Begins or extends a run without doing any of it."""
-    directory.mkdir(exist_ok=True)
-    return begin(directory, question, num_starts, how)
-
-
-def finish(directory, questions=None, told=None, show=lambda phase, done, total: None):
-    """Does what is missing of a run and returns its surveys."""
-    return carry_on(directory, questions or {0: QUESTION}, told or Signals(), 1, show)
+def survey(out=None, num_starts=120, **changes):
+    """Asks the small question, with changes."""
+    asked = {
+        "landscape": LANDSCAPE, "optimizer": OPTIMIZER, "key": jax.random.key(7), "stop": STOP, "engine": ENGINE,
+        "block_size": 40, "written": WRITTEN,
+    }  # fmt: skip
+    return jaxgd.survey(num_starts=num_starts, out=out, **asked | changes)
 
 
 def same(one, other):
-    """Asserts that two runs hold the same bits."""
-    for record in ("ends", "points"):
+    """Asserts that two runs, or surveys, hold the same bits."""
+    for record in ("ends", "points", "catalogue"):
         mine, theirs = getattr(one, record), getattr(other, record)
         for name in vars(mine):
             a, b = getattr(mine, name), getattr(theirs, name)
@@ -45,17 +35,29 @@ def same(one, other):
                 np.testing.assert_array_equal(a, b, err_msg=f"{record}.{name}")
 
 
+def blocks(directory):
+    """Returns the names of the blocks that are there."""
+    return sorted(path.name for path in directory.glob("block-*.npz"))
+
+
+def litter(directory):
+    """Returns what should not be left over in a directory."""
+    return [path.name for path in directory.iterdir() if path.name.startswith(".") or path.name.endswith(".claim")]
+
+
 @pytest.fixture
 def runs():
-    return SimpleNamespace(ask=ask, finish=finish, same=same, question=QUESTION, how=HOW)
+    return SimpleNamespace(
+        survey=survey, same=same, blocks=blocks, litter=litter, landscape=LANDSCAPE, optimizer=OPTIMIZER, stop=STOP,
+        engine=ENGINE, written=WRITTEN,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory):
-    """An undisturbed run of 120 starts in three units."""
+    """An undisturbed run of 120 starts in three blocks."""
     directory = tmp_path_factory.mktemp("whole") / "run"
-    ask(directory, 120)
-    finish(directory)
+    survey(directory)
     return directory
 
 

@@ -1,6 +1,7 @@
 """What is damaged, foreign, hostile or unwritable costs one sentence and itself, nothing else."""
 
 import errno
+import functools
 import io
 import json
 import os
@@ -8,16 +9,19 @@ import resource
 import threading
 import zipfile
 
+import jax
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import jaxgd
-from jaxgd.runs.files import read_arrays, read_json, write_arrays, write_atomically
-from jaxgd.runs.manifest import part_name, read_manifest
-from jaxgd.runs.parts import read_part
-from jaxgd.runs.question import Question
+from jaxgd import cli
+from jaxgd.runs.directory import Directory
+from jaxgd.runs.files import checksum, read_arrays, read_sealed, write_arrays, write_once, write_sealed
+from jaxgd.runs.manifest import read_manifest
+from jaxgd.runs.parts import read_catalogue
 
-FIRST, SECOND = part_name(0, range(0, 40)), part_name(0, range(40, 80))
+FIRST, SECOND = "block-0000000000-0000000040.npz", "block-0000000040-0000000080.npz"
 
 
 def truncate(path):
@@ -38,11 +42,22 @@ def misname(path):
     path.write_bytes((path.parent / SECOND).read_bytes())
 
 
-def from_another_run(path):
-    arrays = read_arrays(path)
-    record = json.loads(str(arrays["record"]))
-    arrays["record"] = np.asarray(json.dumps({**record, "run": "0" * 32}))
-    path.write_bytes(write_arrays(arrays))
+def sealed(arrays, record):
+    """Returns the content of a file with a right checksum."""
+    return write_arrays({**arrays, "record": np.asarray(json.dumps({**record, "sha256": checksum(record, arrays)}))})
+
+
+def opened(path):
+    """Returns the arrays of a file and its record."""
+    arrays = dict(read_arrays(path))
+    record = json.loads(str(arrays.pop("record")))
+    del record["sha256"]
+    return arrays, record
+
+
+def of_another_question(path):
+    arrays, record = opened(path)
+    path.write_bytes(sealed(arrays, {**record, "question": "0" * 64}))
 
 
 def change_a_number(path):
@@ -61,14 +76,14 @@ DAMAGES = {
     flip: "cannot be read",
     empty: "cannot be read",
     misname: "under a false name",
-    from_another_run: "a part of another run",
+    of_another_question: "answers another question",
     change_a_number: "checksum does not agree",
-    directory: "is no file",
+    directory: "is not a file",
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
-def test_a_damaged_part_is_named_left_out_and_done_again_but_kept(damage, whole, copy, runs, capsys):
+def test_a_damaged_block_is_named_left_out_and_done_again_but_kept(damage, whole, copy, runs, capsys):
     damage(copy / FIRST)
     run = jaxgd.open_run(copy)
     assert len(run.ends) == len(run.points) == 80
@@ -78,7 +93,7 @@ def test_a_damaged_part_is_named_left_out_and_done_again_but_kept(damage, whole,
     assert DAMAGES[damage] in problem
     assert problem.isprintable()
     damaged = (copy / FIRST).read_bytes() if (copy / FIRST).is_file() else None
-    runs.finish(copy)
+    runs.survey(copy)
     assert DAMAGES[damage] in capsys.readouterr().err
     runs.same(jaxgd.open_run(copy), jaxgd.open_run(whole))
     (kept,) = copy.glob("*.damaged-*")
@@ -90,13 +105,13 @@ def test_a_full_disk_is_one_sentence_and_what_was_written_stays(whole, copy, run
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4000, hard))
     try:
-        with pytest.raises(jaxgd.InputValueError, match=r"cannot write `.*part.*npz`: File too large; files written"):
-            runs.finish(copy)
+        with pytest.raises(jaxgd.InputValueError, match=r"cannot write `.*block.*npz`: File too large; files written"):
+            runs.survey(copy)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert len(jaxgd.open_run(copy).ends) == 80
-    assert not [path for path in copy.iterdir() if path.name.startswith(".") or ".claim-" in path.name]
-    runs.finish(copy)
+    assert runs.litter(copy) == []
+    runs.survey(copy)
     runs.same(jaxgd.open_run(copy), jaxgd.open_run(whole))
 
 
@@ -111,66 +126,74 @@ def test_a_directory_that_cannot_be_written_to_is_one_sentence_and_can_be_read(c
     with monkeypatch.context() as patch:
         patch.setattr("jaxgd.runs.files.open", refuse_new, raising=False)
         with pytest.raises(jaxgd.InputValueError, match="Read-only file system"):
-            runs.finish(copy)
+            runs.survey(copy)
         assert len(jaxgd.open_run(copy).ends) == 80
 
 
-def test_a_file_that_is_there_is_never_replaced_unless_that_is_meant(tmp_path):
+def test_a_finished_run_on_a_disk_that_cannot_be_written_to_is_still_reported(copy, runs, monkeypatch):
+    def refuse_new(path, mode):
+        if "x" in mode:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return open(path, mode)
+
+    monkeypatch.setattr("jaxgd.runs.files.open", refuse_new, raising=False)
+    assert runs.survey(copy).catalogue.num_descents == 120
+
+
+def test_a_directory_of_something_else_is_refused_and_left_alone(tmp_path, runs):
+    (tmp_path / "thesis.tex").write_text("chapter 1")
+    with pytest.raises(jaxgd.InputValueError, match=r"holds other files and no run, for example `thesis\.tex`"):
+        runs.survey(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_file_that_is_there_is_never_replaced(tmp_path):
     path = tmp_path / "file"
     won = []
-    writers = [
-        threading.Thread(target=lambda n=n: won.append(write_atomically(path, bytes([n]), replace=False)))
-        for n in range(8)
-    ]
+    writers = [threading.Thread(target=lambda n=n: won.append(write_once(path, bytes([n])))) for n in range(8)]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
     assert sorted(won) == [False] * 7 + [True]
     assert len(list(tmp_path.iterdir())) == 1
-    assert write_atomically(path, b"new")
-    assert path.read_bytes() == b"new"
 
 
 # ---------------------------------------------------------------------------------------- hostile manifests
 
 
-def changed(tree, path, value):
-    *way, last = path
-    for step in way:
-        tree = tree[step]
-    tree[last] = value
+def rewritten(path, change):
+    """Changes a sealed file, and seals it again."""
+    tree = read_sealed(path)
+    del tree["sha256"]
+    change(tree)
+    path.unlink()
+    write_sealed(path, tree)
 
 
 HOSTILE = {
-    "newer jaxgd .schema 2; this one reads 1.": (("schema",), 2),
-    "its schema is not 1": (("schema",), "1"),
-    "number does not lie in": (("arms", 0, "num_starts"), [10**30]),
-    "does not grow": (("arms", 0, "num_starts"), [100, 50]),
-    "too many arms or units": (("arms", 0), {"num_starts": [2**31 - 2], "block_size": 1}),
-    "a str in place of a int": (("arms", 0, "block_size"), "40"),
-    "a bool in place of a int": (("seed",), True),
-    "not printable": (("landscape",), "\x1b]0;owned\x07"),
-    "too long": (("landscape",), "x" * 10**5),
-    "`layout` is neither": (("arms", 0, "layout"), "../../etc"),
-    "`run` is no random name": (("run",), "../../../../tmp/evil"),
-    "`stop` is no stop rule": (("arms", 0, "stop"), {}),
-    "`gradient_norm` must be positive": (("arms", 0, "stop", "gradient_norm"), -1.0),
-    "no arms": (("arms",), []),
-    "a list in place of a dict": (("params",), [["dim", "1"]]),
+    "a newer jaxgd .schema 3; this one reads 2.": {"schema": 3},
+    "an older jaxgd .schema 1; this one reads 2.": {"schema": 1},
+    "its schema is not a number": {"schema": "2"},
+    "a str in place of a int": {"block_size": "40"},
+    "a number does not lie in": {"num_lanes": 10**30},
+    "a int in place of a bool": {"is_noisy": 1},
+    "not printable": {"landscape": "\x1b]0;owned\x07"},
+    "too long": {"landscape": "x" * 10**5},
+    "`layout` is not one of": {"layout": "../../etc"},
+    "`dtype` is neither": {"dtype": "float8"},
+    "`stop` is not a stop rule": {"stop": {}},
+    "a list in place of a dict": {"setting": [["dim", "1"]]},
+    "a str in place of a list": {"key": {"impl": "threefry2x32", "words": "07"}},
+    "it has no 'seed'": {"written": {"landscape": "quartic", "params": {}, "optimizer": "sgd"}},
 }
 
 
 @pytest.mark.parametrize("message", HOSTILE)
-def test_a_hostile_manifest_is_refused_and_nothing_changes(message, copy, runs):
-    tree = json.loads((copy / "manifest.json").read_text())
-    path, value = HOSTILE[message]
-    if path == ("arms", 0):
-        value = {**tree["arms"][0], **value}
-    changed(tree, path, value)
-    (copy / "manifest.json").write_text(json.dumps(tree))
+def test_a_hostile_manifest_with_a_right_checksum_is_refused_and_nothing_changes(message, copy, runs):
+    rewritten(copy / "manifest.json", lambda tree: tree.update(HOSTILE[message]))
     before = {entry.name: entry.read_bytes() for entry in copy.iterdir()}
-    for use in (jaxgd.open_run, lambda directory: runs.ask(directory, 120), runs.finish):
+    for use in (jaxgd.open_run, runs.survey):
         with pytest.raises(jaxgd.InputValueError, match=message) as refused:
             use(copy)
         assert str(refused.value).isprintable()
@@ -178,18 +201,35 @@ def test_a_hostile_manifest_is_refused_and_nothing_changes(message, copy, runs):
 
 
 @pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_starts": 2**31 - 2}, "too many blocks"),
+        ({"num_starts": 2**40}, "does not grow"),
+        ({"num_starts": "120"}, "does not grow"),
+        ({"question": "0" * 64}, "belongs to another question"),
+    ],
+)
+def test_a_hostile_number_of_starts_is_refused(change, message, copy, runs):
+    rewritten(copy / "starts-0001.json", lambda tree: tree.update(change))
+    for use in (lambda path: jaxgd.open_run(path).ends, runs.survey):
+        with pytest.raises(jaxgd.InputValueError, match=message):
+            use(copy)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("[" * 10**6 + "]" * 10**6, "nested too deeply"),
         ('{"a":' * 10**5 + "1" + "}" * 10**5, "nested too deeply"),
-        ('{"schema": NaN}', "NaN is no JSON"),
+        ('{"schema": NaN}', "NaN is not JSON"),
         ('{"schema": ' + "9" * 10**5 + "}", "integer string conversion"),
-        ("[]", "a list in place of a dict"),
-        ("{}", "it has no 'schema'"),
+        ("[]", "checksum does not agree"),
+        ("{}", "checksum does not agree"),
+        ('{"schema": 1, "run": "0123"}', "written by an older jaxgd"),
         ("", "cannot be read"),
         (" " * (2**24 + 1), "longer than"),
     ],
-    ids=["deep lists", "deep objects", "NaN", "huge number", "list", "no schema", "empty", "long"],
+    ids=["deep lists", "deep objects", "NaN", "huge number", "list", "empty object", "older", "empty", "long"],
 )
 def test_a_manifest_that_is_none_is_refused(text, message, tmp_path):
     (tmp_path / "manifest.json").write_text(text)
@@ -203,27 +243,34 @@ def test_no_manifest_or_no_file_in_its_place_is_no_run(tmp_path):
     os.mkfifo(tmp_path / "manifest.json")  # reading it would wait for ever
     with pytest.raises(jaxgd.InputValueError, match="holds no run"):
         jaxgd.open_run(tmp_path)
-    with pytest.raises(jaxgd.InputValueError, match="is no file"):
-        read_json(tmp_path / "manifest.json")
+    with pytest.raises(jaxgd.InputValueError, match="is not a file"):
+        read_sealed(tmp_path / "manifest.json")
 
 
 def test_code_that_a_manifest_names_is_not_run_unless_it_is_trusted(copy, tmp_path):
     evil = tmp_path / "evil.py"
     evil.write_text(f"open({str(tmp_path / 'owned')!r}, 'w')\nmine = None\n")
-    tree = json.loads((copy / "manifest.json").read_text())
+    written = read_manifest(copy).written
     for name in (f"{evil}:mine", f"{evil}:mine:a=1", f"{evil}:a=b:mine"):
-        for key, place in (("landscape", tree), ("optimizer", tree["arms"][0])):
-            before, place[key] = place[key], name
-            (copy / "manifest.json").write_text(json.dumps(tree))
-            manifest = read_manifest(copy)
-            with pytest.raises(jaxgd.InputValueError, match="if you trust it, say `--trust`"):
-                Question.of(manifest, manifest.arms[0], is_trusted=False)
-            assert len(jaxgd.open_run(copy).ends) == 120
-            place[key] = before
+        for kind in ("landscape", "optimizer"):
+            rewritten(copy / "manifest.json", lambda tree, kind=kind, name=name: tree["written"].update({kind: name}))
+            digest = read_manifest(copy).digest
+            rewritten(copy / "starts-0001.json", lambda tree, digest=digest: tree.update(question=digest))
+            for words in (["resume"], ["extend", "--starts", "200"], ["merge"]):
+                result = CliRunner().invoke(cli.main, [*words, str(copy)])
+                assert (result.exit_code, "say `--trust`" in result.stderr) == (2, True)
+            assert jaxgd.open_run(copy).num_starts == 120
+            rewritten(copy / "manifest.json", lambda tree: tree.update(written=written))
     assert not (tmp_path / "owned").exists()
 
 
-# -------------------------------------------------------------------------------------------- hostile parts
+def test_a_run_that_was_begun_with_objects_is_continued_from_python_alone(copy):
+    rewritten(copy / "manifest.json", lambda tree: tree.update(written=None))
+    result = CliRunner().invoke(cli.main, ["resume", str(copy)])
+    assert (result.exit_code, "call jaxgd.survey(..., out=" in result.stderr) == (2, True)
+
+
+# -------------------------------------------------------------------------------------------- hostile blocks
 
 
 def npz(**members):
@@ -256,7 +303,7 @@ def pickled():
         (npz(a=npy((2**20,), data=bytes(2**23)), compression=zipfile.ZIP_DEFLATED), "larger than the file"),
         (
             npz(a=npy((8,), data=bytes(64)), compression=zipfile.ZIP_DEFLATED),
-            "larger than the file|not of plain arrays",
+            "larger than the file|does not hold plain arrays",
         ),
         (npz(a=b"no array"), "cannot be read"),
         (b"PK\x03\x04 no archive", "cannot be read"),
@@ -264,7 +311,7 @@ def pickled():
     ids=["huge", "huge and empty", "no width", "pickle", "bomb", "compressed", "no array", "no archive"],
 )
 def test_a_hostile_archive_is_refused_before_it_takes_memory(content, message, tmp_path):
-    path = tmp_path / "part.npz"
+    path = tmp_path / "block.npz"
     path.write_bytes(content)
     if message is None:
         assert read_arrays(path)["a"].nbytes == 0
@@ -273,53 +320,76 @@ def test_a_hostile_archive_is_refused_before_it_takes_memory(content, message, t
         read_arrays(path)
 
 
-def test_a_part_with_false_arrays_and_a_right_checksum_is_refused(copy):
-    from jaxgd.runs import parts
-
-    manifest = read_manifest(copy)
-    arrays = dict(read_arrays(copy / FIRST))
-    record = json.loads(str(arrays.pop("record")))
+def test_a_block_with_false_arrays_and_a_right_checksum_is_refused(copy, runs):
+    good = (copy / FIRST).read_bytes()
     falses = {
-        "wrong shape or type": {"ends.value": np.zeros(3)},
+        "wrong shape": {"ends.value": np.zeros(3)},
+        "wrong shape ": {"points.value": np.zeros((40, 2))},
         "unknown codes": {"ends.status": np.full(40, 99, np.int8)},
         "start numbers": {"ends.start_number": np.arange(1, 41)},
-        "none of a part": {"../../etc/passwd": np.zeros(40)},
-        "none of a part ": {"ends.params\x1b[2J": np.zeros(40)},
+        "do not belong to a block": {"../../etc/passwd": np.zeros(40)},
+        "wrong shape  ": {"ends.params[\x1b[2J": np.zeros(40)},
+        "missing 1 required keyword-only argument": {"ends.value": None},
     }
     for message, false in falses.items():
-        spoilt = {**arrays, **false}
-        false_record = {key: value for key, value in record.items() if key != "sha256"}
-        false_record["sha256"] = parts._checksum(spoilt, false_record)
-        (copy / FIRST).write_bytes(write_arrays({**spoilt, "record": np.asarray(json.dumps(false_record))}))
-        with pytest.raises(jaxgd.InputValueError, match=message.strip()):
-            read_part(copy, manifest, 0, range(0, 40))
+        arrays, record = opened(copy / FIRST)
+        arrays = {name: array for name, array in {**arrays, **false}.items() if array is not None}
+        (copy / FIRST).write_bytes(sealed(arrays, record))
+        (problem,) = jaxgd.open_run(copy).problems
+        assert message.strip() in problem
+        assert problem.isprintable()
+        (copy / FIRST).write_bytes(good)
+
+
+@functools.cache
+def what_is_said(directory, name):
+    """Returns what a file of a run says, as something that can be compared bit by bit."""
+    manifest = read_manifest(directory)
+    if name == "manifest.json":
+        return manifest
+    store = Directory(directory, manifest, lambda leaves: leaves)
+    if name.startswith("starts"):
+        return store.ends_of_extents
+    found = store.look_at(range(0, 40)) if name == FIRST else (read_catalogue(directory / name, manifest.digest, dict),)
+    plain = lambda leaf: leaf.tobytes() if isinstance(leaf, np.ndarray) else repr(leaf)
+    return [jax.tree.map(plain, vars(record)) for record in found]
+
+
+def is_refused(copy, name, whole):
+    """Returns whether a file was refused, and fails where it says something else than was written."""
+    try:
+        assert what_is_said.__wrapped__(copy, name) == what_is_said(whole, name)
+    except jaxgd.InputValueError as error:
+        return str(error).isprintable()
+    return False
+
+
+FILES = ("manifest.json", "starts-0001.json", FIRST, "catalogue-0000000120.npz")
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 97], ids=["every bit", "some bits"])
+def test_whichever_bit_flips_a_file_is_refused_or_says_the_same(name, step, whole, copy):
+    good = (whole / name).read_bytes()
+    num_refused = 0
+    for bit in range(0, 8 * len(good), step):
+        content = bytearray(good)
+        content[bit // 8] ^= 1 << bit % 8
+        (copy / name).write_bytes(bytes(content))
+        num_refused += is_refused(copy, name, whole)
+    assert num_refused > 8 * len(good) / step / 2  # the rest are dates, and the like
 
 
 @pytest.mark.parametrize("num_rounds", [150, pytest.param(3_000, marks=pytest.mark.slow)])
-def test_whatever_bytes_change_a_reading_is_right_or_one_sentence(num_rounds, whole, copy, runs):
+def test_whatever_bytes_change_a_reading_is_right_or_one_sentence(num_rounds, whole, copy):
     rng = np.random.default_rng(0)
-    good = read_part(copy, read_manifest(copy), 0, range(0, 40))
-    files = {name: (whole / name).read_bytes() for name in (FIRST, "manifest.json", "catalogue-000.npz")}
-    refused, accepted = dict.fromkeys(files, 0), 0
+    num_refused = 0
     for number in range(num_rounds):
-        name = list(files)[number % 3]
-        (copy / name).write_bytes(mutated(files[name], rng))
-        try:
-            if name == FIRST:
-                part = read_part(copy, read_manifest(copy), 0, range(0, 40))
-                runs.same(part, good)  # what was changed is nothing that counts, such as a date
-            elif name == "manifest.json":
-                assert len(json.dumps(read_manifest(copy).to_json())) < 10**5
-            else:
-                assert len(jaxgd.open_run(copy).catalogue) == 2
-        except jaxgd.InputValueError as error:
-            refused[name] += str(error).isprintable()
-        else:
-            accepted += 1
-        (copy / name).write_bytes(files[name])
-    assert sum(refused.values()) + accepted == num_rounds  # every refusal was one printable sentence
-    assert refused[FIRST] > num_rounds / 6
-    assert refused["manifest.json"] > num_rounds / 30
+        name = FILES[number % len(FILES)]
+        (copy / name).write_bytes(mutated((whole / name).read_bytes(), rng))
+        num_refused += is_refused(copy, name, whole)
+        (copy / name).write_bytes((whole / name).read_bytes())
+    assert num_refused > num_rounds / 2
 
 
 def mutated(content, rng):

@@ -7,7 +7,7 @@ import pytest
 
 import jaxgd
 from experiments.verdicts.problems.outcomes import Outcome, outcomes
-from experiments.verdicts.problems.random_inertia import Setting, batch
+from experiments.verdicts.problems.random_inertia import Setting, batch, precision
 
 SLOW = pytest.mark.slow
 
@@ -26,7 +26,8 @@ SLOW = pytest.mark.slow
 )
 def test_no_verdict_on_a_random_problem_is_wrong(dim, setting):
     problems = batch(dim, setting, 100, seed=1)
-    points = jaxgd.classify(problems.landscape, problems.ends)
+    with precision(setting):
+        points = jaxgd.classify(problems.landscape, problems.ends)
     says = outcomes(points, problems.truth, problems.size)
     wrong = Counter(problems.kind[says == Outcome.WRONG].tolist())
     assert not wrong

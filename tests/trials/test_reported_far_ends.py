@@ -28,7 +28,7 @@ def test_ends_at_a_kink_are_not_the_maximum_uphill_of_it(ask):
     np.testing.assert_allclose(found.catalogue.params, np.arcsin(0.9))
 
 
-@pytest.mark.parametrize("max_steps", [0, 3])
+@pytest.mark.parametrize("max_steps", [pytest.param(0, marks=pytest.mark.slow), 3])
 def test_descents_that_were_cut_off_are_at_no_critical_point_but_one_beside_them(max_steps):
     landscape = jaxgd.landscapes.styblinski_tang(dim=4)
     found = jaxgd.survey(landscape, num_starts=200, key=jax.random.key(0), stop=Stop(max_steps=max_steps))

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from jaxgd.names import find_landscape
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +24,7 @@ def test_a_file_with_dataclasses_and_postponed_annotations_is_found(tmp_path):
         "    def value(self, x): return jnp.sum((x - self.centre) ** 2)\n"
         "mine = jaxgd.Landscape(value=Problem().value, sample=lambda key: jax.random.normal(key, (2,)))\n"
     )
-    assert float(find_landscape(f"{path}:mine").value([1.0, 1.0])) == 0.0
+    assert float(find_landscape(f"{path}:mine").value(np.ones(2))) == 0.0
 
 
 def test_a_file_imports_the_module_beside_it(tmp_path):

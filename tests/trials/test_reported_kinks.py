@@ -28,6 +28,7 @@ def test_a_unit_that_weight_decay_kills_is_no_minimum(ask):
     assert claimed(found.points)[~is_dead].mean() > 0.95
 
 
+@pytest.mark.slow
 def test_a_relu_network_begun_at_zero_is_at_no_minimum(ask):
     x = jnp.linspace(-1.0, 1.0, 16)[:, None]
     y = jnp.sin(3 * x) + 0.5 * x**2 + 0.7
@@ -61,7 +62,7 @@ KINKS = {
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n in ("abs", "max of parabolas", "sort") else pytest.mark.slow) for n in KINKS]
+    "name", [pytest.param(n, marks=() if n in ("abs", "max of parabolas") else pytest.mark.slow) for n in KINKS]
 )
 def test_a_kink_is_no_critical_point(name, look):
     value, place = KINKS[name]

@@ -27,14 +27,14 @@ def test_two_wells_in_a_small_coordinate_are_two_minima(scale, double, ask):
     assert len(found.catalogue) == 2
 
 
-@pytest.mark.parametrize("shift", [0.0, 1.0])
+@pytest.mark.parametrize("shift", [0.0, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_the_bottom_of_a_quartic_bowl_is_one_point(shift, ask):
     found = ask(lambda x: jnp.sum((x - shift) ** 4), lambda key: jax.random.normal(key, (3,)), None, 100)
     assert set(found.points.verdict_counts()) <= {"degenerate", "undecided", "plateau"}
     assert len(found.catalogue) == 1
 
 
-@pytest.mark.parametrize("double", [True, False], ids=["float64", "float32"])
+@pytest.mark.parametrize("double", [pytest.param(True, marks=pytest.mark.slow), False], ids=["float64", "float32"])
 def test_equilibria_between_charges_are_counted_once_each(double, ask):
     # Unit charges at the corners of a prism have fifteen equilibria (by root finding, and by the count of Morse theory:
     # ten saddles of index two less five of index one is the number of charges less one).

@@ -26,7 +26,7 @@ def objects(run, words):
         except (jaxgd.InputValueError, jaxgd.InputTypeError) as refused:
             said = [str(refused)]
         else:
-            said = [*found.points.notes, *(str(one.message) for one in caught)]
+            said = [*found.ends.notes, *found.points.notes, *(str(one.message) for one in caught)]
     return any(word in text for text in said for word in words)
 
 
@@ -43,7 +43,7 @@ def test_a_gradient_that_is_not_the_functions_is_noticed(name):
         value=lambda x: jnp.sum((x - 1) ** 2), sample=normal, value_and_grad=WRONG_GRADIENTS[name]
     )
     run = lambda: jaxgd.survey(landscape, optax.sgd(0.1), 20, key=jax.random.key(0), stop=Stop(max_steps=200))
-    assert objects(run, ["gradient does not", "not the gradient", "wrong gradient", "gradient differs", "quotient"])
+    assert objects(run, ["is not that of its value"])
 
 
 def test_a_sample_that_ignores_its_key_is_noticed(ask):
@@ -73,7 +73,7 @@ def joules(x):
     return 1e-21 * jnp.sum((x**2 - 1) ** 2)
 
 
-@pytest.mark.parametrize("start", ["random", "constant"])
+@pytest.mark.parametrize("start", ["random", pytest.param("constant", marks=pytest.mark.slow)])
 def test_a_landscape_in_si_units_is_descended_or_said_not_to_be(start, ask):
     sample = normal if start == "random" else lambda key: jnp.array([0.3, -0.4])
     found = ask(joules, sample, None, 50)
@@ -88,7 +88,7 @@ def test_float32_below_its_noise_is_said(ask):
         noisy = lambda x: 1e4 + jnp.sum((100 * (x - 1)) ** 2) * (1 + 1e3 * jnp.sum(x**2))
         found = ask(noisy, normal, optax.adam(0.01), 50, stop=Stop(gradient_norm=1e-6, max_steps=3000))
     if found.ends.status_counts() != {"converged": 50}:
-        assert any("float32" in note for note in found.points.notes)
+        assert any("float32" in note for note in found.ends.notes + found.points.notes)
 
 
 @pytest.mark.parametrize("unit", [1e-9, pytest.param(1e9, marks=pytest.mark.slow)])
@@ -118,8 +118,7 @@ def test_the_share_of_negative_curvature_holds_its_resolution():
     eigenvalues = np.concatenate([np.zeros(120), rng.uniform(0.1, 1, 61), -rng.uniform(0.1, 1, 19)])
     turn = np.linalg.qr(rng.standard_normal((200, 200)))[0]
     hessian = jnp.asarray(turn @ np.diag(eigenvalues) @ turn.T)
-    product = jaxgd.curvature.product_of(lambda v: hessian @ v, jnp.zeros(200))
+    product = jaxgd.curvature.product_of(lambda v: hessian @ v, 200, dtype=jnp.float64)
     found = jaxgd.curvature.density(product, jax.random.key(0), num_vectors=8, num_steps=30)
-    share, error, *rest = found.share_negative()
-    low, high = rest if len(rest) == 2 else (share - 4 * error, share + 4 * error)
-    assert low <= np.mean(eigenvalues < 0) <= high
+    share = found.share_negative()
+    assert share.low <= np.mean(eigenvalues < 0) <= share.high

@@ -4,6 +4,9 @@ Starts are normal around the standard start, with a tenth of each coordinate (an
 deviation. Minimum values are those of the paper, polished to all digits by an independent solver where it gives six;
 further critical points that descents meet are listed where Newton's method, diagonally scaled, stands still to 1e-12.
 
+Where the smallest curvature at the minimum, diagonally scaled, is below 1e-6 of the largest, float64 is not required
+to tell it from zero.
+
 References:
   More, Garbow and Hillstrom, Testing Unconstrained Optimization Software, ACM Trans. Math. Softw. 7, 17 (1981).
 """
@@ -237,19 +240,19 @@ TABLE: dict[str, tuple[Callable[[Any], Any], Any, tuple[Known, ...], dict[str, A
         (Known(value=0.0, params=np.array([5.0, 4.0])), Known(value=48.98425367924003)),
         {},
     ),
-    "Powell badly scaled": (_powell_badly_scaled, [0.0, 1.0], (Known(value=0.0),), {"unit": 1e-3}),
+    "Powell badly scaled": (_powell_badly_scaled, [0.0, 1.0], (Known(value=0.0),), {"unit": 1e-3, "can_tell": False}),
     "Brown badly scaled": (_brown_badly_scaled, [1.0, 1.0], (Known(value=0.0, params=np.array([1e6, 2e-6])),), {}),
     "Beale": (_beale, [1.0, 1.0], (Known(value=0.0, params=np.array([3.0, 0.5])),), {}),
     "Jennrich and Sampson": (_jennrich_sampson, [0.3, 0.4], (Known(value=124.36218235561473),), {}),
     "Helical valley": (_helical_valley, [-1.0, 0.0, 0.0], (Known(value=0.0, params=np.array([1.0, 0.0, 0.0])),), {}),
     "Bard": (_bard, [1.0, 1.0, 1.0], (Known(value=8.214877306578970e-3),), {"unit": 1e-2}),
     "Gaussian": (_gaussian, [0.4, 1.0, 0.0], (Known(value=1.127932769618e-8),), {"unit": 1e-3}),
-    "Meyer": (_meyer, [0.02, 4000.0, 250.0], (Known(value=87.94585517018),), {"unit": 1e2}),
+    "Meyer": (_meyer, [0.02, 4000.0, 250.0], (Known(value=87.94585517018),), {"unit": 1e2, "can_tell": False}),
     "Gulf": (
         _gulf,
         [5.0, 2.5, 0.15],
-        # Where all exponentials underflow, the function is constant in floating point: the sum of t^2.
-        (Known(value=0.0, params=np.array([50.0, 25.0, 1.5])), Known(value=32.835, dimension=3)),
+        # Many descents run to where all exponentials underflow: a plateau, with no critical point.
+        (Known(value=0.0, params=np.array([50.0, 25.0, 1.5])),),
         {},
     ),
     "Box": (
@@ -295,7 +298,7 @@ TABLE: dict[str, tuple[Callable[[Any], Any], Any, tuple[Known, ...], dict[str, A
         {},
     ),
     "Penalty I": (_penalty_1, list(range(1, 5)), (Known(value=2.24997750089e-5),), {"unit": 1e-3}),
-    "Penalty II": (_penalty_2, [0.5] * 4, (Known(value=9.376293007e-6),), {"unit": 1e-4}),
+    "Penalty II": (_penalty_2, [0.5] * 4, (Known(value=9.376293007e-6),), {"unit": 1e-4, "can_tell": False}),
     "Variably dimensioned": (_variably_dimensioned, list(1 - np.arange(1, 11) / 10), (_ones(10),), {}),
     "Trigonometric": (
         _trigonometric,

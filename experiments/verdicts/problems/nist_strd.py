@@ -97,7 +97,7 @@ def problem(name: str) -> Problem:
         value=value,
         sample=functools.partial(_around, np.array(data["starts"])),
         known=(minimum, *ALSO_KNOWN.get(name, ())),
-        can_tell=_smallest_curvature(value, certified) > SMALLEST,
+        can_tell=lambda: _smallest_curvature(value, certified) > SMALLEST,
     )
 
 
@@ -112,8 +112,8 @@ ALSO_KNOWN: dict[str, tuple[Known, ...]] = {
     ),  # constant in floating point: the mean, where exponentials vanish
     "Thurber": (Known(value=14796.6539), Known(value=15215.8147), Known(value=15470.585, negative=1)),
 }
-"""Further critical points that descents from these starts end at: at each, Newton's method after diagonal scaling stands
-still to 1e-12 and the scaled Hessian has this inertia."""
+"""Further critical points that descents from these starts end at: at each, Newton's method, diagonally scaled, stands
+still to 1e-12, and the scaled Hessian has this inertia."""
 
 
 def _residual_sum_of_squares(model: Any, x: np.ndarray, y: np.ndarray, b: Any) -> Any:

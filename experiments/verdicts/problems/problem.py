@@ -10,8 +10,8 @@ A verdict that names a critical point which is not listed is wrong, as is one th
 """
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -56,26 +56,38 @@ class Problem:
       source: where function and facts come from.
       value: the function.
       sample: the law of its starts.
-      known: all critical points that descents may end at.
+      known: all critical points that descents may end at, or a function that finds them when they are needed.
       num_starts: descents of the survey.
       optimizer: of the survey; jaxgd's default if None.
       stop: of the survey; jaxgd's default if None.
       dtype: "float64" or "float32".
       unit: size of the differences in value that matter, of which known values are told apart to 1e-10.
-      can_tell: whether these numbers have the digits to judge the listed points.
+      can_tell: whether these numbers have the digits to judge the listed points, or a function that says so.
     """
 
     name: str
     source: str
     value: Any
     sample: Any
-    known: tuple[Known, ...]
+    known: tuple[Known, ...] | Callable[[], tuple[Known, ...]]
     num_starts: int = 100
     optimizer: Any = None
     stop: jaxgd.Stop | None = None
     dtype: str = "float64"
     unit: float = 1.0
-    can_tell: bool = True
+    can_tell: bool | Callable[[], bool] = True
+
+    @property
+    def title(self) -> str:
+        """The name, with the precision where it is not double."""
+        return self.name + (" (float32)" if self.dtype == "float32" else "")
+
+    def settled(self) -> "Problem":
+        """Returns the problem with its facts found."""
+        with jax.enable_x64(True):
+            known = self.known() if callable(self.known) else self.known
+            can_tell = self.can_tell() if callable(self.can_tell) else self.can_tell
+        return replace(self, known=known, can_tell=can_tell)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +120,7 @@ class Row:
 
 def tried(problem: Problem, family: str, *, num_starts: int | None = None, seed: int = 0) -> Row:
     """Returns what jaxgd says of a problem, compared with what is known."""
+    problem = problem.settled()
     landscape = jaxgd.Landscape(value=problem.value, sample=problem.sample, name=problem.name)
     with _precision(problem.dtype):
         found = jaxgd.survey(
@@ -131,7 +144,7 @@ def tried(problem: Problem, family: str, *, num_starts: int | None = None, seed:
     undecided = int(np.sum(says == Outcome.UNDECIDED))
     return Row(
         family=family,
-        name=problem.name + (" (float32)" if problem.dtype == "float32" else ""),
+        name=problem.title,
         right=int(np.sum(says == Outcome.RIGHT)) + right_count,
         undecided=undecided,
         undecided_needlessly=undecided if problem.can_tell else 0,

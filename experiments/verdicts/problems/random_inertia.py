@@ -12,8 +12,8 @@ just vanished (by a gradient a thousand times its rounding).
 
 A share of the problems of one size and one setting (scaling, shift, precision) is one landscape, so that hundreds are
 judged by one compiled program: the parameter `which` says which of them is meant, with a curvature of its own, +-1,
-around every whole number. The ends stand off the critical point as far as a stop rule on the gradient leaves them, or
-on purpose far from it.
+around every multiple of `SPACING` (small in float32, so that it stays of size one and is well resolved). The ends
+stand off the critical point as far as a stop rule on the gradient leaves them, or on purpose far from it.
 
 *When it can be told.* A curvature a is found at a place that rounding of the gradient, eps, leaves uncertain by
 eps / a; third derivatives of size one change it by as much there, so that it can be told from zero if a is well above
@@ -21,6 +21,7 @@ sqrt(eps). `can_tell` demands far more in float64 (1e-4 of the largest curvature
 hundred times as much in float32. Of singular points and valleys the zero is exact and all else is large.
 """
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -46,6 +47,7 @@ KINDS = (
 DIMS = (1, 2, 3, 5, 8, 13, 20, 40)
 GRADIENT = {"float64": 1e-6, "float32": 1e-4}  # that a stop rule leaves
 CAN_TELL = {"float64": 1e-4, "float32": 3e-2}  # smallest curvature relative to the largest
+SPACING = {"float64": 1.0, "float32": 1 / 32}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +124,11 @@ class _Drawn:
     dimension: int = 0
 
 
+def precision(setting: Setting) -> contextlib.AbstractContextManager[object]:
+    """Returns a context with the numbers of a setting, as a person sets them who uses no others."""
+    return jax.enable_x64(setting.dtype == "float64")
+
+
 def batches(num_problems: int, seed: int = 0) -> Iterator[Batch]:
     """Yields about `num_problems` problems, spread over all sizes, settings and kinds."""
     each = max(2 * num_problems // (len(DIMS) * len(SETTINGS)), 1)
@@ -142,7 +149,7 @@ def batch(dim: int, setting: Setting, num_problems: int, seed: int | tuple[int, 
     rng = np.random.default_rng(seed)
     gradient = GRADIENT[setting.dtype]
     kind = np.array([KINDS[i % len(KINDS)] for i in range(num_problems)])
-    rounding = float(np.finfo(setting.dtype).eps) * (1 + setting.shift)
+    rounding = float(np.finfo(setting.dtype).eps) * dim * (1 + setting.shift)
     drawn = [_draw(rng, name, dim, gradient, CAN_TELL[setting.dtype], rounding) for name in kind]
     stacked = {name: np.stack([getattr(one, name) for one in drawn]) for name in ("a", "b", "q", "r", "w", "u")}
     stacked["turn"] = np.stack([np.linalg.qr(rng.standard_normal((dim, dim)))[0] for _ in kind])
@@ -163,7 +170,8 @@ def batch(dim: int, setting: Setting, num_problems: int, seed: int | tuple[int, 
     shift = unit * setting.shift * rng.uniform(-1, 1, dim)
     dtype = np.dtype(setting.dtype)
     x = shift + unit * np.einsum("nij,nj->ni", stacked["turn"], _straight(stacked))
-    which = np.arange(num_problems) + gradient * rng.standard_normal(num_problems)
+    which = SPACING[setting.dtype] * (np.arange(num_problems) - num_problems // 2)
+    which = which + gradient * rng.standard_normal(num_problems)
     smallest = np.min(np.where(stacked["a"] == 0, np.inf, np.abs(stacked["a"])), axis=1)
     eigenvalues = np.concatenate([stacked["a"], side[:, None]], axis=1) * 10.0**setting.value_unit
     return Batch(
@@ -241,22 +249,24 @@ def _landscape(
     """Returns all problems as one landscape."""
     names = ("a", "b", "q", "r", "w", "turn", "left", "right")
     tables = {name: problem[name].astype(dtype) for name in names}
-    side, unit, shift, num = side.astype(dtype), unit.astype(dtype), shift.astype(dtype), len(side)
+    side, unit, shift = side.astype(dtype), unit.astype(dtype), shift.astype(dtype)
+    num, spacing = len(side), SPACING[dtype.name]
 
     def value(params: dict[str, jax.Array]) -> jax.Array:
         x, which = params["x"], params["which"]
-        meant = jnp.clip(jnp.round(which), 0, num - 1)
-        one = {name: jnp.asarray(table)[meant.astype(int)] for name, table in tables.items()}
+        nearest = jnp.round(which / spacing)
+        number = jnp.clip(nearest.astype(int) + num // 2, 0, num - 1)
+        one = {name: jnp.asarray(table)[number] for name, table in tables.items()}
         z = one["turn"].T @ ((x - shift) / unit)
         u = z + (one["left"] @ z) * (one["right"] @ z)
         along = one["w"] @ u
         terms = one["a"] * u**2 / 2 + one["b"] * u + one["q"] * u**3 / 3 + one["r"] * u**4
-        own = jnp.asarray(side)[meant.astype(int)] * (which - meant) ** 2 / 2
+        own = jnp.asarray(side)[number] * (which - spacing * nearest) ** 2 / 2
         return value_unit * (jnp.sum(terms) + jnp.sum(jnp.sin(along) - along) / 4 + own)
 
     def sample(key: jax.Array) -> dict[str, jax.Array]:
         key_x, key_which = jax.random.split(key)
-        which = jax.random.randint(key_which, (), 0, num).astype(dtype)
+        which = spacing * (jax.random.randint(key_which, (), 0, num) - num // 2).astype(dtype)
         return {"x": shift + unit * jax.random.normal(key_x, unit.shape, dtype), "which": which}
 
     return jaxgd.Landscape(value=value, sample=sample, name="random problems of known inertia")

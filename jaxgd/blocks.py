@@ -1,0 +1,134 @@
+"""A block of starts: descended, judged and kept as a whole; a pure function of the question and the start numbers.
+
+So it does not matter who does a block, when, or how often: this process, another one on the same run directory, or a
+worker of somebody's cluster.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import jax
+import optax
+
+from jaxgd.base import Ends, Engine, Key, Landscape, Points, Progress, Stop
+from jaxgd.descend import choose_engine, concatenate, descent_of, stream
+from jaxgd.lanes.checks import check_count, check_key, check_optimizer
+from jaxgd.lanes.lane import Descent
+from jaxgd.lanes.tune import shape_of
+from jaxgd.names import find_optimizer
+from jaxgd.points import classify_or_say_why
+
+MAX_BLOCK_SIZE = 2**16
+"""Ends that are judged together at most."""
+
+_DESCENTS_PER_LANE = 8, 128  # in a block: at its end places stand idle, which many descents before that make up for
+_BLOCK_OPERATIONS = 10**8  # of one tick of all its descents: ten seconds of a core or so, at a thousand ticks each
+_MAX_BLOCK_BYTES = 2**28
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Question:
+    """What is asked of every start; together with a start number it decides every bit of the answer.
+
+    Attributes:
+      landscape: what to descend.
+      optimizer: the transformation.
+      optimizer_name: as it was written, "optimizer" for an object.
+      stop: when a lane stops.
+      key: of all random numbers.
+      is_noisy: whether gradients are noisy draws.
+      engine: with nothing left open.
+      block_size: starts in a block.
+      notes: what is to be said of the engine, a sentence each.
+    """
+
+    landscape: Landscape
+    optimizer: optax.GradientTransformation
+    optimizer_name: str
+    stop: Stop
+    key: Key
+    is_noisy: bool
+    engine: Engine
+    block_size: int
+    notes: tuple[str, ...] = ()
+
+
+def ask(
+    landscape: Landscape,
+    optimizer: optax.GradientTransformation | str | None,
+    num_starts: int,
+    *,
+    key: Key,
+    stop: Stop | None,
+    is_noisy: bool,
+    engine: Engine | None,
+    block_size: int | None = None,
+) -> Question:
+    """Returns the question with everything chosen that was left open.
+
+    Raises:
+      InputValueError, InputTypeError: it cannot be run.
+    """
+    is_named = optimizer is None or isinstance(optimizer, str)
+    name: Any = (optimizer or landscape.default_optimizer) if is_named else "optimizer"
+    transformation = find_optimizer(name) if is_named else check_optimizer(optimizer)
+    stop, key = stop or landscape.default_stop, check_key(key)
+    if block_size is not None:
+        check_count("block_size", block_size)
+
+    descent = descent_of(landscape, transformation, False, stop, None, (), is_noisy, False)
+    engine, notes = choose_engine(descent, num_starts, key=key, starts=None, engine=engine)
+    assert engine.num_lanes is not None
+    return Question(
+        landscape=landscape,
+        optimizer=transformation,
+        optimizer_name=name,
+        stop=stop,
+        key=key,
+        is_noisy=is_noisy,
+        engine=engine,
+        block_size=block_size or min(_block_size(descent, key, engine.num_lanes), num_starts),
+        notes=notes,
+    )
+
+
+def _block_size(descent: Descent, key: Key, num_lanes: int) -> int:
+    """Returns how many starts a block holds: few enough to be lost, enough to keep the lanes busy, by no clock."""
+    shape = shape_of(descent, key, None, jax.local_devices()[0])
+    start = jax.eval_shape(descent.landscape.sample, key)
+    bytes_each = 128 + 2 * sum(leaf.dtype.itemsize * math.prod(leaf.shape) for leaf in jax.tree.leaves(start))
+    few, many = (count * num_lanes for count in _DESCENTS_PER_LANE)
+    size = min(
+        max(_BLOCK_OPERATIONS // shape.num_operations, few), many, MAX_BLOCK_SIZE, _MAX_BLOCK_BYTES // bytes_each
+    )
+    return max(size // num_lanes, 1) * num_lanes
+
+
+def cut(ends: Sequence[int], block_size: int) -> list[range]:
+    """Returns the blocks of starts 0 to `ends[-1]` - 1, none of which reaches across one of the `ends`.
+
+    Example:
+      >>> cut([60, 120], 40)
+      [range(0, 40), range(40, 60), range(60, 80), range(80, 120)]
+    """
+    cuts = sorted({*range(0, ends[-1], block_size), *ends}) if ends else []
+    return [range(first, stop) for first, stop in pairwise(cuts)]
+
+
+def do_block(question: Question, block: range, progress: Progress | None = None) -> tuple[Ends, Points]:
+    """Returns the ends of a block and what they are; of fewer starts, or dropped ones, if it was interrupted."""
+    parts = list(
+        stream(
+            question.landscape, question.optimizer, len(block), first_start=block.start, key=question.key,
+            stop=question.stop, is_noisy=question.is_noisy, keep=("params",), engine=question.engine,
+            progress=progress,
+        )
+    )  # fmt: skip
+    ends = concatenate(parts)
+    ends = replace(ends, notes=(*question.notes, *ends.notes))
+    judging = partial(progress, "judging") if progress is not None else None
+    return ends, classify_or_say_why(question.landscape, ends, progress=judging)

@@ -1,0 +1,243 @@
+"""A run directory as a store: any number of processes may work at one, begin late, or die at any moment.
+
+Two rules carry this. *Every file is created once and never changed*: a file is there whole or not at all, and where two
+processes make the same one, the second finds that it is there. *A claim is only a hint*: a process first does blocks
+that nobody has claimed; when none is left, it does one that somebody has claimed as well, since that one may be dead.
+All compute the same bits, so that nothing is lost but time, and nobody ever waits for anybody.
+"""
+
+import contextlib
+import os
+import random
+import secrets
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxgd.base import Ends, InputValueError, Params, Points
+from jaxgd.blocks import Question, cut
+from jaxgd.points import Catalogue
+from jaxgd.runs.files import claim, read_sealed, write_once, write_sealed
+from jaxgd.runs.manifest import MANIFEST, MAX_STARTS, Manifest, differences, manifest_of, read_manifest, write_manifest
+from jaxgd.runs.parts import block_content, read_block, write_catalogue
+from jaxgd.store import num_of
+
+MAX_BLOCKS = 10**6
+
+
+class Directory:
+    """A store of blocks on disk.
+
+    Attributes:
+      path: where it is.
+      manifest: which question it answers.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest, unflatten: Any = dict) -> None:
+        self.path, self.manifest, self._unflatten = path, manifest, unflatten
+        self._question = manifest.digest
+        self._claimed: dict[range, Path] = {}
+        self.ends_of_extents: list[int] = []
+        self.blocks: list[range] = []
+        self._look_for_extents()
+
+    # ------------------------------------------------------------------------------------------ what is asked
+
+    def extend(self, num_starts: int) -> None:
+        """Asks for so many starts in all, unless that many were asked for already.
+
+        Raises:
+          InputValueError: the directory cannot be written to, or this would be too many blocks.
+        """
+        while num_starts > max(self.ends_of_extents, default=0):
+            if num_starts // self.manifest.block_size + len(self.ends_of_extents) > MAX_BLOCKS:
+                raise InputValueError(f"a run may have {MAX_BLOCKS:,} blocks at most; begin one with larger blocks.")
+            write_sealed(
+                self._starts_path(len(self.ends_of_extents)), {"question": self._question, "num_starts": num_starts}
+            )
+            self._look_for_extents()  # also those of other processes, one of which may have been faster
+
+    def _look_for_extents(self) -> None:
+        while (path := self._starts_path(len(self.ends_of_extents))).exists():
+            tree = read_sealed(path)
+            num_starts, last = tree.get("num_starts"), max(self.ends_of_extents, default=0)
+            if tree.get("question") != self._question:
+                raise InputValueError(f"`{path}` cannot be used: it belongs to another question than the manifest's.")
+            if type(num_starts) is not int or not last < num_starts <= MAX_STARTS:
+                raise InputValueError(f"`{path}` cannot be used: its number of starts does not grow.")
+            if num_starts // self.manifest.block_size > MAX_BLOCKS:
+                raise InputValueError(f"`{path}` cannot be used: it asks for too many blocks.")
+            self.ends_of_extents.append(num_starts)
+        self.blocks = cut(self.ends_of_extents, self.manifest.block_size)
+
+    def _starts_path(self, extent: int) -> Path:
+        return self.path / f"starts-{extent + 1:04d}.json"
+
+    # --------------------------------------------------------------------------------------- blocks, one by one
+
+    def has(self, block: range) -> bool:
+        """Returns whether the file of a block is there."""
+        return os.path.lexists(self._block_path(block))
+
+    @property
+    def num_done(self) -> int:
+        """Starts of the blocks that are there."""
+        there = {entry.name for entry in os.scandir(self.path)}
+        return num_of(block for block in self.blocks if _block_name(block) in there)
+
+    def take(self) -> range | None:
+        """Returns a block that is not there: the first one without a claim, else any that others have claimed."""
+        there = {entry.name for entry in os.scandir(self.path)}
+        missing = [block for block in self.blocks if _block_name(block) not in there and block not in self._claimed]
+        for block in missing:
+            path = self._claim_path(block)
+            if path.name not in there and claim(path):
+                self._claimed[block] = path
+                return block
+        return random.choice(missing) if missing else None
+
+    def give_back(self, block: range) -> None:
+        """Takes a claim away again, if this process has made it."""
+        path = self._claimed.pop(block, None)
+        if path is not None:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+    def write(self, block: range, ends: Ends, points: Points) -> None:
+        """Writes the file of a block, unless it is there, and clears away what dead processes have left of it.
+
+        Raises:
+          InputValueError: it cannot be written, for example because the disk is full.
+        """
+        try:
+            write_once(self._block_path(block), block_content(self._question, block, ends, points))
+        finally:
+            self.give_back(block)
+        self._tidy(_block_name(block))
+
+    def _tidy(self, name: str) -> None:
+        """Clears away claims and half-written files of blocks of this name that are there."""
+        for litter in (*self.path.glob(f"{name}.claim"), *self.path.glob(f".{name}.*")):
+            if (self.path / f"{litter.name.lstrip('.').partition('.npz')[0]}.npz").exists():
+                with contextlib.suppress(OSError):
+                    litter.unlink(missing_ok=True)
+
+    def read(self, block: range) -> tuple[Ends, Points] | None:
+        """Returns a block, None where it is not there; a file that cannot be used is set aside, to be done again.
+
+        Raises:
+          InputValueError: a damaged file cannot be set aside.
+        """
+        if not self.has(block):
+            return None
+        path = self._block_path(block)
+        try:
+            return self.look_at(block)
+        except InputValueError as error:
+            print(f"jaxgd: {error} Its descents are done again.", file=sys.stderr, flush=True)
+        try:
+            path.rename(path.with_name(f"{path.name}.damaged-{secrets.token_hex(4)}"))
+        except FileNotFoundError:
+            pass  # another process did
+        except OSError as error:
+            raise InputValueError(f"cannot set `{path}` aside: {error.strerror or error}.") from error
+        return None
+
+    def look_at(self, block: range) -> tuple[Ends, Points]:
+        """Returns a block that is there, and changes nothing.
+
+        Raises:
+          InputValueError: it cannot be used.
+        """
+        return read_block(self._block_path(block), self._question, block, self._unflatten)
+
+    def _block_path(self, block: range) -> Path:
+        return self.path / _block_name(block)
+
+    def _claim_path(self, block: range) -> Path:
+        return self.path / f"{_block_name(block)}.claim"
+
+    # --------------------------------------------------------------------------------------------------- results
+
+    def catalogue_path(self, num_starts: int) -> Path:
+        """Returns where the catalogue of the first starts is."""
+        return self.path / f"catalogue-{num_starts:010d}.npz"
+
+    def write_result(self, found: dict[str, Any], catalogue: Catalogue) -> None:
+        """Writes what the first `catalogue.num_descents` starts have come to, unless it is there.
+
+        Raises:
+          InputValueError: it cannot be written.
+        """
+        num_starts = catalogue.num_descents
+        self._tidy("block-*.npz")  # a process may have died between writing a block and giving up its claim
+        write_catalogue(self.catalogue_path(num_starts), self._question, catalogue)
+        is_finished = num_starts == self.ends_of_extents[-1]
+        result = {"question": self._question, "state": "finished" if is_finished else "partial", "result": found}
+        write_sealed(self.path / f"result-{num_starts:010d}.json", result)
+
+
+def begin(path: Path, question: Question, written: Mapping[str, Any] | None, is_open: Mapping[str, bool]) -> Directory:
+    """Returns a run directory that asks this question, new or found.
+
+    Args:
+      path: where it is; made if need be.
+      question: with layout, lanes and block size chosen.
+      written: the words of the command line, see `Manifest`.
+      is_open: which of `layout`, `num_lanes` and `block_size` were not asked for, so that a run may have its own.
+
+    Raises:
+      InputValueError: the directory cannot be written to, holds something else, or asks something else.
+    """
+    here = manifest_of(question, written)
+    if not is_run(path):
+        _make(path)
+        write_manifest(path, here)  # or another process does
+    there = read_manifest(path)
+    unlike = differences(there, here)
+    unlike += [
+        f"{name}: {getattr(there, name)!r} there, {getattr(here, name)!r} here"
+        for name in ("layout", "num_lanes", "block_size")
+        if not is_open[name] and getattr(there, name) != getattr(here, name)
+    ]
+    if unlike:
+        raise InputValueError(f"`{path}` holds a run that asks something else ({'; '.join(unlike)}); name another one.")
+    return Directory(path, there, unflatten_like(question.landscape))
+
+
+def is_run(path: Path) -> bool:
+    """Returns whether a run was begun in this directory."""
+    return (path / MANIFEST).exists()
+
+
+def unflatten_like(landscape: Any) -> Any:
+    """Returns what builds params from their leaves by path, as a landscape has them."""
+    import jax
+
+    from jaxgd.runs.parts import leaves_by_path
+
+    start = jax.eval_shape(landscape.sample, jax.eval_shape(lambda: jax.random.key(0)))
+    like, structure = leaves_by_path(start), jax.tree.structure(start)
+
+    def unflatten(leaves: dict[str, Any]) -> Params:
+        if list(leaves) != list(like):
+            raise ValueError("its params are not those of the landscape")
+        return jax.tree.unflatten(structure, list(leaves.values()))
+
+    return unflatten
+
+
+def _block_name(block: range) -> str:
+    return f"block-{block.start:010d}-{block.stop:010d}.npz"
+
+
+def _make(path: Path) -> None:
+    """Makes a directory, or refuses one that holds something else than a run."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        strangers = [entry.name for entry in os.scandir(path) if not entry.name.startswith(".")]
+    except OSError as error:
+        raise InputValueError(f"cannot write to `{path}`: {error.strerror or error}.") from error
+    if strangers and not is_run(path):  # asked again, since others may be at work
+        raise InputValueError(f"`{path}` holds other files and no run, for example `{strangers[0]}`; name another one.")
