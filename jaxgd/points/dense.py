@@ -312,8 +312,9 @@ def _change_of_hessian(programs: Programs, x: Rows, at: Scaled, distance: Rows) 
 def _signs_of_modes(x: Rows) -> Rows:
     """Returns (6, dim) signs by which modes are moved together.
 
-    Modes of one eigenvalue come in any mixture, in which the moves of two may cancel: so of the first three draws any two
-    modes whose places differ modulo four have equal signs in one and opposite ones in another. Their opposites follow.
+    Modes of one eigenvalue come in any mixture, in which the moves of two may cancel: so of the first three draws any
+    two modes whose places differ modulo four have equal signs in one and opposite ones in another. Their opposites
+    follow.
     """
     mode = np.arange(x.shape[1])
     draw = both_signs(x, 1)[0, 0]

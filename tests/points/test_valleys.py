@@ -158,7 +158,7 @@ def test_a_value_that_no_scale_changes_has_rays_for_valleys():
 
 
 def test_a_value_of_the_direction_alone_has_one_valley():
-    radius = np.random.default_rng(0).uniform(0.5, 2, NUM_ENDS)
+    radius = np.random.default_rng(0).uniform(1, 2, NUM_ENDS)
     places = radius[:, None] * np.array([[0.6, 0.8]])
     value = lambda x: jnp.sum((x / jnp.linalg.norm(x) - jnp.array([0.6, 0.8])) ** 2)
     _, found = counted(value, beside(places))
@@ -194,6 +194,8 @@ SINGULAR = {
     "beside x^4": (lambda x: jnp.sum(x**4), [1e-3]),
     "beside a monkey saddle": (lambda x: x[0] ** 3 - 3 * x[0] * x[1] ** 2, [1e-3, 2e-3]),
     "x^4 + y^2": (lambda x: x[0] ** 4 + x[1] ** 2, [0.0, 0.0]),
+    "x^4 + y^2 beside a free coordinate": (lambda x: x[0] ** 4 + x[1] ** 2 + 0 * x[2], [1e-6, 0.0, 0.3]),
+    "x^3 + y^2 beside a free coordinate": (lambda x: x[0] ** 3 + x[1] ** 2 + 0 * x[2], [1e-6, 0.0, 0.3]),
     "monkey saddle": (lambda x: x[0] ** 3 - 3 * x[0] * x[1] ** 2, [0.0, 0.0]),
     "crossing": (lambda x: x[0] ** 2 * x[1] ** 2, [0.0, 0.0]),
     "crossing in a trough": (lambda x: x[0] ** 2 * x[1] ** 2 + x[2] ** 2, [0.0, 0.0, 0.0]),
