@@ -23,6 +23,7 @@ from jaxgd.points.evidence import Evidence, Rows, nothing_found
 from jaxgd.points.first_look import first_look
 from jaxgd.points.flat import Flat, Kind, as_params, as_rows, at_least_single, flat
 from jaxgd.points.newton import put
+from jaxgd.points.noise import at_places, both_signs
 from jaxgd.points.rows import ForRows
 from jaxgd.points.units import Units, lengths_at, units_of, value_scale_at
 from jaxgd.points.valleys import find_valleys
@@ -36,6 +37,7 @@ _MAX_CHUNK = 1024
 _HESSIANS_OF_A_POINT = 12  # held, eigenvectors and moved ones among them
 _MAX_LARGE_CHUNK = 32
 _ROWS_OF_A_LARGE_POINT = 128  # vectors held for each
+_NEARBY = 0.25  # power of eps: units of length
 _TELLING_ASYMMETRY = 1e3  # rounding units of the norm, times the dimension
 
 
@@ -122,9 +124,10 @@ def _judge(
 
     # A whole neighbourhood without slope or curvature is a plateau, unless the function has nothing else.
     has_none = (found.num_negative == 0) & (found.num_positive == 0)
-    is_flat = is_critical & has_none & (found.dimension >= 0) & (height > 0)
-    is_critical &= ~is_flat
-    looked[is_flat] = int(Reason.FLAT)
+    level = np.flatnonzero(is_critical & has_none & (height > 0))
+    if len(level):
+        level = level[(found.dimension[level] >= 0) | _is_constant(evaluate, found.x[level], unit[level])]
+        is_critical[level], looked[level] = False, int(Reason.FLAT)
 
     # What turns out not to be beside a critical point is looked at, too, to say why.
     look_at = np.flatnonzero(~is_critical & ~is_diverged & (looked == 0))
@@ -145,6 +148,13 @@ def _looked(
     look = first_look(functions, ends[which], unit[which], height[which], least[which], drift)
     is_unbounded = look.is_unbounded & ((look.reason != 0) | (drift is not None))
     return np.where(is_unbounded, int(Reason.UNBOUNDED), look.reason).astype(np.int8)
+
+
+def _is_constant(evaluate: ForRows, x: Rows, unit: Rows) -> Rows:
+    """Returns whether the gradient is exactly zero at points and at places around, as where a function underflows."""
+    around = np.finfo(x.dtype).eps ** _NEARBY * unit[:, None] * both_signs(x, 2)
+    places = np.concatenate([np.zeros_like(around[:, :1]), around], axis=1)
+    return np.all(at_places(evaluate, x, places)[1] == 0, axis=(1, 2))
 
 
 def _by_hessians(functions: Flat, ends: Rows, unit: Rows, height: Rows) -> Evidence:
