@@ -31,13 +31,14 @@ from jaxgd.base import (
     Stop,
     joined_columns,
 )
-from jaxgd.lanes.checks import check_count, check_descent, check_key, check_optimizer, check_starts
+from jaxgd.checks import check_count, check_key, check_optimizer, check_starts
+from jaxgd.lanes.check_descent import check_descent
 from jaxgd.lanes.first_look import look
 from jaxgd.lanes.lane import Descent, Event, as_asked
-from jaxgd.lanes.layout_check import usable_layout
 from jaxgd.lanes.loop import Loop
 from jaxgd.lanes.run import Run
 from jaxgd.lanes.tune import choose, measure, neighbours, shape_of
+from jaxgd.lanes.usable_layout import usable_layout
 
 _HASHED_BYTES = 2**24
 

@@ -28,8 +28,8 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from jaxgd.base import Ends, Engine, InputTypeError, InputValueError, Key, Landscape, Params, Progress, Stop
+from jaxgd.checks import check_key
 from jaxgd.descend import check_engine, origin_of
-from jaxgd.lanes.checks import check_key
 from jaxgd.points import catalogue, classify
 from jaxgd.points.classify import join_points
 from jaxgd.statistics import Estimate, proportion_interval
