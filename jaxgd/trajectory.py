@@ -14,6 +14,7 @@ import optax
 
 from jaxgd.base import Array, Engine, Key, Landscape, Params, Status, Stop
 from jaxgd.descend import check_engine, count_starts
+from jaxgd.front_door import front_door
 from jaxgd.lanes.checks import check_count, check_key, check_optimizer
 from jaxgd.lanes.lane import Descent, Lane, as_asked
 from jaxgd.lanes.layout import LANE_AXIS, map_lanes
@@ -21,6 +22,7 @@ from jaxgd.lanes.layout import LANE_AXIS, map_lanes
 Observe = Callable[[Params, Any], Any]
 
 
+@front_door
 def trajectories(
     landscape: Landscape,
     optimizer: optax.GradientTransformation,
