@@ -29,6 +29,7 @@ from jaxgd.dwell import DwellByIndex, dwell_by_index
 from jaxgd.flow import Distortion, GradientFlow, basin_distortion, gradient_flow
 from jaxgd.points import Catalogue, catalogue, classify
 from jaxgd.runs.stored import StoredRun, open_run
+from jaxgd.start_laws import box, grid, normal_like
 from jaxgd.survey import Survey, survey
 from jaxgd.sweep import Sweep, sweep
 
@@ -46,6 +47,10 @@ __all__ = [  # noqa: RUF022 (grouped)
     "basin_distortion",
     "dwell_by_index",
     "open_run",
+    # laws of starts
+    "box",
+    "normal_like",
+    "grid",
     # what it speaks
     "Landscape",
     "Symmetry",

@@ -91,7 +91,8 @@ def public():
 @cache
 def words(*patterns):
     """Returns all words in the files of some patterns."""
-    return {word for pattern in patterns for path in ROOT.glob(pattern) for word in re.findall(r"\w+", path.read_text())}
+    paths = (path for pattern in patterns for path in ROOT.glob(pattern))
+    return {word for path in paths for word in re.findall(r"\w+", path.read_text())}
 
 
 def examples():
