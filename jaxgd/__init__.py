@@ -31,6 +31,7 @@ from jaxgd.points import Catalogue, catalogue, classify
 from jaxgd.runs.stored import StoredRun, open_run
 from jaxgd.survey import Survey, survey
 from jaxgd.sweep import Sweep, sweep
+from jaxgd.valleys import Connection, ValleyWalk, connect, walk_valley
 
 __all__ = [  # noqa: RUF022 (grouped)
     # the way of the data
@@ -45,6 +46,8 @@ __all__ = [  # noqa: RUF022 (grouped)
     "gradient_flow",
     "basin_distortion",
     "dwell_by_index",
+    "walk_valley",
+    "connect",
     "open_run",
     # what it speaks
     "Landscape",
@@ -68,6 +71,8 @@ __all__ = [  # noqa: RUF022 (grouped)
     "GradientFlow",
     "Distortion",
     "DwellByIndex",
+    "ValleyWalk",
+    "Connection",
     "InputValueError",
     "InputTypeError",
     # rooms

@@ -121,9 +121,7 @@ def walk_to(
 
 
 @np.errstate(all="ignore")
-def _walk_to(
-    ground: Ground, x: Rows, goal: Rows, off: Rows, like: Like, trail: list[tuple[Rows, Rows]]
-) -> Rows:
+def _walk_to(ground: Ground, x: Rows, goal: Rows, off: Rows, like: Like, trail: list[tuple[Rows, Rows]]) -> Rows:
     places, why = ground.look(x, like)
     is_alike = why == Why.NONE
     small = float(np.finfo(x.dtype).eps) ** _SMALL
