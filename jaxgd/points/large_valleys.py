@@ -41,7 +41,9 @@ _THIRD = 1 / 3
 _MAX_PRODUCTS = 4000  # to find the flat part of a vector
 _MAX_SOLVE_PRODUCTS = 1000  # of a step back
 _FORCING = 1e-3  # share of the gradient that it may leave over
-_MAX_BACK = 12
+_MAX_BACK = 48
+_SHRINKS = 0.5  # share of the last step back that the next may have
+_UNSOLVED = 0.5  # share of the gradient that lies in the kernel: steps back cannot do anything about it
 _BEND = 0.5  # share of a step that the first one back may have
 _ROUNDINGS = 10.0  # of the place, whose gradient counts as none
 _SAFETY = 8.0  # on errors of values
@@ -153,12 +155,13 @@ def step_by_products(
         left = float(np.linalg.norm(unit * gradient))
         if left <= nothing:
             break
-        back = _solve(functions)(row(x), row(unit), row(unit * gradient))[0]
+        back, unsolved = (leaf[0] for leaf in _solve(functions)(row(x), row(unit), row(unit * gradient)))
         correction = float(np.linalg.norm(back))
-        if not np.isfinite(left) or correction > last:
-            is_bend = correction > eps**0.375
-            return unshown(BENDS if is_bend or not np.isfinite(left) else IS_LEFT)
-        y, last = y - unit * back, correction / 2
+        if unsolved > _UNSOLVED * left:
+            return unshown(IS_LEFT)
+        if not correction <= last:
+            return unshown(BENDS)
+        y, last = y - unit * back, _SHRINKS * correction
     else:
         return unshown(IS_LEFT)
 
@@ -188,12 +191,13 @@ def _flatten(functions: Flat) -> ForRows:
 
 @functools.lru_cache(maxsize=32)
 def _solve(functions: Flat) -> ForRows:
-    """Returns what solves H s = g in the range of H: x, unit, g -> s, all in units of length."""
+    """Returns what solves H s = g in the range of H: x, unit, g -> s and what is left of g, all in units of length."""
 
-    def solve(x: jax.Array, unit: jax.Array, gradient: jax.Array) -> jax.Array:
+    def solve(x: jax.Array, unit: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
         operator = functions.second_order(x).at(x, unit)
         product = lambda vector: unit * operator(unit * vector)
         norm = jnp.linalg.norm(product(gradient)) / jnp.linalg.norm(gradient)
-        return minres(product, gradient, tolerance=_FORCING, max_products=_MAX_SOLVE_PRODUCTS, norm=norm).step
+        found = minres(product, gradient, tolerance=_FORCING, max_products=_MAX_SOLVE_PRODUCTS, norm=norm)
+        return found.step, found.residual
 
     return ForRows(solve)
