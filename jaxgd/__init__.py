@@ -32,6 +32,7 @@ from jaxgd.runs.stored import StoredRun, open_run
 from jaxgd.start_laws import box, grid, normal_like
 from jaxgd.survey import Survey, survey
 from jaxgd.sweep import Sweep, sweep
+from jaxgd.valleys import Connection, ValleyWalk, connect, walk_valley
 
 __all__ = [  # noqa: RUF022 (grouped)
     # the way of the data
@@ -46,6 +47,8 @@ __all__ = [  # noqa: RUF022 (grouped)
     "gradient_flow",
     "basin_distortion",
     "dwell_by_index",
+    "walk_valley",
+    "connect",
     "open_run",
     # laws of starts
     "box",
@@ -73,6 +76,8 @@ __all__ = [  # noqa: RUF022 (grouped)
     "GradientFlow",
     "Distortion",
     "DwellByIndex",
+    "ValleyWalk",
+    "Connection",
     "InputValueError",
     "InputTypeError",
     # rooms
