@@ -29,8 +29,11 @@ from jaxgd.dwell import DwellByIndex, dwell_by_index
 from jaxgd.flow import Distortion, GradientFlow, basin_distortion, gradient_flow
 from jaxgd.points import Catalogue, catalogue, classify
 from jaxgd.runs.stored import StoredRun, open_run
+from jaxgd.start_laws import box, grid, normal_like
 from jaxgd.survey import Survey, survey
 from jaxgd.sweep import Sweep, sweep
+from jaxgd.valleys import Connection, ValleyWalk, connect, walk_valley
+from jaxgd.versions import __version__
 
 __all__ = [  # noqa: RUF022 (grouped)
     # the way of the data
@@ -45,7 +48,13 @@ __all__ = [  # noqa: RUF022 (grouped)
     "gradient_flow",
     "basin_distortion",
     "dwell_by_index",
+    "walk_valley",
+    "connect",
     "open_run",
+    # laws of starts
+    "box",
+    "normal_like",
+    "grid",
     # what it speaks
     "Landscape",
     "Symmetry",
@@ -68,6 +77,8 @@ __all__ = [  # noqa: RUF022 (grouped)
     "GradientFlow",
     "Distortion",
     "DwellByIndex",
+    "ValleyWalk",
+    "Connection",
     "InputValueError",
     "InputTypeError",
     # rooms
@@ -75,4 +86,6 @@ __all__ = [  # noqa: RUF022 (grouped)
     "landscapes",
     "statistics",
     "transforms",
+    # the version
+    "__version__",
 ]

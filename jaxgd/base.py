@@ -25,6 +25,19 @@ class InputTypeError(TypeError):
     """An object of the wrong kind was given; the message says which, and what would do."""
 
 
+def plain_number(name: str, given: Any) -> float:
+    """Returns one real number, of Python, numpy or an array without axes, as a float.
+
+    Raises:
+      InputTypeError: it is something else, a text or a truth value among them.
+    """
+    is_array = isinstance(given, (np.ndarray, np.generic, jax.Array)) and not isinstance(given, jax.core.Tracer)
+    kind = np.asarray(given).dtype.kind if is_array and given.ndim == 0 else ""
+    if isinstance(given, bool) or not (isinstance(given, (int, float)) or kind in tuple("iuf")):
+        raise InputTypeError(f"`{name}` must be a number, got {given!r}.")
+    return float(given)
+
+
 # --------------------------------------------------------------------------------------------- landscapes
 
 
@@ -107,16 +120,21 @@ class Stop:
         norm = self.gradient_norm
         if isinstance(norm, str) and norm != "auto":
             raise InputValueError(f'`gradient_norm` must be a positive number, "auto" or None, got {norm!r}.')
-        if norm is not None and not isinstance(norm, str) and not (np.isfinite(norm) and norm > 0):
-            raise InputValueError(f'`gradient_norm` must be positive and finite, "auto" or None, got {norm}.')
+        if norm is not None and not isinstance(norm, str):
+            object.__setattr__(self, "gradient_norm", plain_number("gradient_norm", norm))
+            if not (np.isfinite(norm) and norm > 0):
+                raise InputValueError(f'`gradient_norm` must be positive and finite, "auto" or None, got {norm}.')
         for name in ("max_steps", "patience"):
             count = getattr(self, name)
             if isinstance(count, bool) or not isinstance(count, (int, np.integer)):
                 raise InputTypeError(f"`{name}` must be an integer, got {count!r}.")
             if not 0 <= count < 2**31 - 1:
                 raise InputValueError(f"`{name}` must lie in [0, 2**31 - 1), got {count}.")
+        object.__setattr__(self, "improvement", plain_number("improvement", self.improvement))
         if not (np.isfinite(self.improvement) and self.improvement >= 0):
             raise InputValueError(f"`improvement` must be finite and not negative, got {self.improvement}.")
+        if self.at_event is not None and not isinstance(self.at_event, str):
+            raise InputTypeError(f"`at_event` must be the name of an event, got {self.at_event!r}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +161,7 @@ class Restart:
             raise InputTypeError(f"`max_restarts` must be an integer, got {self.max_restarts!r}.")
         if self.max_restarts < 1:
             raise InputValueError(f"`max_restarts` must be at least 1, got {self.max_restarts}.")
+        object.__setattr__(self, "step_factor", plain_number("step_factor", self.step_factor))
         if not (np.isfinite(self.step_factor) and self.step_factor > 0):
             raise InputValueError(f"`step_factor` must be positive and finite, got {self.step_factor}.")
 

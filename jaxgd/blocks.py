@@ -74,7 +74,7 @@ def ask(
       InputValueError, InputTypeError: it cannot be run.
     """
     is_named = optimizer is None or isinstance(optimizer, str)
-    name: Any = (optimizer or landscape.default_optimizer) if is_named else "optimizer"
+    name: Any = (landscape.default_optimizer if optimizer is None else optimizer) if is_named else "optimizer"
     transformation = find_optimizer(name) if is_named else check_optimizer(optimizer)
     stop, key = stop or landscape.default_stop, check_key(key)
     if block_size is not None:

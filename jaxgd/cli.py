@@ -15,15 +15,29 @@ from typing import Any
 try:
     import click
 
-    from jaxgd.runs.progress import ProgressBar
+    from jaxgd.progress import ProgressBar
 except ImportError as error:  # pragma: no cover
     if error.name not in ("click", "rich"):
         raise
     sys.exit("jaxgd: the command line needs `pip install 'jaxgd[cli]'`.")
 
 
+class _Command(click.Command):
+    """A command that refuses an option which is given twice, where click would take the last."""
+
+    def parse_args(self, context: click.Context, words: list[str]) -> list[str]:
+        given = [word.partition("=")[0] for word in words]
+        for option in self.params:
+            is_single = isinstance(option, click.Option) and not option.multiple and not option.is_flag
+            if is_single and sum(given.count(name) for name in option.opts) > 1:
+                raise click.BadParameter("is given twice; give it once.", ctx=context, param=option)
+        return super().parse_args(context, words)
+
+
 class _Commands(click.Group):
     """Commands whose own refusals are printed as one sentence."""
+
+    command_class = _Command
 
     def invoke(self, context: click.Context) -> Any:
         from jaxgd.base import InputTypeError, InputValueError
@@ -32,6 +46,10 @@ class _Commands(click.Group):
             return super().invoke(context)
         except (InputValueError, InputTypeError) as error:
             click.echo(f"jaxgd: {error}", err=True)
+            context.exit(2)
+        except OSError as error:  # a disk that is full, a name that is too long, a file that may not be read
+            where = f" `{error.filename}`" if error.filename else ""
+            click.echo(f"jaxgd: {error.strerror or error}{where}.", err=True)
             context.exit(2)
 
 
@@ -46,6 +64,15 @@ def _parameter(context: click.Context, option: click.Parameter, texts: tuple[str
             raise click.BadParameter(f"`{name}` is given twice.")
         given[name] = value
     return given
+
+
+class _Place(click.Path):
+    """A path that is not empty, which would mean the current directory."""
+
+    def convert(self, value: Any, param: Any, context: Any) -> Any:
+        if isinstance(value, str) and not value.strip():
+            self.fail("the path is empty.", param, context)
+        return super().convert(value, param, context)
 
 
 def _norm(context: click.Context, option: click.Parameter, text: str | None) -> float | str | None:
@@ -99,13 +126,15 @@ def main(compilation_cache: Path | None) -> None:
     if compilation_cache is not None:
         import jax
 
+        if compilation_cache.exists() and not compilation_cache.is_dir():
+            raise click.BadParameter(f"`{compilation_cache}` is not a directory.", param_hint="--compilation-cache")
         jax.config.update("jax_compilation_cache_dir", str(compilation_cache))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 @main.command()
 @_options(*_QUESTION)
-@click.option("--out", type=click.Path(path_type=Path), help="Run directory to write to, or to continue.")
+@click.option("--out", type=_Place(path_type=Path), help="Run directory to write to, or to continue.")
 @click.option("--block", type=click.IntRange(1), help="Starts that are done and kept as a whole.")
 @click.option("--until", type=float, help="Stop when surely no more than this probability is left unseen.")
 @click.option("--tune", is_flag=True, help="Measure layouts and lanes first.")
@@ -273,7 +302,7 @@ def _asked(name: str, params: dict[str, str], options: dict[str, Any]) -> tuple[
     for rule in ("gradient_norm", "max_steps"):
         if options[rule] is not None:
             stop = dataclasses.replace(stop, **{rule: options[rule]})
-    optimizer = options["optimizer"] or landscape.default_optimizer
+    optimizer = landscape.default_optimizer if options["optimizer"] is None else options["optimizer"]
     asked = {
         "landscape": landscape, "optimizer": optimizer, "key": jax.random.key(options["seed"]), "stop": stop,
         "is_noisy": options["noisy"],

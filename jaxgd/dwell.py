@@ -18,6 +18,7 @@ from jax.flatten_util import ravel_pytree
 
 from jaxgd.base import Engine, InputValueError, Key, Landscape, Params
 from jaxgd.curvature import hessian
+from jaxgd.front_door import front_door
 from jaxgd.points.judge import MAX_DENSE_DIM
 from jaxgd.statistics import Spells, index_spells, time_by_index
 from jaxgd.trajectory import Observe, trajectories
@@ -54,6 +55,7 @@ class DwellByIndex:
         return "\n".join([*lines, f"{self.spells.num_lanes:,} descents, each watched for {watched:,} ticks."])
 
 
+@front_door
 def dwell_by_index(
     landscape: Landscape,
     optimizer: optax.GradientTransformation,

@@ -30,8 +30,9 @@ from jax.flatten_util import ravel_pytree
 from jaxgd.base import Ends, Engine, InputTypeError, InputValueError, Key, Landscape, Params, Progress, Stop
 from jaxgd.checks import check_key
 from jaxgd.descend import check_engine, origin_of
-from jaxgd.points import catalogue, classify
-from jaxgd.points.classify import join_points
+from jaxgd.front_door import front_door
+from jaxgd.points.catalogue import catalogue
+from jaxgd.points.classify import classify, join_points
 from jaxgd.statistics import Estimate, proportion_interval
 from jaxgd.sweep import sweep
 
@@ -80,6 +81,7 @@ class GradientFlow:
         return replace(self, **picked)
 
 
+@front_door
 def gradient_flow(
     landscape: Landscape,
     num_starts: int | None = None,

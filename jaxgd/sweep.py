@@ -16,6 +16,7 @@ import optax
 
 from jaxgd.base import Ends, Engine, InputTypeError, InputValueError, Key, Landscape, Params, Progress, Stop
 from jaxgd.descend import concatenate, count_starts, launch, with_note_at_start
+from jaxgd.front_door import front_door
 from jaxgd.lanes.lane import Descent, Event, as_asked
 
 
@@ -41,6 +42,7 @@ class Sweep:
         return "\n".join(lines)
 
 
+@front_door
 def sweep(
     landscape: Landscape,
     builder: Callable[..., optax.GradientTransformation],

@@ -16,6 +16,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from jaxgd.base import Landscape, Params, Points, Reason, Verdict
+from jaxgd.front_door import front_door
 from jaxgd.points.joining import join_valleys
 from jaxgd.points.rows import ForRows
 from jaxgd.points.sameness import equal_rows, group
@@ -127,6 +128,7 @@ class Catalogue:
         )
 
 
+@front_door
 def catalogue(
     landscape: Landscape,
     points: Points,

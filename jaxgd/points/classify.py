@@ -21,6 +21,7 @@ import numpy as np
 
 from jaxgd.base import Ends, Landscape, Params, Points, Reason, Status, Verdict, joined_columns
 from jaxgd.checks import first_line
+from jaxgd.front_door import front_door
 from jaxgd.points.catalogue import errors_of, invariants_of
 from jaxgd.points.flat import at_least_single
 from jaxgd.points.flat_directions import with_descents
@@ -37,6 +38,7 @@ _NEAR = 1e-2  # units of length up to which an end is beside its minimum
 _SAFETY = 2.0  # on what the quadratic model says
 
 
+@front_door(phase="judging")
 def classify(
     landscape: Landscape,
     ends: Ends | Params,
@@ -52,14 +54,16 @@ def classify(
     had come to rest, else `undecided`, and `Points.reason` says why.
 
     Args:
-      landscape: what was descended.
+      landscape: what was descended, as in `descend`; a plain function needs the `sample=` of its starts, since units of
+        length and value come from them.
       ends: ends of `descend`, or any batch of params with one leading axis.
       in_full: judge every end by itself. Otherwise ends of `descend` (more than a few hundred) that have converged to a
         minimum are judged in groups: one of each in full, the others by whether gradient, value and invariants show
         them to be beside the same minimum; a sample of these is audited, and `notes` says with what result.
       with_descends: ask of degenerate points whether the value falls along a flat direction (`Points.descends`), by
         fourth derivatives, which can take far longer than all else.
-      progress: called as progress(points judged, points in all) now and then.
+      progress: called as progress(points judged, points in all) now and then. True shows a bar, False none, and None
+        one in terminals and notebooks.
 
     Returns:
       `Points`, in the order of the ends; those of one group share one point. Above 1,024 parameters the index is a
