@@ -19,7 +19,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 
-from jaxgd.base import Ends, Landscape, Params, Points, Reason, Status, Verdict, joined_columns
+from jaxgd.base import Ends, Landscape, Params, Points, Reason, Status, Verdict, joined_columns, merged_notes
 from jaxgd.checks import first_line
 from jaxgd.front_door import front_door
 from jaxgd.points.catalogue import errors_of, invariants_of
@@ -281,5 +281,5 @@ def _num_different(taken: Points, judged: Points) -> int:
 
 
 def join_points(parts: list[Points]) -> Points:
-    """Returns the points of several parts as one, in their order, each note once."""
-    return Points(**joined_columns(parts), notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)))
+    """Returns the points of several parts as one, in their order, with their notes merged."""
+    return Points(**joined_columns(parts), notes=merged_notes(*(part.notes for part in parts)))
