@@ -109,7 +109,10 @@ def main(compilation_cache: Path | None) -> None:
 @click.option("--block", type=click.IntRange(1), help="Starts that are done and kept as a whole.")
 @click.option("--until", type=float, help="Stop when surely no more than this probability is left unseen.")
 @click.option(
-    "--up-to", type=click.Choice(["symmetry", "isometry"]), default="symmetry", show_default=True,
+    "--up-to",
+    type=click.Choice(["symmetry", "isometry"]),
+    default="symmetry",
+    show_default=True,
     help="Count points, as distinct as the landscape's symmetry leaves them, or kinds of the same value and spectrum.",
 )
 @click.option("--tune", is_flag=True, help="Measure layouts and lanes first.")

@@ -205,13 +205,13 @@ class Catalogue:
                 if len(np.unique(kinds)) < len(kinds):
                     num_kinds = len(np.unique(kinds))
                     counts.append(f"{len(kinds):,} {plural} of {num_kinds:,} kind{'s' if num_kinds > 1 else ''}")
-            text = f"\n{', '.join(counts)}: same value and spectrum, so probably images"
+            text = f"\n{', '.join(counts)}: same value and spectrum, so"
         elif np.any(self.num_points > 1):
-            text = "\nThe points of a kind have the same value and spectrum, so they are probably images"
+            text = "\nThe points of a kind have the same value and spectrum, so they are"
         else:
             return ""
         text += (
-            " under a symmetry of the landscape. Chance can do that, too;\na symmetry that is declared"
+            " probably images under a symmetry of the landscape.\nChance can do that, too; a symmetry that is declared"
             " (`jaxgd.symmetry`) is exact."
         )
         by = np.where(self.num_points > 1, self.kind_by, self.kind_by if self.num_kinds < len(self) else 0)
@@ -283,7 +283,7 @@ def points_of_catalogue(found: Catalogue) -> Points:
     """Returns the rows as points again; what a catalogue does not keep is zero."""
     zeros = np.zeros(len(found), found.value.dtype)
     columns = {name: getattr(found, name) if name in _OF_POINTS else zeros for name in Points.column_names()}
-    return Points(**columns)
+    return Points(**columns)  # type: ignore[arg-type]
 
 
 def distinct(

@@ -32,6 +32,7 @@ from jaxgd.points.units import lengths_at, units_of
 
 _SAFETY = 4.0  # on errors
 _NUM_MOVES = 2  # places at which the Hessian is computed once more
+_STEPS_LEFT, _ROUNDINGS = 8.0, 4.0  # Newton steps, and roundings of a point, that may be left
 _STEP = 3e-3  # units of length along a valley
 _CHANGING = 1e-6  # of the largest eigenvalue, over such a step
 _MANY, _MANY_ENTRIES = 4096, 2**26  # spectra, and entries of their Hessians
@@ -172,9 +173,15 @@ def _seen(landscape: Landscape, points: Points) -> _Seen:
 
 def _some_seen(programs: Programs, x: Rows, off: Rows, unit: Rows, dimension: Rows) -> _Seen:
     """Returns the spectra of (n, dim) points that may be `off` by so much."""
-    # What rounding and the point's own place come to, by Weyl's inequality.
     matrix = programs.hessian(x, unit)
     at = _spectrum(matrix, unit)
+    order = np.argsort(np.argsort(np.abs(at.eigenvalues), axis=1), axis=1)
+    is_kernel = order < np.maximum(dimension, 0)[:, None]
+    on = np.flatnonzero(dimension > 0)
+    if len(on):
+        off[on] = _off_across(programs, x[on], matrix[on], at.eigenvalues[on], at.vectors[on], is_kernel[on])
+
+    # What rounding and the point's own place come to, by Weyl's inequality.
     change, draw = np.zeros(len(x)), np.random.default_rng(0)
     if not programs.is_exact:
         change = np.linalg.norm(programs.hessian_and_error(x, unit)[1].astype(np.float64), axis=(1, 2))
@@ -185,14 +192,25 @@ def _some_seen(programs: Programs, x: Rows, off: Rows, unit: Rows, dimension: Ro
     error = _SAFETY * (at.error + change[:, None])
 
     is_changing = np.zeros(len(x), bool)
-    on = np.flatnonzero(dimension > 0)
     if len(on):
-        kernel = np.argsort(np.argsort(np.abs(at.eigenvalues[on]), axis=1), axis=1) < dimension[on, None]
-        along = np.where(kernel, draw.standard_normal(kernel.shape), 0).astype(x.dtype)
+        along = np.where(is_kernel[on], draw.standard_normal((len(on), x.shape[1])), 0).astype(x.dtype)
         step = np.einsum("nij,nj->ni", at.vectors[on], along)
         step *= _STEP / np.max(np.abs(step) / unit[on], axis=1, keepdims=True)
         is_changing[on] = _changes(programs, x[on], step, unit[on], spectrum[on], error[on])
     return _Seen(spectrum, error, is_changing)
+
+
+def _off_across(programs: Programs, x: Rows, matrix: Rows, eigenvalues: Rows, vectors: Rows, is_kernel: Rows) -> Rows:
+    """Returns (n, dim) how far off points of valleys may be across them: along them they are where they are.
+
+    A few Newton steps of what is left of the gradient, and of what rounding of the point makes of it.
+    """
+    eps = np.finfo(x.dtype).eps
+    size = np.abs(vectors)
+    left = np.abs(np.einsum("nij,ni->nj", vectors, programs.evaluate(x)[1]))
+    left = left + _ROUNDINGS * eps * np.einsum("nij,ni->nj", size, np.einsum("nij,nj->ni", np.abs(matrix), np.abs(x)))
+    steps = np.where(is_kernel, 0, left / np.where(eigenvalues == 0, 1, np.abs(eigenvalues)))
+    return np.einsum("nij,nj->ni", size, _STEPS_LEFT * steps) + 2 * eps * np.abs(x)
 
 
 def _changes(programs: Programs, x: Rows, step: Rows, unit: Rows, spectrum: Rows, error: Rows) -> Rows:
