@@ -53,11 +53,14 @@ class Symmetry:
       generators: maps params to the velocities of the continuous motions, a pytree like params with one leading
         axis of motions. They span the zero modes that the symmetry forces on every critical point. None for
         a discrete group.
+      random_motion: maps params and a key to their image under a random motion, by which it is checked that the value
+        does not change; None where only the generators are checked. Ready groups have it (`jaxgd.symmetry`).
     """
 
     name: str
     invariants: Callable[[Params], Array]
     generators: Callable[[Params], Params] | None = None
+    random_motion: Callable[[Params, Key], Params] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
