@@ -29,6 +29,7 @@ from jaxgd.dwell import DwellByIndex, dwell_by_index
 from jaxgd.flow import Distortion, GradientFlow, basin_distortion, gradient_flow
 from jaxgd.points import Catalogue, catalogue, classify
 from jaxgd.runs.stored import StoredRun, open_run
+from jaxgd.saddles import Search, critical_points, saddles
 from jaxgd.survey import Survey, survey
 from jaxgd.sweep import Sweep, sweep
 
@@ -46,6 +47,8 @@ __all__ = [  # noqa: RUF022 (grouped)
     "basin_distortion",
     "dwell_by_index",
     "open_run",
+    "saddles",
+    "critical_points",
     # what it speaks
     "Landscape",
     "Symmetry",
@@ -63,6 +66,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "Catalogue",
     "Survey",
     "Sweep",
+    "Search",
     "Comparison",
     "StoredRun",
     "GradientFlow",
