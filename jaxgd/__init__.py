@@ -5,7 +5,7 @@ From thousands of random starts, for any differentiable function and any optax o
 of it in one call.
 """
 
-from jaxgd import curvature, landscapes, statistics, transforms
+from jaxgd import curvature, landscapes, statistics, symmetry, transforms
 from jaxgd.base import (
     Cost,
     Ends,
@@ -29,6 +29,7 @@ from jaxgd.dwell import DwellByIndex, dwell_by_index
 from jaxgd.flow import Distortion, GradientFlow, basin_distortion, gradient_flow
 from jaxgd.points import Catalogue, catalogue, classify
 from jaxgd.runs.stored import StoredRun, open_run
+from jaxgd.saddles import Search, critical_points, saddles
 from jaxgd.start_laws import box, grid, normal_like
 from jaxgd.survey import Survey, survey
 from jaxgd.sweep import Sweep, sweep
@@ -51,6 +52,8 @@ __all__ = [  # noqa: RUF022 (grouped)
     "walk_valley",
     "connect",
     "open_run",
+    "saddles",
+    "critical_points",
     # laws of starts
     "box",
     "normal_like",
@@ -72,6 +75,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "Catalogue",
     "Survey",
     "Sweep",
+    "Search",
     "Comparison",
     "StoredRun",
     "GradientFlow",
@@ -85,6 +89,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "curvature",
     "landscapes",
     "statistics",
+    "symmetry",
     "transforms",
     # the version
     "__version__",

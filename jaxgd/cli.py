@@ -137,6 +137,13 @@ def main(compilation_cache: Path | None) -> None:
 @click.option("--out", type=_Place(path_type=Path), help="Run directory to write to, or to continue.")
 @click.option("--block", type=click.IntRange(1), help="Starts that are done and kept as a whole.")
 @click.option("--until", type=float, help="Stop when surely no more than this probability is left unseen.")
+@click.option(
+    "--up-to",
+    type=click.Choice(["symmetry", "isometry"]),
+    default="symmetry",
+    show_default=True,
+    help="Count points, as distinct as the landscape's symmetry leaves them, or kinds of the same value and spectrum.",
+)
 @click.option("--tune", is_flag=True, help="Measure layouts and lanes first.")
 @_options(_EXECUTOR, _DISTRIBUTED)
 def survey(name: str, params: dict[str, str], starts: int, as_json: bool, distributed: bool, **options: Any) -> None:
@@ -149,7 +156,7 @@ def survey(name: str, params: dict[str, str], starts: int, as_json: bool, distri
     asked, written = _asked(name, params, options)
     _survey(
         asked, written, as_json, num_starts=starts, engine=_engine(options), out=options["out"],
-        until=options["until"], block_size=options["block"], executor=options["executor"],
+        until=options["until"], up_to=options["up_to"], block_size=options["block"], executor=options["executor"],
     )  # fmt: skip
 
 
