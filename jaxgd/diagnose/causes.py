@@ -16,7 +16,7 @@ from jaxgd.diagnose.probe import Outcome
 TOLERANCE = 1e-3
 """Of the spread of the loss: gains below do not count."""
 
-_DESCENDING = 0.05  # of the best gain, that going on makes
+_DESCENDING = 0.05  # of the best gain beyond going on, by which the loss still falls
 _RESTORES = 0.3  # of the best gain, that a remedy makes beyond going on
 _MOST = 0.5  # of the units or coordinates
 _NEGATIVE = 1e-5  # of the largest curvature: deeper is a direction of escape
@@ -54,7 +54,9 @@ def judge(facts: Facts, outcomes: Mapping[str, Outcome]) -> tuple[Cause, Outcome
         most = max((one.gain for one in those), default=0.0)
         return next((one for one in those if one.gain >= 0.7 * most and one.gain - one.error > 0), None)
 
-    if going_on.gain - going_on.error > max(_DESCENDING * best, 0.1 * tolerance):
+    # From the point itself a bouncing descent may seem to fall: what counts is how it goes on, and what would be possible.
+    possible = max(outcome.over_continuing - outcome.over_error for outcome in outcomes.values())
+    if going_on.progress - going_on.progress_error > max(_DESCENDING * possible, 0.1 * tolerance):
         return Cause.DESCENDING, None, ""
     if np.isfinite(facts.response.clip_norm) and (found := helps(Cause.CLIPPED)):
         return Cause.CLIPPED, found, ""

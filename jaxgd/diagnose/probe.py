@@ -60,7 +60,8 @@ class Outcome:
       error: 95 % half width of the gain over the draws; 0 where nothing is drawn.
       over_continuing: by how much more than without a remedy.
       over_error: the same, paired by draws.
-      last: the loss at the end, averaged over the draws.
+      progress: by how much the loss falls from the first half to the second, from a straight line through all looks.
+      progress_error: 95 % half width of it, from how the looks scatter about the line.
       cost: gradients of single examples, relative to going on as before.
     """
 
@@ -70,7 +71,8 @@ class Outcome:
     error: float
     over_continuing: float
     over_error: float
-    last: float
+    progress: float
+    progress_error: float
     cost: float
 
 
@@ -198,11 +200,24 @@ def _outcome(remedy: Remedy, losses: np.ndarray, before: np.ndarray, value: floa
     late = lambda rows: np.mean(rows[:, NUM_LOOKS // 2 :], axis=1)
     own, base = late(losses), late(before)
     gain, error = _mean(value - own)
+    progress, progress_error = _trend(np.mean(losses, axis=0))
     over, over_error = _mean(np.where(np.isfinite(base), base, np.inf) - own)
     return Outcome(
         name=remedy.name, cause=remedy.cause, gain=gain, error=error, over_continuing=over, over_error=over_error,
-        last=float(np.mean(losses[:, -1])), cost=cost,
+        progress=progress, progress_error=progress_error, cost=cost,
     )  # fmt: skip
+
+
+def _trend(losses: np.ndarray) -> tuple[float, float]:
+    """Returns the fall of (looks,) losses over half their number by a straight line, and the half width of it."""
+    if not np.isfinite(losses).all():
+        return -np.inf, 0.0
+    place = np.arange(len(losses)) - (len(losses) - 1) / 2
+    slope = float(place @ losses / (place @ place))
+    left = losses - losses.mean() - slope * place
+    error = float(np.sqrt(left @ left / (len(losses) - 2) / (place @ place)))
+    half = len(losses) / 2
+    return -slope * half, float(scipy.stats.t.ppf(0.975, len(losses) - 2)) * error * half
 
 
 def _mean(each: np.ndarray) -> tuple[float, float]:
