@@ -25,6 +25,7 @@ from jaxgd.base import (
 )
 from jaxgd.compare import Comparison, compare
 from jaxgd.descend import concatenate, descend, stream
+from jaxgd.diagnose import Diagnosis, diagnose
 from jaxgd.dwell import DwellByIndex, dwell_by_index
 from jaxgd.flow import Distortion, GradientFlow, basin_distortion, gradient_flow
 from jaxgd.points import Catalogue, catalogue, classify
@@ -46,6 +47,8 @@ __all__ = [  # noqa: RUF022 (grouped)
     "basin_distortion",
     "dwell_by_index",
     "open_run",
+    # one trained model
+    "diagnose",
     # what it speaks
     "Landscape",
     "Symmetry",
@@ -68,6 +71,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "GradientFlow",
     "Distortion",
     "DwellByIndex",
+    "Diagnosis",
     "InputValueError",
     "InputTypeError",
     # rooms

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from jaxgd.diagnose.findings import Facts
+from jaxgd.diagnose.findings import Curvature, Facts
 from jaxgd.diagnose.probe import Outcome
 
 TOLERANCE = 1e-3
@@ -45,7 +45,9 @@ def judge(facts: Facts, outcomes: Mapping[str, Outcome]) -> tuple[Cause, Outcome
     """Returns the cause, the outcome of the smallest remedy, and why it is undecided if it is."""
     going_on = outcomes["as before"]
     tolerance = TOLERANCE * facts.scale
-    best = max([outcome.gain - outcome.error for outcome in outcomes.values()], default=0.0)
+    # Other weights may reach a lower loss from anywhere, a minimum included: they are asked only where nothing else helps.
+    nearby = [outcome for outcome in outcomes.values() if outcome.cause != Cause.PLATEAU]
+    best = max(outcome.gain - outcome.error for outcome in nearby)
     is_large = lambda gain, error: gain - error > max(tolerance, _RESTORES * best)
 
     def helps(cause: Cause) -> Outcome | None:
@@ -55,7 +57,7 @@ def judge(facts: Facts, outcomes: Mapping[str, Outcome]) -> tuple[Cause, Outcome
         return next((one for one in those if one.gain >= 0.7 * most and one.gain - one.error > 0), None)
 
     # From the point itself a bouncing descent may seem to fall: what counts is how it goes on, and what would be possible.
-    possible = max(outcome.over_continuing - outcome.over_error for outcome in outcomes.values())
+    possible = max(outcome.over_continuing - outcome.over_error for outcome in nearby)
     if going_on.progress - going_on.progress_error > max(_DESCENDING * possible, 0.1 * tolerance):
         return Cause.DESCENDING, None, ""
     if np.isfinite(facts.response.clip_norm) and (found := helps(Cause.CLIPPED)):
@@ -74,23 +76,26 @@ def judge(facts: Facts, outcomes: Mapping[str, Outcome]) -> tuple[Cause, Outcome
     curvature = facts.curvature
     if facts.is_at_rest and curvature is not None:
         is_negative = curvature.lowest[2] < 0 and curvature.lowest[0] < -_NEGATIVE * curvature.norm
-        if is_negative and (found := helps(Cause.SADDLE)):
-            return Cause.SADDLE, found, ""
-        if found := helps(Cause.PLATEAU):
-            return Cause.PLATEAU, found, ""
         if is_negative:
-            return Cause.SADDLE, None, ""
+            return Cause.SADDLE, helps(Cause.SADDLE), ""
+        if curvature.lowest[1] <= _NEGATIVE * curvature.norm and (found := helps(Cause.PLATEAU)):
+            return Cause.PLATEAU, found, ""
         if best <= tolerance:
-            return Cause.MINIMUM, None, ""
+            return Cause.MINIMUM, None, _flat(curvature)
     if found := helps(Cause.STEP_TOO_SMALL):
         return Cause.STEP_TOO_SMALL, found, ""
     if found := helps(Cause.CONDITIONING):
         return Cause.CONDITIONING, found, ""
-    if found := helps(Cause.PLATEAU):
-        return Cause.PLATEAU, found, ""
     if best <= tolerance:
         return Cause.UNDECIDED, None, "no remedy gains anything, but the gradient is not as good as zero"
     return Cause.UNDECIDED, None, "remedies gain something, but none that its finding explains"
+
+
+def _flat(curvature: Curvature) -> str:
+    """Returns what is to be said of a minimum that curvature alone does not show."""
+    if curvature.lowest[1] > 0:
+        return ""
+    return "along some directions it is flat to rounding, and shaken copies found nothing lower there"
 
 
 def _silent(facts: Facts) -> Cause:

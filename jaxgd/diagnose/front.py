@@ -223,10 +223,16 @@ def _remedies(problem: Problem, facts: Facts, key: Key, kind: str, is_given: boo
     if facts.curvature is not None and facts.curvature.lowest[2] < 0:
         there, _ = probe.negative_curvature_step(problem, facts.curvature.direction)
         tried.append(Remedy("a step along negative curvature", Cause.SADDLE, there, fresh))
-    shaken = probe.redrawn(problem, None, jax.random.fold_in(key, 5), kind)
+    shaken = probe.redrawn(problem, 0.05, jax.random.fold_in(key, 5), kind)
+    anew = probe.redrawn(problem, 1.0, jax.random.fold_in(key, 6), kind)
     tried.append(Remedy("weights shaken", Cause.PLATEAU, shaken, fresh))
-    newton = probe.LBFGS.init(problem.objective.params(x))
-    tried.append(Remedy("L-BFGS on all examples", Cause.CONDITIONING, x, newton, way="lbfgs"))
+    for name, cause, there in (
+        ("weights shaken, then L-BFGS", Cause.PLATEAU, shaken),
+        ("weights shaken hard, then L-BFGS", Cause.PLATEAU, anew),
+        ("L-BFGS on all examples", Cause.CONDITIONING, x),
+    ):
+        newton = probe.LBFGS.init(problem.objective.params(there))
+        tried.append(Remedy(name, cause, there, newton, way="lbfgs"))
     return tried
 
 

@@ -136,20 +136,26 @@ def negative_curvature_step(problem: Problem, direction: Array) -> tuple[Array, 
     return places[best], float(values[best])
 
 
-def redrawn(problem: Problem, where: np.ndarray | None, key: Key, kind: str) -> Array:
-    """Returns the point with the coordinates `where` drawn as at a start, or all of them shaken if it is None.
+def redrawn(problem: Problem, how: np.ndarray | float, key: Key, kind: str) -> Array:
+    """Returns the point with some coordinates as at a start, or with so much of a start added to all of them.
 
-    Weights are drawn with variance 1/inputs, vectors are set to zero. Shaken is by a twentieth of that.
+    At a start weights have variance 1/inputs, and vectors are zero; where vectors are shaken it is by 0.3.
+
+    Args:
+      problem: the point.
+      how: (dim,) bool, which coordinates to draw anew; or how much to shake by.
+      key: of the draw.
+      kind: of the model; equinox has outputs first.
     """
-    leaves = problem.objective.leaves(problem.x)
+    is_shaken = np.ndim(how) == 0
     drawn = []
-    for number, leaf in enumerate(leaves):
+    for number, leaf in enumerate(problem.objective.leaves(problem.x)):
         noise = jax.random.normal(jax.random.fold_in(key, number), leaf.shape, leaf.dtype)
-        inputs = leaf[0].size if kind == "equinox" and leaf.ndim >= 2 else leaf.size // max(leaf.shape[-1:] or (1,))
-        scale = (1 / max(inputs, 1)) ** 0.5 if leaf.ndim >= 2 else (0.0 if where is not None else 0.3)
+        outputs = leaf.shape[0 if kind == "equinox" else -1] if leaf.ndim >= 2 else 1
+        scale = (outputs / max(leaf.size, 1)) ** 0.5 if leaf.ndim >= 2 else 0.3 * is_shaken
         drawn.append((scale * noise).ravel().astype(problem.x.dtype))
     fresh = jnp.concatenate(drawn)
-    return problem.x + 0.05 * fresh if where is None else jnp.where(jnp.asarray(where), fresh, problem.x)
+    return problem.x + how * fresh if is_shaken else jnp.where(jnp.asarray(how), fresh, problem.x)
 
 
 # ------------------------------------------------------------------------------------------------- helpers

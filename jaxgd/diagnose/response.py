@@ -20,6 +20,7 @@ from jaxgd.diagnose.problem import Objective, Problem
 _FACTORS = 10.0 ** -np.arange(0, 13, dtype=np.float64)
 _SAME_DIRECTION = 1e-5  # by which a cosine may differ from one
 _LINEAR = 0.01  # by which the response to a tenth may differ from a tenth
+_TINY = 1e-60  # of a squared norm
 _CLIPPED = 0.9  # of the linear response, above which clipping does not count
 
 
@@ -66,8 +67,14 @@ def ask(problem: Problem, optimizer: Any, state: Any, gradient: Array, value: fl
 
     gradient_norm = float(jnp.linalg.norm(gradient))
     clip_norm, is_linear = _read(size, cosine, gradient_norm)
-    norm = max(gradient_norm, float(np.finfo(np.float64).tiny))
-    along = float(-np.dot(update / norm, np.asarray(gradient, np.float64) / norm))
+    along = float(-np.dot(update, np.asarray(gradient, np.float64)) / max(gradient_norm**2, _TINY))
+    if not gradient_norm**2 > _TINY:  # no gradient to ask with: any small one shows the rate
+        asked = 1e-4 * np.random.default_rng(0).standard_normal(problem.dim) / np.sqrt(problem.dim)
+        asked_array = jnp.asarray(asked, problem.x.dtype)
+        instead = program(own, factors, problem.x, asked_array, *rest[2:])
+        length = float(np.linalg.norm(asked))
+        _, is_linear = _read(np.asarray(instead[1], np.float64), np.asarray(instead[2], np.float64), length)
+        along = float(-np.dot(np.asarray(instead[0], np.float64) - update, asked) / length**2)
     same = [np.array_equal(a, b, equal_nan=True) for a, b in zip(jax.tree.leaves(own), jax.tree.leaves(fresh), strict=True)]
     return Response(
         update=update, fresh_update=fresh_update, rate=along, clip_norm=clip_norm, is_linear=is_linear, state=own,

@@ -96,7 +96,7 @@ def monitor(
 
     Raises:
       InputValueError: for a hyperparameter outside its range.
-      InputTypeError: when `every` is not an integer.
+      InputTypeError: when `optimizer` is no optax transformation, or `every` is not an integer.
 
     Example:
       On x^2/2 a step of gradient descent at a rate of 0.5 could be four times as long before the loss rises:
@@ -109,6 +109,7 @@ def monitor(
       >>> float(state.record.critical_step)
       4.0
     """
+    checks.transformation("optimizer", optimizer)
     checks.count("every", every, least=2)
     checks.fraction("decay", decay)
     checks.between("small", small, 0, 1)
