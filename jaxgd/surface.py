@@ -22,7 +22,7 @@ import numpy as np
 import optax
 
 from jaxgd.base import Array, InputValueError, Key, Params
-from jaxgd.lanes.checks import check_count
+from jaxgd.checks import check_count
 
 Filters = str | Callable[[str, Array], tuple[int, ...] | None]
 
