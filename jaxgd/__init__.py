@@ -25,6 +25,7 @@ from jaxgd.base import (
 )
 from jaxgd.compare import Comparison, compare
 from jaxgd.descend import concatenate, descend, stream
+from jaxgd.diagnose import Diagnosis, diagnose
 from jaxgd.dwell import DwellByIndex, dwell_by_index
 from jaxgd.flow import Distortion, GradientFlow, basin_distortion, gradient_flow
 from jaxgd.points import Catalogue, catalogue, classify
@@ -51,6 +52,8 @@ __all__ = [  # noqa: RUF022 (grouped)
     "walk_valley",
     "connect",
     "open_run",
+    # one trained model
+    "diagnose",
     "saddles",
     "critical_points",
     # laws of starts
@@ -80,6 +83,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "GradientFlow",
     "Distortion",
     "DwellByIndex",
+    "Diagnosis",
     "ValleyWalk",
     "Connection",
     "InputValueError",

@@ -240,6 +240,26 @@ def tune(name: str, params: dict[str, str], starts: int, as_json: bool, **option
 
 
 @main.command()
+@click.argument("name")
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="Parameters by name: .npz or .safetensors.")
+@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
+@click.option("--seed", default=0, show_default=True, type=int)
+@click.option("--tier", type=click.Choice(["full", "cheap"]), default="full", show_default=True)
+@_JSON
+def diagnose(name: str, checkpoint: Path | None, dtype: str, seed: int, tier: str, as_json: bool) -> None:
+    """Say why a trained model's loss has stopped falling, and what to change.
+
+    NAME, package.module:attribute or path/to/file.py:attribute, is a dict with the arguments of `jaxgd.diagnose`
+    ("model", "loss", "data", "optimizer", ...), or a function that returns one.
+    """
+    _start_jax(dtype)
+    from jaxgd.diagnose.command import diagnosed
+
+    found = diagnosed(name, checkpoint, seed, tier)
+    click.echo(json.dumps(found.to_json(), indent=1, allow_nan=False) if as_json else str(found))
+
+
+@main.command()
 def landscapes() -> None:
     """List the built-in landscapes with their arguments."""
     from jaxgd import names
