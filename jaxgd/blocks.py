@@ -15,8 +15,8 @@ import jax
 import optax
 
 from jaxgd.base import Ends, Engine, Key, Landscape, Points, Progress, Stop
+from jaxgd.checks import check_count, check_key, check_optimizer
 from jaxgd.descend import choose_engine, concatenate, descent_of, stream
-from jaxgd.lanes.checks import check_count, check_key, check_optimizer
 from jaxgd.lanes.lane import Descent
 from jaxgd.lanes.tune import shape_of
 from jaxgd.names import find_optimizer

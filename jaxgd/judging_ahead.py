@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from jaxgd.base import InputValueError, Landscape, Params
-from jaxgd.lanes.checks import first_line
+from jaxgd.checks import first_line
 from jaxgd.lanes.lane import first_structure
 from jaxgd.points.flat import as_rows, at_least_single, flat
 

@@ -19,7 +19,7 @@ import numpy as np
 import optax
 
 from jaxgd.base import Array, InputValueError, Key, Params
-from jaxgd.lanes.checks import check_count
+from jaxgd.checks import check_count
 
 
 def filter_normalised(direction: Params, params: Params) -> Params:

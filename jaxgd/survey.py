@@ -19,9 +19,9 @@ import optax
 
 from jaxgd.base import Cost, Ends, Engine, InputValueError, Key, Landscape, Points, Progress, Status, Stop, Verdict
 from jaxgd.blocks import ask
+from jaxgd.checks import check_count
 from jaxgd.descend import check_engine, concatenate, note_at_start, with_note_at_start
 from jaxgd.interrupt import Interrupt, interruptible
-from jaxgd.lanes.checks import check_count
 from jaxgd.points import Catalogue
 from jaxgd.points.classify import join_points
 from jaxgd.points.tally import Tally

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from jaxgd.base import Ends, Landscape, Params, Points, Reason, Status, Verdict, joined_columns
-from jaxgd.lanes.checks import first_line
+from jaxgd.checks import first_line
 from jaxgd.points.catalogue import errors_of, invariants_of
 from jaxgd.points.flat import at_least_single
 from jaxgd.points.flat_directions import with_descents

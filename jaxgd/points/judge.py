@@ -15,8 +15,7 @@ import jax
 import numpy as np
 
 from jaxgd.base import Ends, InputValueError, Landscape, Params, Points, Reason, Status, Verdict
-from jaxgd.lanes.checks import check_params, check_value
-from jaxgd.lanes.tune import work_of
+from jaxgd.checks import check_params, check_value
 from jaxgd.points import matrix_free, minima
 from jaxgd.points.dense import judge_by_spectra, programs_of
 from jaxgd.points.evidence import Evidence, Rows, nothing_found
@@ -28,6 +27,7 @@ from jaxgd.points.rows import ForRows
 from jaxgd.points.units import Units, lengths_at, units_of, value_scale_at
 from jaxgd.points.valleys import find_valleys
 from jaxgd.points.verdict import is_at_rest, is_beside, least_fall, points_of, reasons, verdicts
+from jaxgd.tracing import work_of
 
 MAX_DENSE_DIM = 1024
 """Above this many parameters the whole Hessian is not formed: verdicts rest on Hessian-vector products."""
