@@ -23,6 +23,7 @@ from jaxgd.base import (
     Symmetry,
     Verdict,
 )
+from jaxgd.caches import KeptPrograms, clear_caches, keep_programs
 from jaxgd.compare import Comparison, compare
 from jaxgd.descend import concatenate, descend, stream
 from jaxgd.dwell import DwellByIndex, dwell_by_index
@@ -46,6 +47,10 @@ __all__ = [  # noqa: RUF022 (grouped)
     "basin_distortion",
     "dwell_by_index",
     "open_run",
+    # what is kept
+    "keep_programs",
+    "KeptPrograms",
+    "clear_caches",
     # what it speaks
     "Landscape",
     "Symmetry",
