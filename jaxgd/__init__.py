@@ -23,6 +23,7 @@ from jaxgd.base import (
     Symmetry,
     Verdict,
 )
+from jaxgd.caches import KeptPrograms, clear_caches, keep_programs
 from jaxgd.compare import Comparison, compare
 from jaxgd.descend import concatenate, descend, stream
 from jaxgd.diagnose import Diagnosis, diagnose
@@ -52,14 +53,18 @@ __all__ = [  # noqa: RUF022 (grouped)
     "walk_valley",
     "connect",
     "open_run",
-    # one trained model
-    "diagnose",
     "saddles",
     "critical_points",
+    # one trained model
+    "diagnose",
     # laws of starts
     "box",
     "normal_like",
     "grid",
+    # what is kept
+    "keep_programs",
+    "KeptPrograms",
+    "clear_caches",
     # what it speaks
     "Landscape",
     "Symmetry",
