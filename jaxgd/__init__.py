@@ -23,8 +23,10 @@ from jaxgd.base import (
     Symmetry,
     Verdict,
 )
+from jaxgd.caches import KeptPrograms, clear_caches, keep_programs
 from jaxgd.compare import Comparison, compare
 from jaxgd.descend import concatenate, descend, stream
+from jaxgd.diagnose import Diagnosis, diagnose
 from jaxgd.dwell import DwellByIndex, dwell_by_index
 from jaxgd.flow import Distortion, GradientFlow, basin_distortion, gradient_flow
 from jaxgd.points import Catalogue, catalogue, classify
@@ -54,10 +56,16 @@ __all__ = [  # noqa: RUF022 (grouped)
     "open_run",
     "saddles",
     "critical_points",
+    # one trained model
+    "diagnose",
     # laws of starts
     "box",
     "normal_like",
     "grid",
+    # what is kept
+    "keep_programs",
+    "KeptPrograms",
+    "clear_caches",
     # what it speaks
     "Landscape",
     "Symmetry",
@@ -81,6 +89,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "GradientFlow",
     "Distortion",
     "DwellByIndex",
+    "Diagnosis",
     "ValleyWalk",
     "Connection",
     "InputValueError",
