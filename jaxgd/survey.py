@@ -33,6 +33,7 @@ from jaxgd.base import (
 )
 from jaxgd.blocks import ask
 from jaxgd.descend import check_engine, concatenate, descend, note_at_start, with_note_at_start
+from jaxgd.face import Face
 from jaxgd.front_door import front_door
 from jaxgd.interrupt import Interrupt, interruptible
 from jaxgd.lanes.checks import check_count, check_starts
@@ -51,8 +52,8 @@ _GIVEN = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Survey:
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Survey(Face):
     """Where descents of one landscape ended, judged and counted.
 
     Attributes:
@@ -97,7 +98,8 @@ class Survey:
         stopped = ", ".join(f"{count:,} {name}" for name, count in self.statuses.items())
         cost, norm = self.cost, self.stop.gradient_norm
         limit = f" (gradient norm {norm:.3g} or less)" if norm is not None else ""
-        lines = [f"{self.landscape}, {self.catalogue.num_descents:,} descents by {self.optimizer}: {stopped}{limit}."]
+        asked = f"{self.catalogue.num_descents:,} descents by {self.optimizer} in {self.dtype}"
+        lines = [f"{self.landscape}, {asked}: {stopped}{limit}."]
         if self.is_interrupted:
             dropped = self.statuses.get("interrupted", 0)
             lines.append(

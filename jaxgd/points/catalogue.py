@@ -16,6 +16,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from jaxgd.base import Landscape, Params, Points, Reason, Verdict
+from jaxgd.face import Face
 from jaxgd.front_door import front_door
 from jaxgd.points.joining import join_valleys
 from jaxgd.points.rows import ForRows
@@ -26,8 +27,8 @@ _SAFETY = 4.0  # on the errors of values and invariants
 _NUM_MOVES = 2  # places at which invariants are computed once more
 
 
-@dataclass(frozen=True, kw_only=True)
-class Catalogue:
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Catalogue(Face):
     """Distinct critical points, lowest value first; every array has one leading axis of them.
 
     Attributes:
