@@ -17,6 +17,7 @@ MAX_ROWS = 8
 """Rows of a table for a terminal."""
 
 _FEW_DIMENSIONS = 4  # up to which coordinates are shown
+_ZERO = 1e-10  # of the largest in its column, below which a coordinate is shown as 0
 
 WHAT_TO_TRY = {
     Reason.STILL_DESCENDING: "more steps (max_steps=), or a faster optimizer such as lbfgs",
@@ -71,13 +72,16 @@ def places(params: Any, best: int = 0, *, is_symmetric: bool = False) -> tuple[s
     if params is None or is_symmetric or not len(rows):
         return "where", [word("up to symmetry" if is_symmetric else "not kept")] * len(rows)
     if rows.shape[1] <= _FEW_DIMENSIONS:
-        return "where", [word(f"({', '.join(_coordinate(x) for x in row)})") for row in rows]
+        smallest = _ZERO * np.max(np.abs(rows), axis=0, initial=0)
+        return "where", [
+            word(f"({', '.join(map(_coordinate, row))})") for row in np.where(np.abs(rows) < smallest, 0, rows)
+        ]
     away = np.linalg.norm(rows - rows[best], axis=1)
     return "from the best", [number(distance, ".4g") for distance in away]
 
 
 def _coordinate(x: float) -> str:
-    return f"{x:.4g}" if abs(x) >= 1e-4 or x == 0 else f"{x:.0e}"
+    return f"{x:.4g}" if abs(x) >= 1e-4 else f"{x:.0e}" if x else "0"
 
 
 def verdict_name(verdict: int, index: int = 0) -> str:
