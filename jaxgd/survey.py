@@ -113,6 +113,21 @@ class Survey(Face):
         )
         return "\n".join([*lines, f"Repeat with {self.engine}."])
 
+    def report(self, path: str | Path, *, command: str = "", title: str = "") -> Path:
+        """Writes the survey as one self-contained HTML page, and returns its path.
+
+        Args:
+          path: of the page.
+          command: what repeats the survey, as it was typed.
+          title: of the page.
+
+        Raises:
+          InputValueError: jinja2 or matplotlib is not installed, or the file cannot be written.
+        """
+        from jaxgd.report.page import write_page
+
+        return write_page(self, path, command=command, title=title)
+
     def to_json(self) -> dict[str, Any]:
         """Returns the survey as one JSON object; what is not finite becomes null."""
         entries, unseen = self.catalogue, self.catalogue.unseen

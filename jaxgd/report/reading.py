@@ -73,9 +73,8 @@ def places(params: Any, best: int = 0, *, is_symmetric: bool = False) -> tuple[s
         return "where", [word("up to symmetry" if is_symmetric else "not kept")] * len(rows)
     if rows.shape[1] <= _FEW_DIMENSIONS:
         smallest = _ZERO * np.max(np.abs(rows), axis=0, initial=0)
-        return "where", [
-            word(f"({', '.join(map(_coordinate, row))})") for row in np.where(np.abs(rows) < smallest, 0, rows)
-        ]
+        rows = np.where(np.abs(rows) < smallest, 0, rows)
+        return "where", [word(f"({', '.join(map(_coordinate, row))})") for row in rows]
     away = np.linalg.norm(rows - rows[best], axis=1)
     return "from the best", [number(distance, ".4g") for distance in away]
 
