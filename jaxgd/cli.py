@@ -317,7 +317,9 @@ def doctor(as_json: bool) -> None:
         )
         click.echo(f"{'arithmetic':<12} {verdict}")
         kept = report["programs"]
-        words = f"{kept['num_programs']:,}, {kept['num_bytes'] / 2**20:.0f} MiB, in {kept['directory']}" if kept else "none"
+        words = (
+            f"{kept['num_programs']:,}, {kept['num_bytes'] / 2**20:.0f} MiB, in {kept['directory']}" if kept else "none"
+        )
         click.echo(f"{'programs':<12} {words}")
     if not report["computes_rightly"]:
         sys.exit(1)
