@@ -4,7 +4,8 @@ The data flows one way: a `Landscape` and an optimizer give `Ends`, ends give `P
 a catalogue. Each type is a frozen record of arrays with one leading axis, so that each stage can be fed by hand.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
 from typing import Any, ClassVar, Self
@@ -54,11 +55,14 @@ class Symmetry:
       generators: maps params to the velocities of the continuous motions, a pytree like params with one leading
         axis of motions. They span the zero modes that the symmetry forces on every critical point. None for
         a discrete group.
+      random_motion: maps params and a key to their image under a random motion, by which it is checked that the value
+        does not change; None where only the generators are checked. Ready groups have it (`jaxgd.symmetry`).
     """
 
     name: str
     invariants: Callable[[Params], Array]
     generators: Callable[[Params], Params] | None = None
+    random_motion: Callable[[Params, Key], Params] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -346,6 +350,39 @@ class Rows(Face):
 def joined_columns(parts: Sequence[Rows]) -> dict[str, Any]:
     """Returns the columns of several records, one below the other."""
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *(part.columns() for part in parts))
+
+
+_COUNT = re.compile(r"(?<![\w.])([\d,]+) of ([\d,]+)(?= (?:points|audited ends|that were)\b)")
+_NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?(?!\w)")
+
+
+def merged_notes(*parts: Iterable[str]) -> tuple[str, ...]:
+    """Returns the notes on several parts of one thing, each once.
+
+    Those that differ in their numbers alone and count points or ends become one: its counts are the sums, and every
+    other number is the largest.
+
+    Example:
+      >>> merged_notes(["off by 0.2 at 1 of 40 points", "slow"], ["off by 0.1 at 3 of 60 points", "slow"])
+      ('off by 0.2 at 4 of 100 points', 'slow')
+    """
+    alike: dict[str, list[str]] = {}
+    for note in (note for part in parts for note in part):
+        key = _NUMBER.sub("#", note) if _COUNT.search(note) else note
+        alike.setdefault(key, []).append(note)
+    return tuple(key if key in notes else _merged(notes) for key, notes in alike.items())
+
+
+def _merged(notes: list[str]) -> str:
+    """Returns one note for those that differ in their numbers alone."""
+    number = lambda text: float(text.replace(",", ""))
+    counted = {place for count in _COUNT.finditer(notes[0]) for place in (count.start(1), count.start(2))}
+    columns = zip(*(_NUMBER.findall(note) for note in notes), strict=True)
+    chosen = [
+        f"{sum(map(number, column)):,.0f}" if found.start() in counted else max(column, key=number)
+        for found, column in zip(_NUMBER.finditer(notes[0]), columns, strict=True)
+    ]
+    return _NUMBER.sub(lambda _: chosen.pop(0), notes[0])
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)

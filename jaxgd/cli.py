@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 try:
     import click
 
-    from jaxgd.runs.progress import ProgressBar
+    from jaxgd.progress import ProgressBar
 except ImportError as error:  # pragma: no cover
     if error.name not in ("click", "rich"):
         raise
@@ -122,15 +122,13 @@ _QUESTION = (
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="jaxgd")
 @click.option("--compilation-cache", type=click.Path(path_type=Path), help="Keep compiled programs here.")
-def main(compilation_cache: Path | None) -> None:
+@click.option("--no-cache", is_flag=True, help="Keep no compiled programs, and use none that were kept.")
+@click.pass_context
+def main(context: click.Context, compilation_cache: Path | None, no_cache: bool) -> None:
     """Where does gradient descent end, what kind of point is that, and what have we not seen?"""
-    if compilation_cache is not None:
-        import jax
-
-        if compilation_cache.exists() and not compilation_cache.is_dir():
-            raise click.BadParameter(f"`{compilation_cache}` is not a directory.", param_hint="--compilation-cache")
-        jax.config.update("jax_compilation_cache_dir", str(compilation_cache))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    if compilation_cache is not None and compilation_cache.exists() and not compilation_cache.is_dir():
+        raise click.BadParameter(f"`{compilation_cache}` is not a directory.", param_hint="--compilation-cache")
+    context.obj = {"directory": compilation_cache, "is_off": no_cache}
 
 
 @main.command()
@@ -138,6 +136,13 @@ def main(compilation_cache: Path | None) -> None:
 @click.option("--out", type=_Place(path_type=Path), help="Run directory to write to, or to continue.")
 @click.option("--block", type=click.IntRange(1), help="Starts that are done and kept as a whole.")
 @click.option("--until", type=float, help="Stop when surely no more than this probability is left unseen.")
+@click.option(
+    "--up-to",
+    type=click.Choice(["symmetry", "isometry"]),
+    default="symmetry",
+    show_default=True,
+    help="Count points, as distinct as the landscape's symmetry leaves them, or kinds of the same value and spectrum.",
+)
 @click.option("--tune", is_flag=True, help="Measure layouts and lanes first.")
 @_options(_EXECUTOR, _DISTRIBUTED)
 @click.option("--plot", type=_Place(path_type=Path), help="Draw the result to this file, .png, .pdf or .svg.")
@@ -153,7 +158,7 @@ def survey(name: str, params: dict[str, str], starts: int, as_json: bool, distri
     asked, written = _asked(name, params, options)
     _survey(
         asked, written, as_json, num_starts=starts, engine=_engine(options), out=options["out"], pictures=pictures,
-        until=options["until"], block_size=options["block"], executor=options["executor"],
+        until=options["until"], up_to=options["up_to"], block_size=options["block"], executor=options["executor"],
     )  # fmt: skip
 
 
@@ -255,6 +260,26 @@ def tune(name: str, params: dict[str, str], starts: int, as_json: bool, **option
 
 
 @main.command()
+@click.argument("name")
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="Parameters by name: .npz or .safetensors.")
+@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
+@click.option("--seed", default=0, show_default=True, type=int)
+@click.option("--tier", type=click.Choice(["full", "cheap"]), default="full", show_default=True)
+@_JSON
+def diagnose(name: str, checkpoint: Path | None, dtype: str, seed: int, tier: str, as_json: bool) -> None:
+    """Say why a trained model's loss has stopped falling, and what to change.
+
+    NAME, package.module:attribute or path/to/file.py:attribute, is a dict with the arguments of `jaxgd.diagnose`
+    ("model", "loss", "data", "optimizer", ...), or a function that returns one.
+    """
+    _start_jax(dtype)
+    from jaxgd.diagnose.command import diagnosed
+
+    found = diagnosed(name, checkpoint, seed, tier)
+    click.echo(json.dumps(found.to_json(), indent=1, allow_nan=False) if as_json else str(found))
+
+
+@main.command()
 def landscapes() -> None:
     """List the built-in landscapes with their arguments."""
     from jaxgd import names
@@ -291,6 +316,11 @@ def doctor(as_json: bool) -> None:
             "agrees with exact values" if report["computes_rightly"] else "WRONG: this jax miscompiles (jax#39103)"
         )
         click.echo(f"{'arithmetic':<12} {verdict}")
+        kept = report["programs"]
+        words = (
+            f"{kept['num_programs']:,}, {kept['num_bytes'] / 2**20:.0f} MiB, in {kept['directory']}" if kept else "none"
+        )
+        click.echo(f"{'programs':<12} {words}")
     if not report["computes_rightly"]:
         sys.exit(1)
 
@@ -306,6 +336,15 @@ def _start_jax(dtype: str, devices: int | None = None, *, is_distributed: bool =
     from jaxgd.experiment import command
     from jaxgd.experiment.printing import num_cores
 
+    cache = click.get_current_context().find_root().obj
+    if cache["is_off"]:
+        import jax
+
+        jax.config.update("jax_enable_compilation_cache", False)
+    else:
+        from jaxgd.caches import keep_programs
+
+        keep_programs(cache["directory"])
     command.start_jax(dtype, num_devices=devices and max(num_cores(), min(devices, os.cpu_count() or 1)))
     if is_distributed:
         from jaxgd.launch import join

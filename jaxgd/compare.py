@@ -107,6 +107,16 @@ def compare(
 
     Raises:
       InputValueError: fewer than two runs, or their landscapes, keys or precisions differ.
+
+    Example:
+      >>> import jax, jaxgd, tempfile
+      >>> wells, directory = jaxgd.landscapes.styblinski_tang(dim=1), tempfile.mkdtemp()
+      >>> for rate in ("0.02", "0.01"):
+      ...     optimizer, out = f"sgd:learning_rate={rate}", f"{directory}/{rate}"
+      ...     _ = jaxgd.survey(wells, optimizer, 100, key=jax.random.key(0), out=out)
+      >>> found = compare([f"{directory}/0.02", f"{directory}/0.01"], landscape=wells)
+      >>> [(row.what, row.difference.value > 0) for row in found.rows[0] if row.is_sure][-1]
+      ('mean ticks', True)
     """
     named = dict(runs) if isinstance(runs, Mapping) else {str(_path(run)): run for run in runs}
     if len(named) < 2:

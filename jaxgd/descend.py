@@ -31,14 +31,15 @@ from jaxgd.base import (
     Stop,
     joined_columns,
 )
+from jaxgd.checks import check_count, check_key, check_optimizer, check_starts
 from jaxgd.front_door import front_door
-from jaxgd.lanes.checks import check_count, check_descent, check_key, check_optimizer, check_starts
+from jaxgd.lanes.check_descent import check_descent
 from jaxgd.lanes.first_look import look
 from jaxgd.lanes.lane import Descent, Event, as_asked
-from jaxgd.lanes.layout_check import usable_layout
 from jaxgd.lanes.loop import Loop
 from jaxgd.lanes.run import Run
 from jaxgd.lanes.tune import choose, measure, neighbours, shape_of
+from jaxgd.lanes.usable_layout import usable_layout
 
 _HASHED_BYTES = 2**24
 
@@ -147,6 +148,13 @@ def stream(
 
     At least one part is yielded (of no ends, if interrupted at once). The `cost` of each part counts from the
     start of the run. Arguments and errors are those of `descend`.
+
+    Example:
+      >>> import jax, optax, jaxgd
+      >>> landscape = jaxgd.landscapes.styblinski_tang(dim=1)
+      >>> parts = stream(landscape, optax.sgd(0.02), 100, key=jax.random.key(0))
+      >>> sum(int((part.value < -39).sum()) for part in parts)  # how many end in the deeper well
+      51
     """
     num_starts = count_starts(num_starts, starts)
     descent = descent_of(
@@ -271,6 +279,16 @@ def concatenate(parts: list[Ends]) -> Ends:
 
     If the run was interrupted before a device had begun all starts below the highest of another device, the result ends
     where the first of these would be: it is always one of the first so many starts.
+
+    Example:
+      >>> import jax, optax, jaxgd
+      >>> landscape = jaxgd.landscapes.styblinski_tang(dim=1)
+      >>> parts = list(stream(landscape, optax.sgd(0.02), 100, key=jax.random.key(0)))
+      >>> concatenate(parts).start_number[:4].tolist()
+      [0, 1, 2, 3]
+
+    Raises:
+      InputValueError: there are no parts.
     """
     if not parts:
         raise InputValueError("there are no parts to put together.")

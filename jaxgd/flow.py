@@ -28,10 +28,10 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from jaxgd.base import Ends, Engine, InputTypeError, InputValueError, Key, Landscape, Params, Progress, Stop
+from jaxgd.checks import check_key
 from jaxgd.descend import check_engine, origin_of
 from jaxgd.face import Face
 from jaxgd.front_door import front_door
-from jaxgd.lanes.checks import check_key
 from jaxgd.points.catalogue import catalogue
 from jaxgd.points.classify import classify, join_points
 from jaxgd.statistics import Estimate, proportion_interval
@@ -267,7 +267,15 @@ def basin_distortion(
 
     Raises:
       InputValueError: the ends do not belong to the starts of the flow, or kept no params.
-      InputTypeError: `ends` are no ends.
+      InputTypeError: `ends` are not ends.
+
+    Example:
+      >>> import jax, optax, jaxgd
+      >>> wells, key = jaxgd.landscapes.styblinski_tang(dim=2), jax.random.key(0)
+      >>> flow = gradient_flow(wells, 100, key=key)  # doctest: +SKIP
+      >>> ends = jaxgd.descend(wells, optax.sgd(0.005), 100, key=key)  # doctest: +SKIP
+      >>> float(basin_distortion(wells, flow, ends).departures[0].share.value)  # doctest: +SKIP
+      0.0
     """
     arms = {"optimizer": ends} if isinstance(ends, Ends) else dict(ends) if isinstance(ends, Mapping) else ends
     if not isinstance(arms, dict) or not arms or not all(isinstance(arm, Ends) for arm in arms.values()):

@@ -27,8 +27,8 @@ import jax
 import numpy as np
 
 from jaxgd import names
-from jaxgd.base import InputTypeError, InputValueError, Landscape, Points, Progress, Restart, Stop
-from jaxgd.lanes.checks import check_count, check_key, check_starts
+from jaxgd.base import InputTypeError, InputValueError, Key, Landscape, Points, Progress, Restart, Stop
+from jaxgd.checks import check_count, check_key, check_starts
 
 R = TypeVar("R")
 
@@ -232,8 +232,17 @@ def _extra_parameters(takes: Any, is_open: bool) -> dict[str, inspect.Parameter]
     if not is_open:
         wanted += ["seed"] if "key" in takes else []
         wanted += _RULES if "stop" in takes else []
+    kinds = {
+        "sample": Callable[[Key], Any] | None,
+        "seed": int | None,
+        **{rule.name: rule.type for rule in fields(Stop)},
+    }
     keyword = inspect.Parameter.KEYWORD_ONLY
-    return {name: inspect.Parameter(name, keyword, default=None) for name in wanted if name not in takes}
+    return {
+        name: inspect.Parameter(name, keyword, default=None, annotation=kinds[name])
+        for name in wanted
+        if name not in takes
+    }
 
 
 def _in_order(listed: list[inspect.Parameter]) -> list[inspect.Parameter]:
@@ -382,7 +391,7 @@ def _bar(patience: float) -> Iterator[Progress]:
         def show(phase: str, done: int, total: int) -> None:
             if not shown and time.perf_counter() - began >= patience:
                 try:
-                    from jaxgd.runs.progress import ProgressBar
+                    from jaxgd.progress import ProgressBar
                 except ImportError:  # rich is an option; without it there is no bar
                     shown.append(lambda phase, done, total: None)
                 else:

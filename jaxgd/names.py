@@ -27,8 +27,8 @@ import optax
 
 from jaxgd import landscapes, transforms
 from jaxgd.base import InputTypeError, InputValueError, Landscape
+from jaxgd.checks import first_line
 from jaxgd.importing import import_file
-from jaxgd.lanes.checks import first_line
 
 _RATES = ("learning_rate", "step_size")
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgd.base import Array, InputTypeError, InputValueError, Key, Params
-from jaxgd.lanes.checks import check_count, check_params
+from jaxgd.checks import check_count, check_params
 
 _MAX_GRID = 2**24
 """Starts that a grid may list."""

@@ -32,12 +32,13 @@ from jaxgd.base import (
     Verdict,
 )
 from jaxgd.blocks import ask
+from jaxgd.checks import check_count, check_starts
 from jaxgd.descend import check_engine, concatenate, descend, note_at_start, with_note_at_start
 from jaxgd.face import Face
 from jaxgd.front_door import front_door
 from jaxgd.interrupt import Interrupt, interruptible
-from jaxgd.lanes.checks import check_count, check_starts
 from jaxgd.points import Catalogue, classify
+from jaxgd.points.catalogue import check_up_to
 from jaxgd.points.classify import join_points
 from jaxgd.points.tally import Tally
 from jaxgd.runs.directory import Directory, begin, is_run
@@ -150,6 +151,8 @@ class Survey(Face):
                         "index": int(entries.index[i]),
                         "zero_modes": int(entries.num_zero_modes[i]),
                         "lowest_eigenvalue": float(entries.lowest_eigenvalue[i]),
+                        "kind": int(entries.kind[i]),
+                        "num_points": int(entries.num_points[i]),
                         "hits": int(entries.hits[i]),
                         "weight": float(entries.weight[i]),
                         "weight_low": float(entries.weight_low[i]),
@@ -183,6 +186,7 @@ def survey(
     is_noisy: bool = False,
     confidence: float = 0.95,
     until: float | None = None,
+    up_to: str = "symmetry",
     out: str | Path | None = None,
     keep: str = "ends",
     engine: Engine | None = None,
@@ -207,6 +211,7 @@ def survey(
       confidence: level of all intervals, in (0, 1).
       until: an unseen mass in (0, 1). The number of starts is doubled until, with this confidence for all looks
         together, one more descent would end at a point not yet in the catalogue with no more than this probability.
+      up_to: "symmetry" counts points, "isometry" kinds of them, see `jaxgd.catalogue`; `until` then speaks of kinds.
       out: a run directory to write to, or to continue: what is done is kept block by block, whatever happens to this
         process, and any number of processes may work at it at once. The landscape is known again by what it computes.
       keep: "ends" returns every end and what it is; "catalogue" only counts them, so that memory grows with the number
@@ -234,14 +239,16 @@ def survey(
     """
     if keep not in ("ends", "catalogue"):
         raise InputValueError(f'`keep` must be "ends" or "catalogue", got {keep!r}.')
+    check_up_to(up_to)
     if until is not None and not 0 < until < 1:
         raise InputValueError(f"`until` must lie strictly between 0 and 1, got {until}.")
     if starts is not None:
         if num_starts is not None or out is not None or until is not None or executor is not None or keep != "ends":
             raise InputValueError("`starts` come without `num_starts`, `out`, `until`, `executor` and `keep`.")
-        return _survey_given(
+        found = _survey_given(
             landscape, optimizer, starts, key, stop, is_noisy, confidence, check_engine(engine), progress
         )
+        return _up_to(found, up_to)
     num_starts = 1000 if num_starts is None else check_count("num_starts", num_starts)
     engine = check_engine(engine)
     is_open = {"layout": not engine.layout, "num_lanes": not engine.num_lanes, "block_size": not block_size}
@@ -266,7 +273,7 @@ def survey(
                 f"`{out}` holds a run of {directory.ends_of_extents[-1]:,} starts; it cannot shrink to {num_starts:,}."
             )
 
-    tally = Tally(landscape=landscape, confidence=confidence)
+    tally = Tally(landscape=landscape, confidence=confidence, up_to=up_to)
     kept: list[tuple[Ends, Points]] | None = [] if keep == "ends" else None
     with interruptible() as told, workers_of(executor, question) as workers:
         is_all = _fill(
@@ -285,8 +292,13 @@ def survey(
         kept=kept,
     )
     if out is not None:
-        write_result(directory, found)
-    return found
+        write_result(directory, found)  # of points: their kinds are in it
+    return _up_to(found, up_to)
+
+
+def _up_to(found: Survey, up_to: str) -> Survey:
+    """Returns the survey, its catalogue one of points or of their kinds."""
+    return replace(found, catalogue=found.catalogue.kinds()) if up_to == "isometry" else found
 
 
 def _survey_given(

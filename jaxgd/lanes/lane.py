@@ -25,7 +25,7 @@ from jax.flatten_util import ravel_pytree
 from jaxgd.base import Key, Landscape, Params, Restart, Status, Stop
 from jaxgd.curvature.second_order import Gradient, SecondOrder, second_order
 from jaxgd.lanes.frozen import frozen_leaves
-from jaxgd.lanes.traced import Kind, kind_of
+from jaxgd.tracing import Kind, kind_of
 
 # Statuses of a lane that is not at an end; those of an end are `jaxgd.Status`.
 RUNNING, IDLE, RESTARTING = -1, -2, -3

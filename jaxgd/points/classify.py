@@ -19,10 +19,11 @@ from dataclasses import replace
 import jax
 import numpy as np
 
-from jaxgd.base import Ends, Landscape, Params, Points, Reason, Status, Verdict, joined_columns
+from jaxgd.base import Ends, Landscape, Params, Points, Reason, Status, Verdict, joined_columns, merged_notes
+from jaxgd.checks import first_line
 from jaxgd.front_door import front_door
-from jaxgd.lanes.checks import first_line
 from jaxgd.points.catalogue import errors_of, invariants_of
+from jaxgd.points.declared import check_declared
 from jaxgd.points.flat import at_least_single
 from jaxgd.points.flat_directions import with_descents
 from jaxgd.points.judge import judge_in_full
@@ -70,7 +71,8 @@ def classify(
       lower bound, and a minimum is one but for what `missed_probability` and `missed_curvature` say.
 
     Raises:
-      InputValueError: the ends kept no params, or the batch does not fit the landscape.
+      InputValueError: the ends kept no params, the batch does not fit the landscape, or the value changes under the
+        landscape's declared symmetry.
       InputTypeError: the batch is not of floating-point arrays.
 
     Example:
@@ -80,6 +82,7 @@ def classify(
       >>> points.verdict_counts(), points.index.tolist(), points.reason_counts()
       ({'saddle': 1, 'undecided': 1}, [1, -1], {'unbounded': 1})
     """
+    check_declared(landscape, frozen=getattr(ends, "frozen", None) if isinstance(ends, Ends) else None)
     if in_full or not isinstance(ends, Ends) or ends.params is None or len(ends) <= _FEW:
         points = judge_in_full(landscape, ends, progress=progress).points
     else:
@@ -281,5 +284,5 @@ def _num_different(taken: Points, judged: Points) -> int:
 
 
 def join_points(parts: list[Points]) -> Points:
-    """Returns the points of several parts as one, in their order, each note once."""
-    return Points(**joined_columns(parts), notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)))
+    """Returns the points of several parts as one, in their order, with their notes merged."""
+    return Points(**joined_columns(parts), notes=merged_notes(*(part.notes for part in parts)))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgd.lanes.layout_interpreter import (
+from jaxgd.lanes_last.interpreter import (
     Context,
     Lanes,
     Rule,

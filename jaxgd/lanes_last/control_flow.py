@@ -15,7 +15,7 @@ import numpy as np
 from jax import lax
 from jax.extend import core
 
-from jaxgd.lanes.layout_interpreter import (
+from jaxgd.lanes_last.interpreter import (
     Context,
     Lanes,
     Rule,

@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxgd.base import InputValueError, Key, Params
-from jaxgd.lanes.checks import first_line
+from jaxgd.checks import first_line
 from jaxgd.lanes.lane import Descent
-from jaxgd.lanes.layout import LANE_AXIS, map_lanes
-from jaxgd.lanes.traced import Kind, kind_of
+from jaxgd.lanes_last.mapping import LANE_AXIS, map_lanes
+from jaxgd.tracing import Kind, kind_of
 
 
 def usable_layout(

@@ -9,7 +9,7 @@ import pytest
 from jax import lax
 
 from jaxgd.base import InputTypeError, InputValueError
-from jaxgd.lanes.layout import LANE_AXIS, RULES, fallback_counts, lanes_last, map_lanes
+from jaxgd.lanes_last.mapping import LANE_AXIS, RULES, fallback_counts, lanes_last, map_lanes
 
 NUM_LANES = 5
 

@@ -1,10 +1,9 @@
-"""What is refused before anything is compiled, each with one sentence that says what would do.
+"""The checks of what callers hand in: each refuses with one sentence that says what would do.
 
-Inside a run nothing raises: a bad lane is a status. So whatever is wrong with the question itself is found here, by
-tracing one lane abstractly.
+Inside a run nothing raises: a bad lane is a status. So whatever is wrong with a question is found before, from the
+arguments and by tracing their functions, without computing anything.
 """
 
-import functools
 import re
 from collections.abc import Callable
 from dataclasses import is_dataclass
@@ -16,8 +15,6 @@ import numpy as np
 import optax
 
 from jaxgd.base import InputTypeError, InputValueError, Key, Landscape, Params
-from jaxgd.lanes.lane import Descent, first_structure
-from jaxgd.lanes.traced import Kind, kind_of
 
 _RAISED = re.compile(r"[\w.]+(Error|Exception): ")  # in a traceback
 
@@ -47,7 +44,7 @@ def check_key(key: Any) -> Key:
         return key
     if is_array and key.dtype == jnp.uint32 and key.ndim == 1:
         return jax.random.wrap_key_data(key)
-    raise InputTypeError(f"`key` must be one key such as jax.random.key(0), got {_kind(key)}.")
+    raise InputTypeError(f"`key` must be one key such as jax.random.key(0), got {described(key)}.")
 
 
 def check_optimizer(optimizer: Any) -> optax.GradientTransformation:
@@ -86,13 +83,13 @@ def check_params(params: Params, what: str) -> None:
       InputValueError: it holds no number.
       InputTypeError: a leaf is not a floating-point array.
     """
-    _check_static(what, jax.tree.structure(params))
+    check_static(what, jax.tree.structure(params))
     leaves = jax.tree_util.tree_leaves_with_path(params)
     for path, leaf in leaves:
         is_number = hasattr(leaf, "dtype") or isinstance(leaf, (bool, int, float, complex))
         dtype = (getattr(leaf, "dtype", None) or jnp.result_type(leaf)) if is_number else None
         if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
-            place, kind, advice = jax.tree_util.keystr(path), dtype or _kind(leaf), _what_to_do(params, leaf)
+            place, kind, advice = jax.tree_util.keystr(path), dtype or described(leaf), _what_to_do(params, leaf)
             raise InputTypeError(
                 f"{what} must be floating-point arrays, but {place or 'the whole'} is {kind}; {advice}."
             )
@@ -100,7 +97,7 @@ def check_params(params: Params, what: str) -> None:
         raise InputValueError(f"{what} hold no numbers to descend in.")
 
 
-def _check_static(what: str, *structures: Any) -> None:
+def check_static(what: str, *structures: Any) -> None:
     """Refuses static data that jax cannot keep programs by: it must be hashable and comparable."""
     try:
         for structure in structures:
@@ -135,62 +132,13 @@ def _what_to_do(params: Params, leaf: Any) -> str:
     return found[0] if found else "convert it, or leave it out of the params, as a variable that `value` uses"
 
 
-def check_descent(descent: Descent, key: Key, starts: Params | None) -> None:
-    """Refuses a landscape, optimizer or events that cannot run, before anything is compiled.
-
-    Raises:
-      InputValueError: a function of the caller raises, or gives the wrong shape.
-      InputTypeError: parameters or values of the wrong kind.
-    """
-    _check_descent(descent, kind_of(key, starts))
-
-
-@functools.lru_cache(maxsize=64)
-def _check_descent(descent: Descent, kind: Kind) -> None:
-    """Refuses what tracing shows to be wrong; what has passed once for a kind of arguments is not traced again."""
-    key_shape, starts = kind.abstract
-    landscape, events = descent.landscape, descent.events
-    if descent.is_noisy and landscape.noisy_value is None:
-        raise InputValueError(f"landscape `{landscape.name}` has no `noisy_value` to descend.")
-    if descent.stop.at_event is not None and descent.stop.at_event not in events:
-        raise InputValueError(f"`at_event` names `{descent.stop.at_event}`, but the events are {sorted(events)}.")
-    number, what = jax.ShapeDtypeStruct((), jnp.int32), f"the starts of landscape `{landscape.name}`"
-    if not descent.has_starts or descent.restart is not None:
-        drawn = _call("the `sample` of the landscape", lambda: jax.eval_shape(_sampled(landscape, what), key_shape))
-        _check_static(what, jax.tree.structure(drawn), first_structure(landscape))
-    params = _call("the starts", lambda: jax.eval_shape(descent.start, number, number, key_shape, starts))
-    check_params(params, what)
-    check_value(landscape, params)
-    if descent.is_noisy and landscape.noisy_value is not None:
-        _check_scalar("`noisy_value`", functools.partial(jax.eval_shape, landscape.noisy_value, params, key_shape))
-        _call("the gradient", lambda: jax.eval_shape(landscape.evaluate_noisy, params, key_shape))
-    for name, fires in events.items():
-        fired = _call(
-            f"event `{name}`", functools.partial(jax.eval_shape, fires, params, *_evaluated(landscape, params))
-        )
-        if getattr(fired, "shape", None) != () or fired.dtype != bool:
-            raise InputValueError(f"event `{name}` must return one bool, got {_kind(fired)}.")
-    _check_optimizer(descent, params, key_shape, number)
-
-
-def _sampled(landscape: Landscape, what: str) -> Callable[[Key], Params]:
-    """Returns what draws a start and refuses what cannot be params, before jax stumbles over it."""
-
-    def draw(key: Key) -> Params:
-        params = landscape.sample(key)
-        check_params(params, what)
-        return params
-
-    return draw
-
-
 def check_value(landscape: Landscape, params: Params) -> None:
     """Refuses a value that is not one real floating-point number, or a gradient unlike the params."""
-    _check_scalar("`value`", lambda: jax.eval_shape(_of_arrays(landscape.value), params))
-    value, grad = _call("the gradient", lambda: _evaluated(landscape, params))
+    check_scalar("`value`", lambda: jax.eval_shape(_of_arrays(landscape.value), params))
+    value, grad = call_checked("the gradient", lambda: jax.eval_shape(landscape.evaluate, params))
     if isinstance(value, tuple):
         raise InputValueError("`value_and_grad` must return (loss, gradient), but the first is a tuple itself.")
-    _check_scalar("`value_and_grad`", lambda: value)
+    check_scalar("`value_and_grad`", lambda: value)
     if not is_like(grad, params):
         raise InputValueError(f"the gradient of `{landscape.name}` must have the params' structure and shapes.")
 
@@ -220,41 +168,18 @@ def is_like(one: Any, other: Any) -> bool:
     return bool(structures[0] == structures[1]) and shapes[0] == shapes[1]
 
 
-def _evaluated(landscape: Landscape, params: Params) -> Any:
-    return jax.eval_shape(landscape.evaluate, params)
-
-
-def _check_scalar(what: str, call: Any) -> None:
-    value = _call(what, call)
+def check_scalar(what: str, call: Callable[[], Any]) -> None:
+    """Refuses what a call returns unless it is one floating-point number, or its shape."""
+    value = call_checked(what, call)
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
     if isinstance(value, tuple):
         raise InputValueError(f"{what} returns a tuple; return the loss alone, for example `lambda p: loss(p)[0]`.")
     if shape != () or dtype is None or not jnp.issubdtype(dtype, jnp.floating):
-        raise InputValueError(f"{what} must return one floating-point number, got {_kind(value)}.")
+        raise InputValueError(f"{what} must return one floating-point number, got {described(value)}.")
 
 
-def _check_optimizer(descent: Descent, params: Params, key: Any, number: Any) -> None:
-    lane = _call("the optimizer's `init`", lambda: jax.eval_shape(descent.begin_at, params, number, number, key))
-    tick = jax.ShapeDtypeStruct((), jnp.int32)
-
-    def update(lane: Any, tick: Any, key: Any) -> Any:
-        after = descent.tick(lane, tick, key)
-        return after.optimizer, after.params
-
-    try:
-        state, moved = jax.eval_shape(update, lane, tick, key)
-    except Exception as error:
-        raise InputValueError(
-            "the optimizer's `update` fails on this landscape's params"
-            f" (or its state changes structure): {first_line(error)}"
-        ) from error
-    if not is_like(state, lane.optimizer):
-        raise InputValueError("the optimizer's state changes shape from one update to the next; it must stay fixed.")
-    if not is_like(moved, params):
-        raise InputValueError("the optimizer's updates must have the params' shapes.")
-
-
-def _call(what: str, call: Any) -> Any:
+def call_checked(what: str, call: Callable[[], Any]) -> Any:
+    """Returns what `call` returns; what it raises becomes one sentence about `what`."""
     try:
         return call()
     except (InputValueError, InputTypeError):
@@ -286,7 +211,8 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _kind(thing: Any) -> str:
+def described(thing: Any) -> str:
+    """Returns what kind of thing something is, in words."""
     if hasattr(thing, "shape") and hasattr(thing, "dtype"):
         return f"an array of shape {tuple(thing.shape)} and type {thing.dtype}"
     return f"a {type(thing).__name__}"

@@ -13,7 +13,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 import jaxgd
-from jaxgd.lanes.layout import fallback_counts, lanes_last
+from jaxgd.lanes_last.mapping import fallback_counts, lanes_last
 
 LANES = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4)))
 DATA = jnp.asarray(np.random.default_rng(1).normal(size=(5, 3)))

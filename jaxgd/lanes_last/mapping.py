@@ -6,8 +6,8 @@ program with the lane axis **last** in every input, intermediate and output, so 
 across lanes, and gives what `vmap` gives. Neither layout wins for every function, so `map_lanes` spells both
 in one way.
 
-The work is done by an interpreter (`layout_interpreter`) that walks the program of one lane, equation by
-equation, with one rule per primitive: `layout_arrays`, `layout_sums`, `layout_indexing` and `layout_control`
+The work is done by an interpreter (`interpreter`) that walks the program of one lane, equation by
+equation, with one rule per primitive: `elementwise`, `reductions`, `indexing` and `control_flow`
 hold the rules, `RULES` is their table. A primitive without a rule is mapped by `vmap` alone, and counted
 (`fallback_counts`).
 """
@@ -20,11 +20,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxgd.base import InputTypeError, InputValueError
-from jaxgd.lanes.layout_arrays import ARRAY_RULES, STREAMING
-from jaxgd.lanes.layout_control import CALLS, CONTROL_RULES
-from jaxgd.lanes.layout_indexing import INDEXING_RULES
-from jaxgd.lanes.layout_interpreter import Context, Lanes, Rule, apply
-from jaxgd.lanes.layout_sums import SUM_RULES
+from jaxgd.lanes_last.control_flow import CALLS, CONTROL_RULES
+from jaxgd.lanes_last.elementwise import ARRAY_RULES, STREAMING
+from jaxgd.lanes_last.indexing import INDEXING_RULES
+from jaxgd.lanes_last.interpreter import Context, Lanes, Rule, apply
+from jaxgd.lanes_last.reductions import SUM_RULES
 
 LANE_AXIS: dict[str, int] = {"lanes_first": 0, "lanes_last": -1}
 """Where each layout has the lane axis, in every array."""

@@ -1,16 +1,17 @@
-"""Traced programs: what they depend on besides the function, what they hold, and whether tracing again gives the same.
+"""Traced programs: what a trace depends on, what it holds, what work it is, and whether tracing again gives the same.
 
 Whatever was traced, checked or compiled once for a kind of arguments (shapes, types, and jax's settings in this thread)
 need not be done again for the same kind.
 """
 
 import itertools
-from collections.abc import Callable, Hashable, Iterator
+import math
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.extend.core import Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 _SETTINGS = (
     "jax_enable_x64",
@@ -18,6 +19,9 @@ _SETTINGS = (
     "jax_numpy_rank_promotion",
     "jax_default_matmul_precision",
 )
+
+_LARGE_PRODUCT = 2**14  # multiplications from which a matrix product is faster as a product of its own
+_RANDOM = 100  # operations for a random number
 
 
 class Kind(NamedTuple):
@@ -76,6 +80,61 @@ def uses(program: Any) -> bool:
         if any(not isinstance(operand, Literal) and operand in known for operand in equation.invars):
             known.update(equation.outvars)
     return any(not isinstance(out, Literal) and out in known for out in program.jaxpr.outvars)
+
+
+class Work(NamedTuple):
+    """What a function does, read from its trace: the text, the entries of its largest array, the kind of work."""
+
+    text: str
+    largest: int
+    is_product: bool
+    num_operations: int
+
+
+def work_of(fn: Callable[..., Any], *args: Any) -> Work:
+    """Returns what `fn` does with arguments of these shapes."""
+    traced = jax.make_jaxpr(fn)(*args)
+    products = operations = 0
+    largest = max((math.prod(leaf.shape) for leaf in jax.tree.leaves(args)), default=1)
+    for equation in _lane_equations(traced.jaxpr, [True] * len(traced.jaxpr.invars)):
+        size = max((math.prod(out.aval.shape) for out in equation.outvars if hasattr(out.aval, "shape")), default=0)
+        largest = max(largest, size)
+        if equation.primitive.name == "dot_general":
+            products += _cost_of_product(equation)
+        operations += _RANDOM * size if equation.primitive.name == "random_bits" else size
+    return Work(str(traced), largest, 4 * products > operations, operations + products)
+
+
+def _cost_of_product(equation: Any) -> int:
+    """Returns the multiplications of a large product of two matrices; a matrix times a vector is as good lanes last."""
+    contracted, batched = equation.params["dimension_numbers"]
+    shapes = [operand.aval.shape for operand in equation.invars]
+    free = [
+        math.prod(size for axis, size in enumerate(shape) if axis not in (*contracted[side], *batched[side]))
+        for side, shape in enumerate(shapes)
+    ]
+    cost = math.prod(shapes[0]) * free[1]
+    return cost if min(free) > 1 and cost >= _LARGE_PRODUCT else 0
+
+
+def _lane_equations(jaxpr: Jaxpr, is_lanes: Sequence[bool]) -> Iterator[Any]:
+    """Yields the equations of a program, and of the programs within it, that depend on some of its arguments.
+
+    What depends on none of them is there once for all lanes.
+    """
+    own = {var for var, is_lane in zip(jaxpr.invars, is_lanes, strict=True) if is_lane}
+    for equation in jaxpr.eqns:
+        depends = [not isinstance(var, Literal) and var in own for var in equation.invars]
+        if not any(depends):
+            continue
+        own.update(equation.outvars)
+        yield equation
+        for value in equation.params.values():
+            for inner in value if isinstance(value, (tuple, list)) else (value,):
+                inner = inner.jaxpr if isinstance(inner, ClosedJaxpr) else inner
+                if isinstance(inner, Jaxpr):
+                    fits = len(inner.invars) == len(depends)
+                    yield from _lane_equations(inner, depends if fits else [True] * len(inner.invars))
 
 
 def _programs(program: Any) -> Iterator[Any]:

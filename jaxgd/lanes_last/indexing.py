@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxgd.lanes.layout_interpreter import Context, Lanes, Rule, Value, bind_lanes, is_mapped, to_lanes
+from jaxgd.lanes_last.interpreter import Context, Lanes, Rule, Value, bind_lanes, is_mapped, to_lanes
 
 
 def dynamic_slice(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:

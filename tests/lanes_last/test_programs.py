@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jax import lax
 
-from jaxgd.lanes.layout import lanes_last
+from jaxgd.lanes_last.mapping import lanes_last
 
 NUM_LANES = 4
 SHAPES = [(), (1,), (3,), (2, 3), (3, 2), (3, 1, 2)]

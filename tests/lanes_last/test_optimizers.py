@@ -11,7 +11,7 @@ import optax.contrib
 import pytest
 
 import jaxgd
-from jaxgd.lanes.layout import lanes_last
+from jaxgd.lanes_last.mapping import lanes_last
 
 NUM_LANES = 3
 RATE = 0.01

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxgd.lanes.layout_interpreter import Context, Lanes, Rule, Value, bind, bind_lanes, map_by_vmap
+from jaxgd.lanes_last.interpreter import Context, Lanes, Rule, Value, bind, bind_lanes, map_by_vmap
 
 FEW_SUMMANDS = 16
 """Up to this many summands are added in one expression."""
