@@ -82,7 +82,7 @@ def lbfgs(
       max_first_step: longest first move (> 0), when nothing is known of the curvature.
       initial_scale: first guess of the inverse curvature (> 0).
       max_rise: rise of the value that is accepted beyond rounding (>= 0), in the value's unit. Rounding means
-        64 machine epsilons of max(1, |value|): scale a landscape whose values are far below one.
+        64 machine epsilons of |value|.
       shrink: least factor of the step that is tried after a rise, in (0, 1); the greatest is a half, or this.
 
     Returns:
