@@ -1,10 +1,10 @@
 """How long a person waits: from the command to the printed answer, the first time and the second.
 
 Every call is a process of its own. The first time there is nothing in the cache of compiled programs; the second
-command of a session finds what the first one has left there. A row's rate is the CPU seconds of the whole process, which
-a busy machine changes least; beside it stand what a clock on the wall showed in the warm-up and where that went: the
-import, tracing, compiling (the descents, the verdicts and all else; in threads side by side, so that these may add up to
-more than the wait) and running the descents. The rest is judging, cataloguing and printing.
+command of a session finds what the first one has left there. A row's rate is the CPU seconds of the whole process,
+which a busy machine changes least; beside it stand what a clock on the wall showed in the warm-up and where that went:
+the import, tracing, compiling (the descents, the verdicts and all else; in threads side by side, so that these may add
+up to more than the wait) and running the descents. The rest is judging, cataloguing and printing.
 
 By hand and by scipy there is no verdict: they stop at the ends, or at the best of them.
 """

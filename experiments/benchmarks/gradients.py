@@ -2,8 +2,8 @@
 
 Everybody gets the same starts and stops at the first gradient whose norm is small enough; a descent that is not there
 after 5,000 gradients has failed, and counts with these. A row's rate is the geometric mean over the landscapes of the
-mean number of gradients; the numbers of each landscape, with the failures in brackets, stand beside it. Steps are capped
-on Lennard-Jones clusters (0.1) and on the network (1) for those that have a cap, and line searches elsewhere.
+mean number of gradients; the numbers of each landscape, with the failures in brackets, stand beside it. Steps are
+capped on Lennard-Jones clusters (0.1) and on the network (1) for the optimizers that have a cap.
 """
 
 import math
