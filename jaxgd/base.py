@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Self
 import jax
 import numpy as np
 
+from jaxgd.face import Face
+
 Array = jax.Array | np.ndarray
 Params = Any  # a pytree of floating-point arrays
 Key = jax.Array  # a typed key of `jax.random.key`, or its array of raw words
@@ -325,8 +327,8 @@ class Cost:
         return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rows:
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Rows(Face):
     """A record of arrays that have one leading axis of rows; some fields are about all of them."""
 
     not_in_rows: ClassVar[tuple[str, ...]] = ()
@@ -383,7 +385,7 @@ def _merged(notes: list[str]) -> str:
     return _NUMBER.sub(lambda _: chosen.pop(0), notes[0])
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Ends(Rows):
     """Where descents ended; every array has one leading axis of finished descents, in order of start number.
 
@@ -496,7 +498,7 @@ CRITICAL = (Verdict.MINIMUM, Verdict.SADDLE, Verdict.MAXIMUM, Verdict.DEGENERATE
 """The verdicts that say that a critical point was found."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Points(Rows):
     """Judged points; every array has one leading axis, in the order of the ends or batch that was judged.
 

@@ -7,10 +7,11 @@ is printed, with exit code 130 or 143.
 import dataclasses
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 try:
     import click
@@ -144,16 +145,19 @@ def main(context: click.Context, compilation_cache: Path | None, no_cache: bool)
 )
 @click.option("--tune", is_flag=True, help="Measure layouts and lanes first.")
 @_options(_EXECUTOR, _DISTRIBUTED)
+@click.option("--plot", type=_Place(path_type=Path), help="Draw the result to this file, .png, .pdf or .svg.")
+@click.option("--report", type=_Place(path_type=Path), help="Write the result to this file as one HTML page.")
 def survey(name: str, params: dict[str, str], starts: int, as_json: bool, distributed: bool, **options: Any) -> None:
     """Descend landscape NAME from random starts and say where that ends.
 
     NAME is one of `jaxgd landscapes`, or your own: package.module:attribute or path/to/file.py:attribute. With --out,
     what is done is kept; the same command again continues it, as does any number of processes at once.
     """
+    pictures = _Pictures(options.pop("plot"), options.pop("report"))
     _start_jax(options["dtype"], options["devices"], is_distributed=distributed)
     asked, written = _asked(name, params, options)
     _survey(
-        asked, written, as_json, num_starts=starts, engine=_engine(options), out=options["out"],
+        asked, written, as_json, num_starts=starts, engine=_engine(options), out=options["out"], pictures=pictures,
         until=options["until"], up_to=options["up_to"], block_size=options["block"], executor=options["executor"],
     )  # fmt: skip
 
@@ -191,6 +195,24 @@ def merge(directory: Path, trust: bool, as_json: bool) -> None:
     write_result(run.store, found)
     if found.is_interrupted:
         sys.exit(3)
+
+
+@main.command()
+@_options(_DIRECTORY, _TRUST)
+@click.option("--to", "page", type=_Place(path_type=Path), help="The page; report.html in DIRECTORY if left out.")
+@click.option("--plot", type=_Place(path_type=Path), help="Draw the figures to this file, too.")
+def report(directory: Path, trust: bool, page: Path | None, plot: Path | None) -> None:
+    """Write what is in DIRECTORY as one self-contained HTML page; descends nothing."""
+    from jaxgd.runs.stored import StoredRun
+
+    pictures = _Pictures(plot, page or directory / "report.html")
+    asked, _, run = _found(directory, None, trust)
+    pictures.check()
+    run = StoredRun(path=directory, manifest=run.manifest, given_landscape=asked["landscape"])
+    found = run.survey()
+    num = found.catalogue.num_descents
+    pictures.make(dataclasses.replace(found, ends=run.ends[:num], points=run.points[:num]))
+    click.echo(f"Wrote {pictures.report}.")
 
 
 @main.command()
@@ -295,7 +317,9 @@ def doctor(as_json: bool) -> None:
         )
         click.echo(f"{'arithmetic':<12} {verdict}")
         kept = report["programs"]
-        words = f"{kept['num_programs']:,}, {kept['num_bytes'] / 2**20:.0f} MiB, in {kept['directory']}" if kept else "none"
+        words = (
+            f"{kept['num_programs']:,}, {kept['num_bytes'] / 2**20:.0f} MiB, in {kept['directory']}" if kept else "none"
+        )
         click.echo(f"{'programs':<12} {words}")
     if not report["computes_rightly"]:
         sys.exit(1)
@@ -404,18 +428,56 @@ def _continue(
     )  # fmt: skip
 
 
-def _survey(asked: dict[str, Any], written: dict[str, Any], as_json: bool, executor: Any, **how: Any) -> None:
+class _Pictures(NamedTuple):
+    """Files to draw and write a survey to, tried before anything is computed."""
+
+    plot: Path | None = None
+    report: Path | None = None
+
+    def check(self) -> None:
+        """Refuses what could not be written in the end."""
+        from jaxgd.base import InputValueError
+        from jaxgd.plot.style import new_figure
+
+        if self.plot is not None or self.report is not None:
+            kinds = new_figure().canvas.get_supported_filetypes()
+            if self.plot is not None and self.plot.suffix[1:].lower() not in kinds:
+                raise InputValueError(f"`{self.plot}` must end in .png, .pdf or .svg.")
+        for path in self:
+            if path is not None and not path.absolute().parent.is_dir():
+                raise InputValueError(f"there is no directory `{path.absolute().parent}` to write to.")
+
+    def make(self, found: Any) -> None:
+        """Draws and writes."""
+        if self.plot is not None:
+            found.plot().savefig(self.plot, dpi=200)
+        if self.report is not None:
+            found.report(self.report, command=shlex.join(["jaxgd", *sys.argv[1:]]))
+
+
+def _survey(
+    asked: dict[str, Any],
+    written: dict[str, Any],
+    as_json: bool,
+    executor: Any,
+    pictures: _Pictures | None = None,
+    **how: Any,
+) -> None:
     """Runs a survey and prints it."""
     from jaxgd.interrupt import interruptible
     from jaxgd.survey import survey as run_survey
     from jaxgd.workers import find_executor
 
+    pictures = pictures or _Pictures()
+    pictures.check()
+    keep = "ends" if any(pictures) else "catalogue"
     with interruptible() as told, ProgressBar() as show:
         found = run_survey(
-            **asked, **how, keep="catalogue", progress=show, written=written,
+            **asked, **how, keep=keep, progress=show, written=written,
             executor=executor and find_executor(executor),
         )  # fmt: skip
     _print(found, written["seed"], as_json)
+    pictures.make(found)
     if told.count:
         if how["out"] is not None:
             click.echo(f"jaxgd: `jaxgd resume {how['out']}` continues this run.", err=True)

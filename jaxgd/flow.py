@@ -30,6 +30,7 @@ from jax.flatten_util import ravel_pytree
 from jaxgd.base import Ends, Engine, InputTypeError, InputValueError, Key, Landscape, Params, Progress, Stop
 from jaxgd.checks import check_key
 from jaxgd.descend import check_engine, origin_of
+from jaxgd.face import Face
 from jaxgd.front_door import front_door
 from jaxgd.points.catalogue import catalogue
 from jaxgd.points.classify import classify, join_points
@@ -48,8 +49,8 @@ _BYTES_OF_JACOBIANS = 2**22  # of an implicit solver's lanes on one device
 _MAX_LANES = 64  # a batch of implicit steps waits for its slowest, so few stand together
 
 
-@dataclass(frozen=True, kw_only=True)
-class GradientFlow:
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class GradientFlow(Face):
     """Where the gradient flow ends from each start, solved twice.
 
     Attributes:
@@ -202,8 +203,8 @@ class Departure:
     basin_high: np.ndarray
 
 
-@dataclass(frozen=True, kw_only=True)
-class Distortion:
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Distortion(Face):
     """Which starts optimizers send to other critical points than the gradient flow does.
 
     Attributes:

@@ -34,6 +34,7 @@ from jaxgd.base import (
 from jaxgd.blocks import ask
 from jaxgd.checks import check_count, check_starts
 from jaxgd.descend import check_engine, concatenate, descend, note_at_start, with_note_at_start
+from jaxgd.face import Face
 from jaxgd.front_door import front_door
 from jaxgd.interrupt import Interrupt, interruptible
 from jaxgd.points import Catalogue, classify
@@ -52,8 +53,8 @@ _GIVEN = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Survey:
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Survey(Face):
     """Where descents of one landscape ended, judged and counted.
 
     Attributes:
@@ -98,7 +99,8 @@ class Survey:
         stopped = ", ".join(f"{count:,} {name}" for name, count in self.statuses.items())
         cost, norm = self.cost, self.stop.gradient_norm
         limit = f" (gradient norm {norm:.3g} or less)" if norm is not None else ""
-        lines = [f"{self.landscape}, {self.catalogue.num_descents:,} descents by {self.optimizer}: {stopped}{limit}."]
+        asked = f"{self.catalogue.num_descents:,} descents by {self.optimizer} in {self.dtype}"
+        lines = [f"{self.landscape}, {asked}: {stopped}{limit}."]
         if self.is_interrupted:
             dropped = self.statuses.get("interrupted", 0)
             lines.append(
@@ -111,6 +113,21 @@ class Survey:
             f" (+ {cost.seconds_compile:.1f} s to compile); lane occupancy {100 * cost.occupancy:.0f}%."
         )
         return "\n".join([*lines, f"Repeat with {self.engine}."])
+
+    def report(self, path: str | Path, *, command: str = "", title: str = "") -> Path:
+        """Writes the survey as one self-contained HTML page, and returns its path.
+
+        Args:
+          path: of the page.
+          command: what repeats the survey, as it was typed.
+          title: of the page.
+
+        Raises:
+          InputValueError: jinja2 or matplotlib is not installed, or the file cannot be written.
+        """
+        from jaxgd.report.page import write_page
+
+        return write_page(self, path, command=command, title=title)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the survey as one JSON object; what is not finite becomes null."""

@@ -51,7 +51,9 @@ def judge(facts: Facts, outcomes: Mapping[str, Outcome]) -> tuple[Cause, Outcome
     is_large = lambda gain, error: gain - error > max(tolerance, _RESTORES * best)
 
     def helps(cause: Cause) -> Outcome | None:
-        those = [one for one in outcomes.values() if one.cause == cause and is_large(one.over_continuing, one.over_error)]
+        those = [
+            one for one in outcomes.values() if one.cause == cause and is_large(one.over_continuing, one.over_error)
+        ]
         # The remedy that gains about as much as any of its kind and changes least comes first in the list.
         most = max((one.gain for one in those), default=0.0)
         return next((one for one in those if one.gain >= 0.7 * most and one.gain - one.error > 0), None)

@@ -74,9 +74,7 @@ def read_data(data: Any, batch_size: int | None, max_examples: int = MAX_EXAMPLE
         if batch_size > num:
             notes.append(f"there are only {num:,} examples, fewer than one batch of {batch_size:,}: all are taken")
         batch_size = None if batch_size >= num else int(batch_size)
-    return Data(
-        arrays=jax.tree.map(jnp.asarray, data), num_examples=num, batch_size=batch_size, notes=tuple(notes)
-    )
+    return Data(arrays=jax.tree.map(jnp.asarray, data), num_examples=num, batch_size=batch_size, notes=tuple(notes))
 
 
 def in_parts(arrays: Any, size: int) -> tuple[Any, Any]:

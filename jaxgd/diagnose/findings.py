@@ -172,7 +172,9 @@ def rounding_of(problem: Problem, gradient: Array) -> float:
     return float(jnp.linalg.norm(problem.gradient(beside)[1] - gradient))
 
 
-def influence_of(problem: Problem, gradient: Array, samples: Samples | None) -> tuple[np.ndarray, dict[str, float], float]:
+def influence_of(
+    problem: Problem, gradient: Array, samples: Samples | None
+) -> tuple[np.ndarray, dict[str, float], float]:
     """Returns which coordinates no example moves, their share in each leaf, and the first leaf's spread by the last's."""
     sizes = np.abs(np.asarray(gradient, np.float64)) if samples is None else samples.spread
     is_without = sizes <= _NO_INFLUENCE * np.max(sizes, initial=0.0)
@@ -218,7 +220,9 @@ def listed(facts: Facts, problem: Problem) -> list[Finding]:
         )  # fmt: skip
         if facts.batch_size is not None:
             ratio = facts.signal_to_noise
-            noise = [facts.gradient_norm**2 * facts.batch_size / max(end, 1e-300) for end in (samples.high, samples.low)]
+            noise = [
+                facts.gradient_norm**2 * facts.batch_size / max(end, 1e-300) for end in (samples.high, samples.low)
+            ]
             found.append(
                 Finding(
                     name="signal to noise", value=ratio, low=noise[0], high=noise[1],
@@ -263,7 +267,9 @@ def listed(facts: Facts, problem: Problem) -> list[Finding]:
         found.append(Finding(name="clipped to", value=response.clip_norm, note=f"{share:.0%} of steps"))
     if response.is_used:
         found.append(
-            Finding(name="step with fresh state", value=response.staleness, note="its length in steps with the state given")
+            Finding(
+                name="step with fresh state", value=response.staleness, note="its length in steps with the state given"
+            )
         )
     silent, units = facts.num_silent
     if units:

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from jaxgd.base import Array, InputTypeError, InputValueError, Key
+from jaxgd.checks import first_line
 from jaxgd.diagnose import probe
 from jaxgd.diagnose.answer import Diagnosis, advice_for
 from jaxgd.diagnose.causes import Cause, is_mostly_silent, judge
@@ -26,10 +27,9 @@ from jaxgd.diagnose.findings import (
 from jaxgd.diagnose.model import num_half, take_apart, taken_optimizer
 from jaxgd.diagnose.probe import Remedy
 from jaxgd.diagnose.problem import MAX_BYTES, Problem, build, values_along
-from jaxgd.diagnose.response import Response, ask
+from jaxgd.diagnose.response import ask
 from jaxgd.diagnose.samples import gradient_samples
 from jaxgd.diagnose.units import layers_of
-from jaxgd.checks import first_line
 
 NUM_STEPS, NUM_DRAWS = 192, 8
 NUM_PRODUCTS = 96

@@ -94,7 +94,11 @@ def run(
     num_draws = num_draws if is_drawn else 1
     keys = jax.random.split(key, num_draws)
     batch_size = problem.data.batch_size
-    larger = None if batch_size is None or LARGER_BATCH * batch_size >= problem.data.num_examples else LARGER_BATCH * batch_size
+    larger = (
+        None
+        if batch_size is None or LARGER_BATCH * batch_size >= problem.data.num_examples
+        else LARGER_BATCH * batch_size
+    )
     ways = {
         "own": (optimizer, batch_size, 1.0),
         "batch": (optimizer, larger, (larger or problem.data.num_examples) / (batch_size or 1)),
@@ -235,5 +239,3 @@ def _mean(each: np.ndarray) -> tuple[float, float]:
     num = len(each)
     error = float(scipy.stats.t.ppf(0.975, num - 1) * np.std(each, ddof=1) / np.sqrt(num)) if num > 1 else 0.0
     return float(np.mean(each)), error
-
-
