@@ -91,7 +91,9 @@ def public():
 @cache
 def words(*patterns):
     """Returns all words in the files of some patterns."""
-    return {word for pattern in patterns for path in ROOT.glob(pattern) for word in re.findall(r"\w+", path.read_text())}
+    return {
+        word for pattern in patterns for path in ROOT.glob(pattern) for word in re.findall(r"\w+", path.read_text())
+    }
 
 
 def examples():

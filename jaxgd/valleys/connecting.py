@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgd.base import Array, InputValueError, Landscape, Params, Points
-from jaxgd.lanes.checks import check_count
+from jaxgd.checks import check_count
 from jaxgd.points.flat import as_params, as_rows, at_least_single, flat
 from jaxgd.points.judge import MAX_DENSE_DIM, judge_in_full
 from jaxgd.points.units import Units, lengths_at, units_of, value_scale_at

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgd.base import Array, InputValueError, Key, Landscape, Params, Points, Verdict
-from jaxgd.lanes.checks import check_count, check_key
+from jaxgd.checks import check_count, check_key
 from jaxgd.points.flat import as_params, as_rows, at_least_single, flat
 from jaxgd.points.judge import MAX_DENSE_DIM, judge_in_full
 from jaxgd.points.large_valleys import step_by_products
