@@ -173,7 +173,7 @@ class Network:
           temperature: in units of the value (> 0).
           orders: of the point groups h of minima and of saddles; needed where the landscape has a symmetry, since
             copies of saddles and of minima then differ in number (for clusters by
-            `jaxgd.saddles.tables.point_group_orders`).
+            `jaxgd.saddles.pathsample.point_group_orders`).
 
         Raises:
           InputValueError: a temperature that is not positive, or orders that are missing.
@@ -183,7 +183,7 @@ class Network:
         if orders is None and self.landscape.symmetry is not None:
             raise InputValueError(
                 "rates on a landscape with a symmetry need the orders of the point groups of minima and saddles; give"
-                " `orders`, for clusters by jaxgd.saddles.tables.point_group_orders."
+                " `orders`, for clusters by jaxgd.saddles.pathsample.point_group_orders."
             )
         of_minima, of_saddles = (np.ones(len(self.minima)), np.ones(len(self.saddles))) if orders is None else orders
         if np.shape(of_minima) != (len(self.minima),) or np.shape(of_saddles) != (len(self.saddles),):
