@@ -48,10 +48,12 @@ def judge(facts: Facts, outcomes: Mapping[str, Outcome]) -> tuple[Cause, Outcome
     # Other weights may reach a lower loss from anywhere, a minimum included: they are asked only where nothing else helps.
     nearby = [outcome for outcome in outcomes.values() if outcome.cause != Cause.PLATEAU]
     best = max(outcome.gain - outcome.error for outcome in nearby)
-    is_large = lambda gain, error: gain - error > max(tolerance, _RESTORES * best)
+    # What curvature and all examples together could reach is no measure for a descent with one thing changed.
+    best_own = max(outcome.gain - outcome.error for outcome in nearby if outcome.cause != Cause.CONDITIONING)
 
     def helps(cause: Cause) -> Outcome | None:
-        those = [one for one in outcomes.values() if one.cause == cause and is_large(one.over_continuing, one.over_error)]
+        least = max(tolerance, _RESTORES * (best if cause == Cause.CONDITIONING else best_own))
+        those = [one for one in outcomes.values() if one.cause == cause and one.over_continuing - one.over_error > least]
         # The remedy that gains about as much as any of its kind and changes least comes first in the list.
         most = max((one.gain for one in those), default=0.0)
         return next((one for one in those if one.gain >= 0.7 * most and one.gain - one.error > 0), None)

@@ -29,7 +29,7 @@ from jaxgd.diagnose.problem import MAX_BYTES, Problem, build, values_along
 from jaxgd.diagnose.response import Response, ask
 from jaxgd.diagnose.samples import gradient_samples
 from jaxgd.diagnose.units import layers_of
-from jaxgd.lanes.checks import first_line
+from jaxgd.checks import first_line
 
 NUM_STEPS, NUM_DRAWS = 192, 8
 NUM_PRODUCTS = 96

@@ -18,7 +18,7 @@ from jaxgd.curvature.held import bytes_held
 from jaxgd.curvature.products import Product
 from jaxgd.diagnose.data import Data, in_parts
 from jaxgd.diagnose.model import Joiner, Parts, flat_dtype
-from jaxgd.lanes.checks import first_line
+from jaxgd.checks import first_line
 
 MAX_BYTES = 2**29
 """What intermediates of one gradient may take; more examples are gone through in parts."""
