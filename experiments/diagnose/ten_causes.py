@@ -1,12 +1,11 @@
 """Ten reasons for being stuck, built on the digits, and whether `jaxgd.diagnose` tells them; healthy runs beside them.
 
-One architecture, `convolution`, was not looked at while the rules were made, and no seed from 1,000 on was drawn before
-they stood as they are. Of a network with two causes (`step too large` in a valley, say) the one counts that it was built
-for.
+One architecture, `convolution`, was not looked at while the rules were made, and no seed from 1,000 on was drawn
+before they stood as they are. Of a network with two causes the one counts that it was built for.
 
     python -m experiments.diagnose.ten_causes [--quick] [--json] [--out DIR]
 
-The number of seeds is 50, and 2 if quick; `DIAGNOSE_SEEDS` and `DIAGNOSE_ARCHITECTURES` (names with commas) change both.
+There are 50 seeds, and 2 if quick; `DIAGNOSE_SEEDS` and `DIAGNOSE_ARCHITECTURES` (names with commas) change both.
 """
 
 import os

@@ -74,9 +74,7 @@ def read_data(data: Any, batch_size: int | None, max_examples: int = MAX_EXAMPLE
         if batch_size > num:
             notes.append(f"there are only {num:,} examples, fewer than one batch of {batch_size:,}: all are taken")
         batch_size = None if batch_size >= num else int(batch_size)
-    return Data(
-        arrays=jax.tree.map(jnp.asarray, data), num_examples=num, batch_size=batch_size, notes=tuple(notes)
-    )
+    return Data(arrays=jax.tree.map(jnp.asarray, data), num_examples=num, batch_size=batch_size, notes=tuple(notes))
 
 
 def in_parts(arrays: Any, size: int) -> tuple[Any, Any]:
@@ -95,7 +93,7 @@ def _is_stream(data: Any) -> bool:
         return False
     if isinstance(data, list):
         return not all(hasattr(leaf, "shape") for leaf in data)
-    return isinstance(data, Iterable) and all(leaf is data for leaf in jax.tree.leaves(data))
+    return isinstance(data, Iterable)
 
 
 def _gathered(batches: Any, max_examples: int) -> tuple[Any, int, list[str]]:
@@ -130,7 +128,8 @@ def _num_examples(tree: Any) -> int:
     nums = {leaf.shape[0] if np.ndim(leaf) else None for leaf in jax.tree.leaves(tree)}
     if len(nums) != 1 or None in nums:
         raise InputValueError(
-            f"`data` must have one axis of examples in common, the first of every array, got lengths {sorted(map(str, nums))}."
+            "`data` must have one axis of examples in common, the first of every array, got lengths"
+            f" {sorted(map(str, nums))}."
         )
     num = nums.pop()
     if num == 0:

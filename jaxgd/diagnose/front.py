@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from jaxgd.base import Array, InputTypeError, InputValueError, Key
+from jaxgd.checks import first_line
 from jaxgd.diagnose import probe
 from jaxgd.diagnose.answer import Diagnosis, advice_for
 from jaxgd.diagnose.causes import Cause, is_mostly_silent, judge
@@ -26,10 +27,9 @@ from jaxgd.diagnose.findings import (
 from jaxgd.diagnose.model import num_half, take_apart, taken_optimizer
 from jaxgd.diagnose.probe import Remedy
 from jaxgd.diagnose.problem import MAX_BYTES, Problem, build, values_along
-from jaxgd.diagnose.response import Response, ask
+from jaxgd.diagnose.response import ask
 from jaxgd.diagnose.samples import gradient_samples
 from jaxgd.diagnose.units import layers_of
-from jaxgd.checks import first_line
 
 NUM_STEPS, NUM_DRAWS = 192, 8
 NUM_PRODUCTS = 96
@@ -97,7 +97,8 @@ def diagnose(
     Example:
       >>> import jax, jax.numpy as jnp, optax
       >>> loss = lambda params, batch: jnp.sum((params["a"] * params["b"] - 1) ** 2)
-      >>> found = diagnose({"a": jnp.zeros(()), "b": jnp.zeros(())}, loss, key=jax.random.key(0), optimizer=optax.sgd(0.1))
+      >>> model = {"a": jnp.zeros(()), "b": jnp.zeros(())}
+      >>> found = diagnose(model, loss, key=jax.random.key(0), optimizer=optax.sgd(0.1))
       >>> found.cause, round(found["lowest curvature"].value, 6)
       (<Cause.SADDLE: 'saddle'>, -2.0)
     """
@@ -144,10 +145,11 @@ def diagnose(
     outcomes = probe.run(problem, problem_optimizer, remedies, value, jax.random.fold_in(key, 3), steps, num_draws)
     cause, remedy, reason = judge(facts, outcomes)
     tell("probes", 3, 3)
+    num_made = facts.curvature.num_products if facts.curvature else 0
     return Diagnosis(
         cause=cause, advice=advice_for(cause, remedy), reason=reason, remedy=remedy, findings=listed(facts, problem),
         probes=outcomes, notes=tuple(notes), facts=facts,
-        cost=sum(one.cost for one in outcomes.values()) * steps + 3 * (facts.curvature.num_products if facts.curvature else 0),
+        cost=sum(one.cost for one in outcomes.values()) * steps + 3 * num_made,
     )  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """What an optimizer makes of a gradient here, found by asking it: nothing of its chain has to be known.
 
-The update to a multiple s of the gradient, less that to a zero gradient, is proportional to s for gradient descent, with
-momentum or without; clipping by norm keeps its direction and bends the line; rules that normalise (Adam, sign, Muon)
-change the direction, or do not follow s at all.
+The update to a multiple s of the gradient, less that to a zero gradient, is proportional to s for gradient descent,
+with momentum or without; clipping by norm keeps its direction and bends the line; rules that normalise (Adam, sign,
+Muon) change the direction, or do not follow s at all.
 """
 
 import functools
@@ -60,7 +60,14 @@ def ask(problem: Problem, optimizer: Any, state: Any, gradient: Array, value: fl
     fresh = optimizer.init(problem.objective.params(problem.x))
     own = fresh if state is None else fitted_state(state, fresh)
     program = functools.partial(_updates, problem.objective, optimizer)
-    rest = (problem.x, gradient, jnp.asarray(value, problem.x.dtype), problem.operand.fixed, _example(problem), problem.operand.key)
+    rest = (
+        problem.x,
+        gradient,
+        jnp.asarray(value, problem.x.dtype),
+        problem.operand.fixed,
+        _example(problem),
+        problem.operand.key,
+    )
     factors = jnp.asarray(_FACTORS, problem.x.dtype)
     update, size, cosine = (np.asarray(found, np.float64) for found in program(own, factors, *rest))
     fresh_update = np.asarray(program(fresh, factors[:1], *rest)[0], np.float64)
@@ -75,7 +82,9 @@ def ask(problem: Problem, optimizer: Any, state: Any, gradient: Array, value: fl
         length = float(np.linalg.norm(asked))
         _, is_linear = _read(np.asarray(instead[1], np.float64), np.asarray(instead[2], np.float64), length)
         along = float(-np.dot(np.asarray(instead[0], np.float64) - update, asked) / length**2)
-    same = [np.array_equal(a, b, equal_nan=True) for a, b in zip(jax.tree.leaves(own), jax.tree.leaves(fresh), strict=True)]
+    same = [
+        np.array_equal(a, b, equal_nan=True) for a, b in zip(jax.tree.leaves(own), jax.tree.leaves(fresh), strict=True)
+    ]
     return Response(
         update=update, fresh_update=fresh_update, rate=along, clip_norm=clip_norm, is_linear=is_linear, state=own,
         fresh=fresh, is_used=not all(same),
@@ -129,7 +138,5 @@ def step(
     params, grads = objective.params(x), objective.params(gradient)
     value_fn = lambda params: objective.batch(objective.flat(params, x.dtype), fixed, batch, key)
     hvp = lambda vector: jax.jvp(jax.grad(value_fn), (params,), (vector,))[1]
-    update, state = optimizer.update(
-        grads, state, params, value=value, grad=grads, value_fn=value_fn, hvp=hvp, key=key
-    )
+    update, state = optimizer.update(grads, state, params, value=value, grad=grads, value_fn=value_fn, hvp=hvp, key=key)
     return objective.flat(update, x.dtype), state

@@ -48,7 +48,9 @@ def gradient_samples(problem: Problem, gradient: Array, key: Key) -> Samples | N
     rows = jax.random.randint(key, (NUM_SAMPLES, size), 0, num)
     distances, spread, losses = (
         np.asarray(found, np.float64)
-        for found in _samples(problem.objective, problem.x, gradient, problem.operand.fixed, problem.data.arrays, rows, key)
+        for found in _samples(
+            problem.objective, problem.x, gradient, problem.operand.fixed, problem.data.arrays, rows, key
+        )
     )
     each = size * distances  # about the variance of one example
     trace, error = float(np.mean(each)), float(np.std(each, ddof=1) / np.sqrt(NUM_SAMPLES))

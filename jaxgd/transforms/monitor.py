@@ -161,9 +161,7 @@ def monitor(
             return state.record, state.gradient
 
         record, gradient = jax.lax.switch(jnp.minimum(place, 2), (first, second, pass_by), None)
-        return moves, MonitorState(
-            inner=inner_state, record=record, gradient=gradient, num_steps=state.num_steps + 1
-        )
+        return moves, MonitorState(inner=inner_state, record=record, gradient=gradient, num_steps=state.num_steps + 1)
 
     return optax.GradientTransformationExtraArgs(init, update)
 

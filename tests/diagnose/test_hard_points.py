@@ -48,10 +48,13 @@ def test_zero_weights_before_a_linear_goal_are_a_strict_saddle():
 def test_dead_rectifiers_are_dead_units():
     x = jax.random.normal(jax.random.key(1), (64, 3))
     goal = jnp.sin(2 * x[:, 0])
-    params = {"w": jax.random.normal(jax.random.key(2), (3, 8)), "b": jnp.full(8, -30.0), "v": jnp.ones(8), "c": jnp.mean(goal)}
-    loss = lambda p, batch: jnp.mean(
-        (jax.nn.relu(batch[0] @ p["w"] + p["b"][None]) @ p["v"] + p["c"] - batch[1]) ** 2
-    )
+    params = {
+        "w": jax.random.normal(jax.random.key(2), (3, 8)),
+        "b": jnp.full(8, -30.0),
+        "v": jnp.ones(8),
+        "c": jnp.mean(goal),
+    }
+    loss = lambda p, batch: jnp.mean((jax.nn.relu(batch[0] @ p["w"] + p["b"][None]) @ p["v"] + p["c"] - batch[1]) ** 2)
     found = told(params, loss, (x, goal))
     assert found.cause == Cause.DEAD_UNITS
     assert found["silent units"].value == 1

@@ -19,14 +19,16 @@ def joined(parts):
 def test_integers_keys_and_functions_of_a_pytree_are_fixed(key):
     model = {"w": jnp.ones(2), "steps": jnp.zeros((), jnp.int32), "key": key, "act": jnp.tanh, "none": None}
     parts = take_apart(model)
-    assert parts.names == ("w",) and parts.fixed_names == ("key", "steps")
+    assert parts.names == ("w",)
+    assert parts.fixed_names == ("key", "steps")
     assert joined(parts)["act"] is jnp.tanh
     assert jax.tree.structure(optax.adam(0.1).init(parts.params)[0].mu).num_leaves == 1
 
 
 def test_leaves_can_be_chosen_by_name():
     parts = take_apart({"head": {"w": np.ones(2)}, "body": {"w": np.ones(3)}}, lambda name: name.startswith("head"))
-    assert parts.names == ("head/w",) and parts.fixed_names == ("body/w",)
+    assert parts.names == ("head/w",)
+    assert parts.fixed_names == ("body/w",)
 
 
 def test_equinox_module_is_split_as_its_filter_does(key):
@@ -36,7 +38,8 @@ def test_equinox_module_is_split_as_its_filter_does(key):
     assert parts.kind == "equinox"
     assert jax.tree.structure(parts.params) == jax.tree.structure(equinox.filter(model, equinox.is_inexact_array))
     np.testing.assert_array_equal(joined(parts)(jnp.ones(3)), model(jnp.ones(3)))
-    assert hash(parts.join) == hash(take_apart(model).join) and parts.join == take_apart(model).join
+    assert hash(parts.join) == hash(take_apart(model).join)
+    assert parts.join == take_apart(model).join
 
 
 def test_nnx_module_keeps_its_batch_statistics_fixed(key):
@@ -65,13 +68,16 @@ def test_nnx_module_keeps_its_batch_statistics_fixed(key):
 def test_linen_variables_and_train_states_are_recognised(key):
     variables = {"params": {"w": jnp.ones(2)}, "batch_stats": {"mean": jnp.zeros(2)}}
     parts = take_apart(variables)
-    assert parts.kind == "linen" and parts.fixed_names == ("batch_stats/mean",)
+    assert parts.kind == "linen"
+    assert parts.fixed_names == ("batch_stats/mean",)
     assert jax.tree.structure(parts.params) == jax.tree.structure({"w": 0})
     assert set(joined(parts)) == {"params", "batch_stats"}
     train_state = pytest.importorskip("flax.training.train_state")
     state = train_state.TrainState.create(apply_fn=None, params=variables["params"], tx=optax.adam(0.1))
     parts = take_apart(state)
-    assert parts.optimizer is state.tx and parts.optimizer_state is state.opt_state and parts.names == ("w",)
+    assert parts.optimizer is state.tx
+    assert parts.optimizer_state is state.opt_state
+    assert parts.names == ("w",)
 
 
 def test_haiku_pair_keeps_its_averages_fixed():
@@ -79,7 +85,8 @@ def test_haiku_pair_keeps_its_averages_fixed():
     params = {"linear": {"w": jnp.ones(2)}}
     state = {"norm/~/mean_ema": {name: jnp.zeros(2) for name in ("average", "hidden", "counter")}}
     parts = take_apart((params, state))
-    assert parts.kind == "haiku" and parts.names == ("linear/w",)
+    assert parts.kind == "haiku"
+    assert parts.names == ("linear/w",)
     assert jax.tree.structure(parts.params) == jax.tree.structure(params)
 
 
@@ -127,7 +134,7 @@ def test_endless_iterators_are_read_as_far_as_is_needed():
 def test_random_losses_without_a_key_are_refused(key):
     draws = iter(range(10))
     noisy = lambda params, batch: jnp.sum(params["w"]) + float(next(draws))
-    with pytest.raises(InputValueError, match="`loss` is random: two calls .* `has_key=True`"):
+    with pytest.raises(InputValueError, match=r"`loss` is random: two calls .* `has_key=True`"):
         diagnose(MODEL, noisy, BATCH, key=key)
 
 
@@ -159,6 +166,8 @@ def test_other_bad_arguments_are_refused(key):
 
 def test_diverged_models_are_told_before_anything_is_computed(key):
     found = diagnose({"w": jnp.array([1.0, jnp.nan])}, mean_square, BATCH, key=key)
-    assert found.cause == "diverged" and found.notes[-1] == "not finite: w"
+    assert found.cause == "diverged"
+    assert found.notes[-1] == "not finite: w"
     huge = diagnose({"w": jnp.array([1e200, 1.0])}, mean_square, BATCH, key=key)
-    assert huge.cause == "diverged" and "the loss is not finite" in huge.notes[-1]
+    assert huge.cause == "diverged"
+    assert "the loss is not finite" in huge.notes[-1]
