@@ -34,7 +34,7 @@ from jaxgd.base import (
 from jaxgd.blocks import ask
 from jaxgd.checks import check_count, check_starts
 from jaxgd.descend import check_engine, concatenate, descend, note_at_start, with_note_at_start
-from jaxgd.face import Face
+from jaxgd.face import Face, room
 from jaxgd.front_door import front_door
 from jaxgd.interrupt import Interrupt, interruptible
 from jaxgd.points import Catalogue, classify
@@ -125,9 +125,8 @@ class Survey(Face):
         Raises:
           InputValueError: jinja2 or matplotlib is not installed, or the file cannot be written.
         """
-        from jaxgd.report.page import write_page
-
-        return write_page(self, path, command=command, title=title)
+        written: Path = room("report.page").write_page(self, path, command=command, title=title)
+        return written
 
     def to_json(self) -> dict[str, Any]:
         """Returns the survey as one JSON object; what is not finite becomes null."""

@@ -27,21 +27,9 @@ MODULES = {
 
 @cache
 def imports(module):
-    """Returns the modules of jaxgd that a module imports, inside its functions, too.
-
-    The rooms to look at results may be opened by a result itself, when it is asked to: inside a function.
-    """
-    tree = ast.parse(MODULES[module].read_text())
-    at_once = _imported(module, tree.body)
-    return at_once | {name for name in _imported(module, ast.walk(tree)) if not name.startswith(FACES)}
-
-
-FACES = ("jaxgd.plot", "jaxgd.report")
-
-
-def _imported(module, nodes):
+    """Returns the modules of jaxgd that a module imports anywhere, inside its functions, too."""
     found = set()
-    for node in nodes:
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
