@@ -15,9 +15,9 @@ import jax
 import optax
 
 from jaxgd.base import Ends, Engine, Key, Landscape, Points, Progress, Stop
+from jaxgd.checks import check_count, check_key, check_optimizer
 from jaxgd.descend import choose_engine, concatenate, descent_of, stream
 from jaxgd.judging_ahead import check_judging
-from jaxgd.lanes.checks import check_count, check_key, check_optimizer
 from jaxgd.lanes.lane import Descent
 from jaxgd.lanes.tune import shape_of
 from jaxgd.names import find_optimizer
@@ -75,7 +75,7 @@ def ask(
       InputValueError, InputTypeError: it cannot be run.
     """
     is_named = optimizer is None or isinstance(optimizer, str)
-    name: Any = (optimizer or landscape.default_optimizer) if is_named else "optimizer"
+    name: Any = (landscape.default_optimizer if optimizer is None else optimizer) if is_named else "optimizer"
     transformation = find_optimizer(name) if is_named else check_optimizer(optimizer)
     stop, key = stop or landscape.default_stop, check_key(key)
     if block_size is not None:

@@ -37,7 +37,9 @@ class Look(NamedTuple):
 
 
 @np.errstate(all="ignore")
-def first_look(functions: Flat, ends: Rows, unit: Rows, height: Rows, least_fall: Rows, drift: Rows | None = None) -> Rows:
+def first_look(
+    functions: Flat, ends: Rows, unit: Rows, height: Rows, least_fall: Rows, drift: Rows | None = None
+) -> Rows:
     """Returns (n,) int8 the reasons why ends (n, dim) are plainly not at a critical point; `NONE` where they may be.
 
     Args:
@@ -121,9 +123,7 @@ def _look(functions: Flat, x: jax.Array, unit: jax.Array, least_fall: jax.Array,
     return Look(value, gradient, code.astype(jnp.int8))
 
 
-def _falls_far_out(
-    functions: Flat, x: jax.Array, unit: jax.Array, height: jax.Array, outward: jax.Array
-) -> jax.Array:
+def _falls_far_out(functions: Flat, x: jax.Array, unit: jax.Array, height: jax.Array, outward: jax.Array) -> jax.Array:
     """Returns whether the value falls from one end as far as anybody may look, and never rises on the way."""
     eps, value, size = jnp.finfo(x.dtype).eps, functions.value(x), jnp.max(jnp.abs(outward) / unit)
     far = 10.0 ** jnp.arange(_FAR, dtype=x.dtype) / jnp.where(size > 0, size, 1)

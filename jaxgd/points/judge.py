@@ -15,19 +15,20 @@ import jax
 import numpy as np
 
 from jaxgd.base import Ends, InputValueError, Landscape, Params, Points, Reason, Status, Verdict
-from jaxgd.lanes.checks import check_params, check_value
-from jaxgd.lanes.tune import work_of
+from jaxgd.checks import check_params, check_value
 from jaxgd.points import matrix_free, minima
 from jaxgd.points.dense import judge_by_spectra, programs_of
 from jaxgd.points.evidence import Evidence, Rows, nothing_found
 from jaxgd.points.first_look import first_look
 from jaxgd.points.flat import Flat, Kind, as_params, as_rows, at_least_single, flat
+from jaxgd.points.large_valleys import CONFIDENCE, NUM_DIRECTIONS, find_large_valleys
 from jaxgd.points.newton import put
 from jaxgd.points.noise import at_places, both_signs
 from jaxgd.points.rows import ForRows
 from jaxgd.points.units import Units, lengths_at, units_of, value_scale_at
 from jaxgd.points.valleys import find_valleys
 from jaxgd.points.verdict import is_at_rest, is_beside, least_fall, points_of, reasons, verdicts
+from jaxgd.tracing import work_of
 
 MAX_DENSE_DIM = 1024
 """Above this many parameters the whole Hessian is not formed: verdicts rest on Hessian-vector products."""
@@ -123,8 +124,11 @@ def _judge(
         leads_on = look(look_at, found.x, found.drift) == int(Reason.UNBOUNDED)
         is_critical[look_at[leads_on]] = False
 
+    has_zeros = np.flatnonzero(is_critical & (found.num_zero > 0))
     if is_small:
-        find_valleys(functions, found, np.flatnonzero(is_critical & (found.num_zero > 0)), unit, height)
+        find_valleys(functions, found, has_zeros, unit, height)
+    else:
+        find_large_valleys(functions, found, has_zeros, unit)
 
     # A whole neighbourhood without slope or curvature is a plateau, unless the function has nothing else.
     has_none = (found.num_negative == 0) & (found.num_positive == 0)
@@ -212,6 +216,18 @@ def _notes(found: Evidence, points: Points) -> tuple[str, ...]:
             f"the Hessian is asymmetric by up to {found.asymmetry[is_asymmetric].max():.2g} of its norm at"
             f" {is_asymmetric.sum()} of {num_points} points: a custom derivative contradicts itself, and all errors"
             " are larger by as much."
+        )
+    is_large = np.isfinite(found.flat_low) & (found.dimension > 0)
+    if np.any(is_large):
+        low, high = found.flat_low[is_large].min(), found.flat_high[is_large].max()
+        missed = points.missed_curvature[is_large].max()
+        notes.append(
+            f"{is_large.sum():,} of {num_points:,} points lie on valleys, as products of the Hessian with vectors show:"
+            f" along each of {NUM_DIRECTIONS} random flat directions, over two lengths, value and gradient stay to"
+            f" rounding. {100 * low:.2f} to {100 * high:.2f} % of all directions are flat, with curvature below"
+            f" {np.sqrt(np.finfo(dtype).eps):.1g} of the largest (limits at {100 * CONFIDENCE:g} % over the random"
+            f" directions); the dimension is the lower limit. Curvature below -{missed:.1g} goes unseen with"
+            f" probability {points.missed_probability[is_large].max():.1g}."
         )
     is_imprecise = np.isin(points.reason, [int(Reason.PRECISION), int(Reason.UNEXPLAINED_GRADIENT)])
     if dtype == np.float32 and np.any(is_imprecise):

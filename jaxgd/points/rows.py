@@ -23,7 +23,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from jaxgd.cores import own_cores
-from jaxgd.lanes.traced import kind_of
+from jaxgd.tracing import kind_of
 
 _BYTES_TOGETHER = 2**21  # of what a program takes and makes, at most, unless a single row has more
 _MAX_TOGETHER = 512
