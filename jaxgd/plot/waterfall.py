@@ -49,9 +49,9 @@ def waterfall(result: Any, axis: Any = None, *, scale: str = "auto") -> Any:
         for code in np.unique(verdict):
             colour, shape = LOOKS[int(code)]
             which = verdict == code
-            is_open = Verdict(int(code)) not in CRITICAL
+            size, level = (3.5, 2) if Verdict(int(code)) in CRITICAL else (5, 3)
             axis.plot(
-                share[which], height(values[order][which]), shape, color=colour, ms=5 if is_open else 3.5, zorder=3 if is_open else 2,
+                share[which], height(values[order][which]), shape, color=colour, ms=size, zorder=level,
                 rasterized=which.sum() > 2000, label=f"{name_of(int(code))} ({which.sum():,})",
             )  # fmt: skip
     axis.set(xlabel="share of starts", ylabel="value above the lowest" if is_log else "value", xlim=(0, 1))

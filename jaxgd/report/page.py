@@ -70,6 +70,7 @@ def page(found: Any, *, command: str = "", title: str = "") -> str:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
+    safe = jinja2.utils.markupsafe.Markup
     points = read(found.catalogue, max_rows=MAX_ROWS)
     return environment.from_string(template).render(
         title=title or f"{found.landscape}, surveyed",
