@@ -119,7 +119,7 @@ def dwell_by_index(
     )
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def _probe(landscape: Landscape) -> Observe:
     """Returns what is written down of an iterate: index, lowest eigenvalue, value, gradient norm."""
 

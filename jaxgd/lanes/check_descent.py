@@ -32,7 +32,7 @@ def check_descent(descent: Descent, key: Key, starts: Params | None) -> None:
     _check_descent(descent, kind_of(key, starts))
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def _check_descent(descent: Descent, kind: Kind) -> None:
     """Refuses what tracing shows to be wrong; what has passed once for a kind of arguments is not traced again."""
     key_shape, starts = kind.abstract

@@ -61,7 +61,7 @@ def look(descent: Descent, key: Key, starts: Params | None, num_descents: int) -
     return lambda: (*notes, *tried())
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def _repeatable(descent: Descent, kind: Kind) -> bool:
     """Refuses functions with a random state of their own, and returns whether all starts are the same."""
     landscape, (key, starts) = descent.landscape, kind.abstract
@@ -86,7 +86,7 @@ def _repeatable(descent: Descent, kind: Kind) -> bool:
     return is_drawn and not uses(jax.make_jaxpr(landscape.sample)(key))
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def _brings_derivatives(landscape: Landscape, kind: Kind) -> bool:
     """Returns whether the gradient is more than jax's own derivative of the value."""
     if landscape.value_and_grad is not None:

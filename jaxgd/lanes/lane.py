@@ -327,7 +327,7 @@ class Descent:
         return status
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def _second_order(landscape: Landscape, is_noisy: bool, kind: Kind) -> SecondOrder:
     """Returns how products of the Hessian can be had at params of this kind."""
     (params,) = kind.abstract
@@ -347,20 +347,20 @@ def _with_structure(structure: Any, params: Params) -> Params:
     return jax.tree.unflatten(structure, leaves)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def _one_start(descent: Descent, kind: Kind) -> Params:
     count = jax.ShapeDtypeStruct((), jnp.int32)
     return jax.eval_shape(descent.start, count, count, *kind.abstract)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def _value_type(landscape: Landscape, kind: Kind) -> Any:
     """Returns the dtype of the value at params of this kind."""
     (params,) = kind.abstract
     return jax.eval_shape(landscape.evaluate, params)[0].dtype
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def _frozen(descent: Descent, kind: Kind) -> Params | None:
     (params,) = kind.abstract
     count = jax.ShapeDtypeStruct((), jnp.int32)

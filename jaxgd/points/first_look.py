@@ -83,7 +83,7 @@ def _at_limits(ends: Rows, gradient: Rows) -> Rows:
     return at_limit & (gradient != 0)
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def _programs(functions: Flat) -> tuple[ForRows, ForRows]:
     return ForRows(functools.partial(_look, functions)), ForRows(functools.partial(_falls_far_out, functions))
 
