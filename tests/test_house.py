@@ -103,7 +103,7 @@ def public():
 
 
 @cache
-def tested():
+def names_in_tests():
     """Returns all words in the tests, but for this file."""
     texts = [path.read_text() for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__)]
     return {word for text in texts for word in re.findall(r"\w+", text)}
@@ -135,10 +135,10 @@ def test_a_public_name_has_a_docstring_an_example_and_a_test(name):
         assert "Attributes:" in text or not getattr(thing, "__annotations__", None)
     elif callable(thing):
         assert (">>>" in text or own in examples()) != (name in WITHOUT_EXAMPLE)
-        assert own in tested()
+        assert own in names_in_tests()
         assert inspect.Parameter.empty not in {p.annotation for p in inspect.signature(thing).parameters.values()}
     else:
-        assert own in tested()
+        assert own in names_in_tests()
 
 
 @pytest.mark.parametrize("module", MODULES)
