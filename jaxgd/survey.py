@@ -132,6 +132,7 @@ class Survey(Face):
         """Returns the survey as one JSON object; what is not finite becomes null."""
         entries, unseen = self.catalogue, self.catalogue.unseen
         missing = dict.fromkeys(("mass", "mass_low", "mass_high", "num_low"))
+
         return _finite(
             {
                 "landscape": self.landscape,
@@ -248,6 +249,8 @@ def survey(
             landscape, optimizer, starts, key, stop, is_noisy, confidence, check_engine(engine), progress
         )
         return _up_to(found, up_to)
+    if out is not None and not str(out):
+        raise InputValueError("`out` must name a directory, got an empty text.")
     num_starts = 1000 if num_starts is None else check_count("num_starts", num_starts)
     engine = check_engine(engine)
     is_open = {"layout": not engine.layout, "num_lanes": not engine.num_lanes, "block_size": not block_size}
