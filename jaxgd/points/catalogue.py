@@ -19,6 +19,8 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from jaxgd.base import InputValueError, Landscape, Params, Points, Reason, Verdict
+from jaxgd.face import Face
+from jaxgd.front_door import front_door
 from jaxgd.points.joining import join_valleys
 from jaxgd.points.kinds import KindBy, kinds_of
 from jaxgd.points.rows import ForRows
@@ -36,8 +38,8 @@ UP_TO = ("symmetry", "isometry")
 """What the rows of a catalogue may be counted up to: the declared symmetry, or any isometry that shows."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Catalogue:
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Catalogue(Face):
     """Distinct critical points, or kinds of them, lowest value first; every array has one leading axis of rows.
 
     Attributes:
@@ -230,6 +232,7 @@ _OF_POINTS = (
 )  # fmt: skip
 
 
+@front_door
 def catalogue(
     landscape: Landscape,
     points: Points,

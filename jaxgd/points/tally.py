@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgd.base import Cost, Ends, Landscape, Points, Reason, Status, Stop, Verdict, joined_columns
+from jaxgd.base import Cost, Ends, Landscape, Points, Reason, Status, Stop, Verdict, joined_columns, merged_notes
 from jaxgd.points.catalogue import Catalogue, counted, distinct, points_of_catalogue, with_kinds
 
 _AT_ONCE = 2**16  # rows of several catalogues that are kept before they are joined
@@ -41,15 +41,15 @@ class Tally:
     _statuses: Counter[int] = field(default_factory=Counter, init=False)
     _verdicts: Counter[int] = field(default_factory=Counter, init=False)
     _reasons: Counter[int] = field(default_factory=Counter, init=False)
+    _notes: tuple[str, ...] = field(default=(), init=False)
     _known: tuple[Catalogue, Catalogue] | None = field(default=None, init=False)  # of one, and with its kinds
-    _notes: dict[str, None] = field(default_factory=dict, init=False)
 
     def add(self, ends: Ends, points: Points) -> None:
         """Counts the ends of a batch and what they are."""
         self._statuses.update(np.asarray(ends.status).tolist())
         self._verdicts.update(np.asarray(points.verdict).tolist())
         self._reasons.update(np.asarray(points.reason).tolist())
-        self._notes.update(dict.fromkeys((*ends.notes, *points.notes)))
+        self._notes = merged_notes(self._notes, dict.fromkeys((*ends.notes, *points.notes)))
         self.costs.append(ends.cost)
         self.dtype, self.stop = np.asarray(ends.value).dtype, ends.stop
         self.num_at_start += ends.num_at_start()
@@ -112,7 +112,7 @@ class Tally:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader should know, each sentence once."""
-        return tuple(self._notes)
+        return self._notes
 
     def catalogue(self) -> Catalogue:
         """Returns the catalogue of all batches, as one batch of them would have; `entry` is by start number.
