@@ -37,6 +37,7 @@ _WORK = 2e12
 """Operations, about, that all probes together may take; longer ones are shortened."""
 
 _FACTORS = (0.1, 0.01, 10.0, 1e3, 1e5)  # of the step
+_ROUNDING = 64.0  # units of the loss, within which it is the same
 _CRITICAL_FACTORS = 2.0 ** np.arange(-8, 25)
 
 Progress = Callable[[str, int, int], None]
@@ -253,7 +254,8 @@ def _cheap(problem: Problem, facts: Facts, notes: list[str]) -> Diagnosis:
     update = jnp.asarray(facts.response.update, problem.x.dtype)
     places = problem.x[None] + jnp.asarray(_CRITICAL_FACTORS, update.dtype)[:, None] * update[None]
     values = np.asarray(values_along(problem.objective, places, problem.operand), np.float64)
-    rises = np.flatnonzero(~(values < facts.loss))
+    rounding = _ROUNDING * float(jnp.finfo(update.dtype).eps) * abs(facts.loss)
+    rises = np.flatnonzero(~(values <= facts.loss + rounding))  # what is not finite has risen, too
     factor = float(_CRITICAL_FACTORS[rises[0]]) if len(rises) else np.inf
     low = float(_CRITICAL_FACTORS[rises[0] - 1]) if len(rises) and rises[0] > 0 else 0.0
     found = [
