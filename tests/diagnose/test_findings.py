@@ -155,4 +155,4 @@ def test_answer_is_words_first_and_json_holds_no_arrays(key):
     tree = found.to_json()
     assert tree["cause"] == "step too small"
     assert len(tree["probes"]) == len(found.probes)
-    assert dataclasses.asdict(found.remedy)["cost"] == 1
+    assert found.remedy.cost == 1
