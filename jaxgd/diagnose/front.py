@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax import Array
 
-from jaxgd.base import Array, InputTypeError, InputValueError, Key
+from jaxgd.base import InputTypeError, InputValueError, Key
 from jaxgd.checks import first_line
 from jaxgd.diagnose import probe
 from jaxgd.diagnose.answer import Diagnosis, advice_for
