@@ -62,8 +62,9 @@ def classify(
       progress: called as progress(points judged, points in all) now and then.
 
     Returns:
-      `Points`, in the order of the ends; those of one group share one point. Above 1,024 parameters the index is a
-      lower bound, and a minimum is one but for what `missed_probability` and `missed_curvature` say.
+      `Points`, in the order of the ends; those of one group share one point. Above 1,024 parameters index and
+      dimension of a valley are lower bounds, and a minimum is one but for what `missed_probability` and
+      `missed_curvature` say.
 
     Raises:
       InputValueError: the ends kept no params, or the batch does not fit the landscape.
