@@ -134,13 +134,28 @@ def _what_to_do(params: Params, leaf: Any) -> str:
 
 def check_value(landscape: Landscape, params: Params) -> None:
     """Refuses a value that is not one real floating-point number, or a gradient unlike the params."""
-    check_scalar("`value`", lambda: jax.eval_shape(landscape.value, params))
+    check_scalar("`value`", lambda: jax.eval_shape(_of_arrays(landscape.value), params))
     value, grad = call_checked("the gradient", lambda: jax.eval_shape(landscape.evaluate, params))
     if isinstance(value, tuple):
         raise InputValueError("`value_and_grad` must return (loss, gradient), but the first is a tuple itself.")
     check_scalar("`value_and_grad`", lambda: value)
     if not is_like(grad, params):
         raise InputValueError(f"the gradient of `{landscape.name}` must have the params' structure and shapes.")
+
+
+def _of_arrays(value: Callable[[Params], Any]) -> Callable[[Params], Any]:
+    """Returns the function, made to refuse a number of Python, which jax takes for an array at first."""
+
+    def checked(params: Params) -> Any:
+        found = value(params)
+        if isinstance(found, (bool, int, float, complex)):
+            raise InputTypeError(
+                f"`value` returns the Python number {found!r}, which does not depend on the params; compute it from"
+                " them with jax.numpy."
+            )
+        return found
+
+    return checked
 
 
 def is_like(one: Any, other: Any) -> bool:
@@ -170,7 +185,19 @@ def call_checked(what: str, call: Callable[[], Any]) -> Any:
     except (InputValueError, InputTypeError):
         raise
     except Exception as error:
-        raise InputValueError(f"{what} raised {type(error).__name__}: {first_line(error)}") from error
+        hint = next((f"; {hint}" for kind, hint in _HINTS.items() if isinstance(error, kind)), "")
+        raise InputValueError(
+            f"{what} raised {type(error).__name__}: {first_line(error).rstrip('.')}{hint}."
+        ) from error
+
+
+_HINTS: dict[type[Exception], str] = {
+    jax.errors.TracerArrayConversionError: "write it with jax.numpy instead of numpy",
+    jax.errors.TracerBoolConversionError: "choose by jax.numpy.where instead of `if`, `and`, `or`, `min` and `max`",
+    jax.errors.TracerIntegerConversionError: "index with jax.numpy.take instead of a Python integer",
+    jax.errors.ConcretizationTypeError: "do not turn what is computed into a Python number",
+}
+"""What to write where jax says what it cannot do, the first that fits."""
 
 
 def first_line(error: BaseException) -> str:

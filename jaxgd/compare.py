@@ -16,6 +16,7 @@ import numpy as np
 import scipy
 
 from jaxgd.base import InputValueError, Landscape, Points, Verdict
+from jaxgd.face import Face
 from jaxgd.points import catalogue
 from jaxgd.points.classify import join_points
 from jaxgd.runs.stored import StoredRun, open_run
@@ -44,8 +45,8 @@ class Difference:
         return not self.difference.low <= 0 <= self.difference.high
 
 
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Comparison(Face):
     """How runs differ from the first of them, on the same starts.
 
     Attributes:

@@ -30,8 +30,10 @@ from jax.flatten_util import ravel_pytree
 from jaxgd.base import Ends, Engine, InputTypeError, InputValueError, Key, Landscape, Params, Progress, Stop
 from jaxgd.checks import check_key
 from jaxgd.descend import check_engine, origin_of
-from jaxgd.points import catalogue, classify
-from jaxgd.points.classify import join_points
+from jaxgd.face import Face
+from jaxgd.front_door import front_door
+from jaxgd.points.catalogue import catalogue
+from jaxgd.points.classify import classify, join_points
 from jaxgd.statistics import Estimate, proportion_interval
 from jaxgd.sweep import sweep
 
@@ -47,8 +49,8 @@ _BYTES_OF_JACOBIANS = 2**22  # of an implicit solver's lanes on one device
 _MAX_LANES = 64  # a batch of implicit steps waits for its slowest, so few stand together
 
 
-@dataclass(frozen=True, kw_only=True)
-class GradientFlow:
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class GradientFlow(Face):
     """Where the gradient flow ends from each start, solved twice.
 
     Attributes:
@@ -80,6 +82,7 @@ class GradientFlow:
         return replace(self, **picked)
 
 
+@front_door
 def gradient_flow(
     landscape: Landscape,
     num_starts: int | None = None,
@@ -200,8 +203,8 @@ class Departure:
     basin_high: np.ndarray
 
 
-@dataclass(frozen=True, kw_only=True)
-class Distortion:
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Distortion(Face):
     """Which starts optimizers send to other critical points than the gradient flow does.
 
     Attributes:

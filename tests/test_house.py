@@ -5,6 +5,7 @@ import enum
 import importlib
 import inspect
 import re
+import tomllib
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import jaxgd
+from jaxgd.versions import versions
 
 ROOT = Path(__file__).parents[1]
 MODULES = {
@@ -25,9 +27,21 @@ MODULES = {
 
 @cache
 def imports(module):
-    """Returns the modules of jaxgd that a module imports anywhere, inside its functions, too."""
+    """Returns the modules of jaxgd that a module imports, inside its functions, too.
+
+    The rooms to look at results may be opened by a result itself, when it is asked to: inside a function.
+    """
+    tree = ast.parse(MODULES[module].read_text())
+    at_once = _imported(module, tree.body)
+    return at_once | {name for name in _imported(module, ast.walk(tree)) if not name.startswith(FACES)}
+
+
+FACES = ("jaxgd.plot", "jaxgd.report")
+
+
+def _imported(module, nodes):
     found = set()
-    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+    for node in nodes:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -91,9 +105,8 @@ def public():
 @cache
 def words(*patterns):
     """Returns all words in the files of some patterns."""
-    return {
-        word for pattern in patterns for path in ROOT.glob(pattern) for word in re.findall(r"\w+", path.read_text())
-    }
+    paths = (path for pattern in patterns for path in ROOT.glob(pattern))
+    return {word for path in paths for word in re.findall(r"\w+", path.read_text())}
 
 
 def examples():
@@ -122,3 +135,10 @@ def test_a_public_name_has_a_docstring_an_example_and_a_test(name):
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_says_what_it_is(module):
     assert ast.get_docstring(ast.parse(MODULES[module].read_text()))
+
+
+def test_the_version_stands_in_one_place():
+    assert jaxgd.__version__ == versions()["jaxgd"]
+    assert jaxgd.__version__ not in words("jaxgd/**/*.py")
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert f"\n### {listed['version']}" in (ROOT / "BUILD_NOTES.md").read_text()

@@ -104,10 +104,14 @@ def _judge(
         is_dropped = status == int(Status.INTERRUPTED)  # undecided, at no cost
         is_diverged |= is_dropped | (status == int(Status.DIVERGED))
 
+    def look(which: Rows, x: Rows, drift: Rows | None = None) -> Rows:
+        drift = None if drift is None else drift[which]
+        return first_look(functions, x[which], unit[which], height[which], least[which], drift)
+
     # What had come to rest is judged at once; of the others, what a first look leaves.
     look_at = np.flatnonzero(~rests & ~is_diverged)
     if len(look_at):
-        looked[look_at] = _looked(functions, ends, unit, height, least, look_at)
+        looked[look_at] = look(look_at, ends)
     candidates = np.flatnonzero((looked == 0) & ~is_diverged)
     if len(candidates):
         judge_all = _by_hessians if is_small else matrix_free.judge
@@ -117,7 +121,7 @@ def _judge(
     # A flat direction along which the gradient still pulls may lead on without end.
     look_at = np.flatnonzero(is_critical & np.any(found.drift != 0, axis=1))
     if len(look_at):
-        leads_on = _looked(functions, found.x, unit, height, least, look_at, found.drift) == int(Reason.UNBOUNDED)
+        leads_on = look(look_at, found.x, found.drift) == int(Reason.UNBOUNDED)
         is_critical[look_at[leads_on]] = False
 
     has_zeros = np.flatnonzero(is_critical & (found.num_zero > 0))
@@ -136,22 +140,12 @@ def _judge(
     # What turns out not to be beside a critical point is looked at, too, to say why.
     look_at = np.flatnonzero(~is_critical & ~is_diverged & (looked == 0))
     if len(look_at):
-        looked[look_at] = _looked(functions, ends, unit, height, least, look_at, found.drift)
+        looked[look_at] = look(look_at, ends, found.drift)
     _take_back(found, np.flatnonzero(~is_critical), ends, evaluate)
     verdict = verdicts(found, is_critical, is_diverged, rests)
     reason = reasons(found, is_critical, is_diverged, looked, least)
     verdict[is_dropped], reason[is_dropped] = int(Verdict.UNDECIDED), int(Reason.INTERRUPTED)
     return found, verdict, reason
-
-
-def _looked(
-    functions: Flat, ends: Rows, unit: Rows, height: Rows, least: Rows, which: Rows, drift: Rows | None = None
-) -> Rows:
-    """Returns the reasons that a first look finds at some of the ends; with a drift also where nothing is falling."""
-    drift = None if drift is None else drift[which]
-    look = first_look(functions, ends[which], unit[which], height[which], least[which], drift)
-    is_unbounded = look.is_unbounded & ((look.reason != 0) | (drift is not None))
-    return np.where(is_unbounded, int(Reason.UNBOUNDED), look.reason).astype(np.int8)
 
 
 def _is_constant(evaluate: ForRows, x: Rows, unit: Rows) -> Rows:

@@ -119,6 +119,23 @@ class ForRows:
         return made[-1]
 
 
+def in_halves(ask: Callable[[np.ndarray], Any], which: np.ndarray) -> Iterator[tuple[np.ndarray, Any]]:
+    """Yields (some of the rows, what was found of them); rows that raise an error by themselves are left out.
+
+    What cannot be asked of all together is asked of half of them, and so on.
+    """
+    parts = [which]
+    while parts:
+        part = parts.pop()
+        if not len(part):
+            continue
+        try:
+            yield part, ask(part)
+        except RuntimeError:  # as XLA makes of what a called function raises
+            if len(part) > 1:
+                parts += np.array_split(part, 2)
+
+
 def _at_once(fn: Callable[..., Any], count: jax.Array, rows: tuple[Any, ...], shared: tuple[Any, ...]) -> Any:
     """Returns what the function makes of all rows, those that only fill up among them."""
     return jax.vmap(lambda *row: fn(*row, *shared))(*rows)
