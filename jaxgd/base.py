@@ -520,7 +520,8 @@ class Points(Rows):
         NaN where none was found.
       value_error: (n,) estimated error of the value, by rounding and placement; NaN where unknown.
       dimension: (n,) int32, of the valley (connected manifold of critical points) that the point lies on, the motions
-        of the landscape's symmetry among its directions: 0 where it is isolated, -1 where unknown.
+        of the landscape's symmetry among its directions: 0 where it is isolated, -1 where unknown; above 1,024
+        parameters its lower limit, see `notes`.
       descends: (n,) int8, whether the value falls along some flat direction of a degenerate point, found by higher
         derivatives: 1 it does, 0 it does not, -1 unknown or not asked.
       missed_probability: (n,) probability, over the random start of the Lanczos process, that curvature below
