@@ -5,7 +5,7 @@ From thousands of random starts, for any differentiable function and any optax o
 of it in one call.
 """
 
-from jaxgd import curvature, landscapes, statistics, transforms
+from jaxgd import curvature, landscapes, plot, statistics, symmetry, transforms
 from jaxgd.base import (
     Cost,
     Ends,
@@ -23,15 +23,20 @@ from jaxgd.base import (
     Symmetry,
     Verdict,
 )
+from jaxgd.caches import KeptPrograms, clear_caches, keep_programs
 from jaxgd.compare import Comparison, compare
 from jaxgd.descend import concatenate, descend, stream
+from jaxgd.diagnose import Diagnosis, diagnose
 from jaxgd.dwell import DwellByIndex, dwell_by_index
 from jaxgd.flow import Distortion, GradientFlow, basin_distortion, gradient_flow
 from jaxgd.points import Catalogue, catalogue, classify
 from jaxgd.runs.stored import StoredRun, open_run
 from jaxgd.saddles import Network, Search, critical_points, network, saddles
+from jaxgd.start_laws import box, grid, normal_like
 from jaxgd.survey import Survey, survey
 from jaxgd.sweep import Sweep, sweep
+from jaxgd.valleys import Connection, ValleyWalk, connect, walk_valley
+from jaxgd.versions import __version__
 
 __all__ = [  # noqa: RUF022 (grouped)
     # the way of the data
@@ -46,10 +51,22 @@ __all__ = [  # noqa: RUF022 (grouped)
     "gradient_flow",
     "basin_distortion",
     "dwell_by_index",
+    "walk_valley",
+    "connect",
     "open_run",
     "saddles",
     "critical_points",
     "network",
+    # one trained model
+    "diagnose",
+    # laws of starts
+    "box",
+    "normal_like",
+    "grid",
+    # what is kept
+    "keep_programs",
+    "KeptPrograms",
+    "clear_caches",
     # what it speaks
     "Landscape",
     "Symmetry",
@@ -74,11 +91,18 @@ __all__ = [  # noqa: RUF022 (grouped)
     "GradientFlow",
     "Distortion",
     "DwellByIndex",
+    "Diagnosis",
+    "ValleyWalk",
+    "Connection",
     "InputValueError",
     "InputTypeError",
     # rooms
     "curvature",
     "landscapes",
+    "plot",
     "statistics",
+    "symmetry",
     "transforms",
+    # the version
+    "__version__",
 ]

@@ -4,13 +4,16 @@ The data flows one way: a `Landscape` and an optimizer give `Ends`, ends give `P
 a catalogue. Each type is a frozen record of arrays with one leading axis, so that each stage can be fed by hand.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
 from typing import Any, ClassVar, Self
 
 import jax
 import numpy as np
+
+from jaxgd.face import Face
 
 Array = jax.Array | np.ndarray
 Params = Any  # a pytree of floating-point arrays
@@ -23,6 +26,19 @@ class InputValueError(ValueError):
 
 class InputTypeError(TypeError):
     """An object of the wrong kind was given; the message says which, and what would do."""
+
+
+def plain_number(name: str, given: Any) -> float:
+    """Returns one real number, of Python, numpy or an array without axes, as a float.
+
+    Raises:
+      InputTypeError: it is something else, a text or a truth value among them.
+    """
+    is_array = isinstance(given, (np.ndarray, np.generic, jax.Array)) and not isinstance(given, jax.core.Tracer)
+    kind = np.asarray(given).dtype.kind if is_array and given.ndim == 0 else ""
+    if isinstance(given, bool) or not (isinstance(given, (int, float)) or kind in tuple("iuf")):
+        raise InputTypeError(f"`{name}` must be a number, got {given!r}.")
+    return float(given)
 
 
 # --------------------------------------------------------------------------------------------- landscapes
@@ -39,11 +55,14 @@ class Symmetry:
       generators: maps params to the velocities of the continuous motions, a pytree like params with one leading
         axis of motions. They span the zero modes that the symmetry forces on every critical point. None for
         a discrete group.
+      random_motion: maps params and a key to their image under a random motion, by which it is checked that the value
+        does not change; None where only the generators are checked. Ready groups have it (`jaxgd.symmetry`).
     """
 
     name: str
     invariants: Callable[[Params], Array]
     generators: Callable[[Params], Params] | None = None
+    random_motion: Callable[[Params, Key], Params] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,16 +126,21 @@ class Stop:
         norm = self.gradient_norm
         if isinstance(norm, str) and norm != "auto":
             raise InputValueError(f'`gradient_norm` must be a positive number, "auto" or None, got {norm!r}.')
-        if norm is not None and not isinstance(norm, str) and not (np.isfinite(norm) and norm > 0):
-            raise InputValueError(f'`gradient_norm` must be positive and finite, "auto" or None, got {norm}.')
+        if norm is not None and not isinstance(norm, str):
+            object.__setattr__(self, "gradient_norm", plain_number("gradient_norm", norm))
+            if not (np.isfinite(norm) and norm > 0):
+                raise InputValueError(f'`gradient_norm` must be positive and finite, "auto" or None, got {norm}.')
         for name in ("max_steps", "patience"):
             count = getattr(self, name)
             if isinstance(count, bool) or not isinstance(count, (int, np.integer)):
                 raise InputTypeError(f"`{name}` must be an integer, got {count!r}.")
             if not 0 <= count < 2**31 - 1:
                 raise InputValueError(f"`{name}` must lie in [0, 2**31 - 1), got {count}.")
+        object.__setattr__(self, "improvement", plain_number("improvement", self.improvement))
         if not (np.isfinite(self.improvement) and self.improvement >= 0):
             raise InputValueError(f"`improvement` must be finite and not negative, got {self.improvement}.")
+        if self.at_event is not None and not isinstance(self.at_event, str):
+            raise InputTypeError(f"`at_event` must be the name of an event, got {self.at_event!r}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +167,7 @@ class Restart:
             raise InputTypeError(f"`max_restarts` must be an integer, got {self.max_restarts!r}.")
         if self.max_restarts < 1:
             raise InputValueError(f"`max_restarts` must be at least 1, got {self.max_restarts}.")
+        object.__setattr__(self, "step_factor", plain_number("step_factor", self.step_factor))
         if not (np.isfinite(self.step_factor) and self.step_factor > 0):
             raise InputValueError(f"`step_factor` must be positive and finite, got {self.step_factor}.")
 
@@ -302,8 +327,8 @@ class Cost:
         return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rows:
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Rows(Face):
     """A record of arrays that have one leading axis of rows; some fields are about all of them."""
 
     not_in_rows: ClassVar[tuple[str, ...]] = ()
@@ -327,7 +352,40 @@ def joined_columns(parts: Sequence[Rows]) -> dict[str, Any]:
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *(part.columns() for part in parts))
 
 
-@dataclass(frozen=True, kw_only=True)
+_COUNT = re.compile(r"(?<![\w.])([\d,]+) of ([\d,]+)(?= (?:points|audited ends|that were)\b)")
+_NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?(?!\w)")
+
+
+def merged_notes(*parts: Iterable[str]) -> tuple[str, ...]:
+    """Returns the notes on several parts of one thing, each once.
+
+    Those that differ in their numbers alone and count points or ends become one: its counts are the sums, and every
+    other number is the largest.
+
+    Example:
+      >>> merged_notes(["off by 0.2 at 1 of 40 points", "slow"], ["off by 0.1 at 3 of 60 points", "slow"])
+      ('off by 0.2 at 4 of 100 points', 'slow')
+    """
+    alike: dict[str, list[str]] = {}
+    for note in (note for part in parts for note in part):
+        key = _NUMBER.sub("#", note) if _COUNT.search(note) else note
+        alike.setdefault(key, []).append(note)
+    return tuple(key if key in notes else _merged(notes) for key, notes in alike.items())
+
+
+def _merged(notes: list[str]) -> str:
+    """Returns one note for those that differ in their numbers alone."""
+    number = lambda text: float(text.replace(",", ""))
+    counted = {place for count in _COUNT.finditer(notes[0]) for place in (count.start(1), count.start(2))}
+    columns = zip(*(_NUMBER.findall(note) for note in notes), strict=True)
+    chosen = [
+        f"{sum(map(number, column)):,.0f}" if found.start() in counted else max(column, key=number)
+        for found, column in zip(_NUMBER.finditer(notes[0]), columns, strict=True)
+    ]
+    return _NUMBER.sub(lambda _: chosen.pop(0), notes[0])
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Ends(Rows):
     """Where descents ended; every array has one leading axis of finished descents, in order of start number.
 
@@ -440,7 +498,7 @@ CRITICAL = (Verdict.MINIMUM, Verdict.SADDLE, Verdict.MAXIMUM, Verdict.DEGENERATE
 """The verdicts that say that a critical point was found."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Points(Rows):
     """Judged points; every array has one leading axis, in the order of the ends or batch that was judged.
 

@@ -15,8 +15,9 @@ import jax
 import optax
 
 from jaxgd.base import Ends, Engine, Key, Landscape, Points, Progress, Stop
+from jaxgd.checks import check_count, check_key, check_optimizer
 from jaxgd.descend import choose_engine, concatenate, descent_of, stream
-from jaxgd.lanes.checks import check_count, check_key, check_optimizer
+from jaxgd.judging_ahead import check_judging
 from jaxgd.lanes.lane import Descent
 from jaxgd.lanes.tune import shape_of
 from jaxgd.names import find_optimizer
@@ -43,7 +44,7 @@ class Question:
       is_noisy: whether gradients are noisy draws.
       engine: with nothing left open.
       block_size: starts in a block.
-      notes: what is to be said of the engine, a sentence each.
+      notes: what is to be said of the engine and of judging, a sentence each.
     """
 
     landscape: Landscape
@@ -74,7 +75,7 @@ def ask(
       InputValueError, InputTypeError: it cannot be run.
     """
     is_named = optimizer is None or isinstance(optimizer, str)
-    name: Any = (optimizer or landscape.default_optimizer) if is_named else "optimizer"
+    name: Any = (landscape.default_optimizer if optimizer is None else optimizer) if is_named else "optimizer"
     transformation = find_optimizer(name) if is_named else check_optimizer(optimizer)
     stop, key = stop or landscape.default_stop, check_key(key)
     if block_size is not None:
@@ -83,6 +84,7 @@ def ask(
     descent = descent_of(landscape, transformation, False, stop, None, (), is_noisy, False)
     engine, notes = choose_engine(descent, num_starts, key=key, starts=None, engine=engine)
     assert engine.num_lanes is not None
+    notes += check_judging(landscape, frozen=descent.frozen(descent.one_start(key, None)))
     return Question(
         landscape=landscape,
         optimizer=transformation,

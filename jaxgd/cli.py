@@ -7,23 +7,38 @@ is printed, with exit code 130 or 143.
 import dataclasses
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 try:
     import click
 
-    from jaxgd.runs.progress import ProgressBar
+    from jaxgd.progress import ProgressBar
 except ImportError as error:  # pragma: no cover
     if error.name not in ("click", "rich"):
         raise
     sys.exit("jaxgd: the command line needs `pip install 'jaxgd[cli]'`.")
 
 
+class _Command(click.Command):
+    """A command that refuses an option which is given twice, where click would take the last."""
+
+    def parse_args(self, context: click.Context, words: list[str]) -> list[str]:
+        given = [word.partition("=")[0] for word in words]
+        for option in self.params:
+            is_single = isinstance(option, click.Option) and not option.multiple and not option.is_flag
+            if is_single and sum(given.count(name) for name in option.opts) > 1:
+                raise click.BadParameter("is given twice; give it once.", ctx=context, param=option)
+        return super().parse_args(context, words)
+
+
 class _Commands(click.Group):
     """Commands whose own refusals are printed as one sentence."""
+
+    command_class = _Command
 
     def invoke(self, context: click.Context) -> Any:
         from jaxgd.base import InputTypeError, InputValueError
@@ -32,6 +47,10 @@ class _Commands(click.Group):
             return super().invoke(context)
         except (InputValueError, InputTypeError) as error:
             click.echo(f"jaxgd: {error}", err=True)
+            context.exit(2)
+        except OSError as error:  # a disk that is full, a name that is too long, a file that may not be read
+            where = f" `{error.filename}`" if error.filename else ""
+            click.echo(f"jaxgd: {error.strerror or error}{where}.", err=True)
             context.exit(2)
 
 
@@ -46,6 +65,15 @@ def _parameter(context: click.Context, option: click.Parameter, texts: tuple[str
             raise click.BadParameter(f"`{name}` is given twice.")
         given[name] = value
     return given
+
+
+class _Place(click.Path):
+    """A path that is not empty, which would mean the current directory."""
+
+    def convert(self, value: Any, param: Any, context: Any) -> Any:
+        if isinstance(value, str) and not value.strip():
+            self.fail("the path is empty.", param, context)
+        return super().convert(value, param, context)
 
 
 def _norm(context: click.Context, option: click.Parameter, text: str | None) -> float | str | None:
@@ -94,33 +122,43 @@ _QUESTION = (
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="jaxgd")
 @click.option("--compilation-cache", type=click.Path(path_type=Path), help="Keep compiled programs here.")
-def main(compilation_cache: Path | None) -> None:
+@click.option("--no-cache", is_flag=True, help="Keep no compiled programs, and use none that were kept.")
+@click.pass_context
+def main(context: click.Context, compilation_cache: Path | None, no_cache: bool) -> None:
     """Where does gradient descent end, what kind of point is that, and what have we not seen?"""
-    if compilation_cache is not None:
-        import jax
-
-        jax.config.update("jax_compilation_cache_dir", str(compilation_cache))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    if compilation_cache is not None and compilation_cache.exists() and not compilation_cache.is_dir():
+        raise click.BadParameter(f"`{compilation_cache}` is not a directory.", param_hint="--compilation-cache")
+    context.obj = {"directory": compilation_cache, "is_off": no_cache}
 
 
 @main.command()
 @_options(*_QUESTION)
-@click.option("--out", type=click.Path(path_type=Path), help="Run directory to write to, or to continue.")
+@click.option("--out", type=_Place(path_type=Path), help="Run directory to write to, or to continue.")
 @click.option("--block", type=click.IntRange(1), help="Starts that are done and kept as a whole.")
 @click.option("--until", type=float, help="Stop when surely no more than this probability is left unseen.")
+@click.option(
+    "--up-to",
+    type=click.Choice(["symmetry", "isometry"]),
+    default="symmetry",
+    show_default=True,
+    help="Count points, as distinct as the landscape's symmetry leaves them, or kinds of the same value and spectrum.",
+)
 @click.option("--tune", is_flag=True, help="Measure layouts and lanes first.")
 @_options(_EXECUTOR, _DISTRIBUTED)
+@click.option("--plot", type=_Place(path_type=Path), help="Draw the result to this file, .png, .pdf or .svg.")
+@click.option("--report", type=_Place(path_type=Path), help="Write the result to this file as one HTML page.")
 def survey(name: str, params: dict[str, str], starts: int, as_json: bool, distributed: bool, **options: Any) -> None:
     """Descend landscape NAME from random starts and say where that ends.
 
     NAME is one of `jaxgd landscapes`, or your own: package.module:attribute or path/to/file.py:attribute. With --out,
     what is done is kept; the same command again continues it, as does any number of processes at once.
     """
+    pictures = _Pictures(options.pop("plot"), options.pop("report"))
     _start_jax(options["dtype"], options["devices"], is_distributed=distributed)
     asked, written = _asked(name, params, options)
     _survey(
-        asked, written, as_json, num_starts=starts, engine=_engine(options), out=options["out"],
-        until=options["until"], block_size=options["block"], executor=options["executor"],
+        asked, written, as_json, num_starts=starts, engine=_engine(options), out=options["out"], pictures=pictures,
+        until=options["until"], up_to=options["up_to"], block_size=options["block"], executor=options["executor"],
     )  # fmt: skip
 
 
@@ -157,6 +195,24 @@ def merge(directory: Path, trust: bool, as_json: bool) -> None:
     write_result(run.store, found)
     if found.is_interrupted:
         sys.exit(3)
+
+
+@main.command()
+@_options(_DIRECTORY, _TRUST)
+@click.option("--to", "page", type=_Place(path_type=Path), help="The page; report.html in DIRECTORY if left out.")
+@click.option("--plot", type=_Place(path_type=Path), help="Draw the figures to this file, too.")
+def report(directory: Path, trust: bool, page: Path | None, plot: Path | None) -> None:
+    """Write what is in DIRECTORY as one self-contained HTML page; descends nothing."""
+    from jaxgd.runs.stored import StoredRun
+
+    pictures = _Pictures(plot, page or directory / "report.html")
+    asked, _, run = _found(directory, None, trust)
+    pictures.check()
+    run = StoredRun(path=directory, manifest=run.manifest, given_landscape=asked["landscape"])
+    found = run.survey()
+    num = found.catalogue.num_descents
+    pictures.make(dataclasses.replace(found, ends=run.ends[:num], points=run.points[:num]))
+    click.echo(f"Wrote {pictures.report}.")
 
 
 @main.command()
@@ -204,6 +260,26 @@ def tune(name: str, params: dict[str, str], starts: int, as_json: bool, **option
 
 
 @main.command()
+@click.argument("name")
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="Parameters by name: .npz or .safetensors.")
+@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
+@click.option("--seed", default=0, show_default=True, type=int)
+@click.option("--tier", type=click.Choice(["full", "cheap"]), default="full", show_default=True)
+@_JSON
+def diagnose(name: str, checkpoint: Path | None, dtype: str, seed: int, tier: str, as_json: bool) -> None:
+    """Say why a trained model's loss has stopped falling, and what to change.
+
+    NAME, package.module:attribute or path/to/file.py:attribute, is a dict with the arguments of `jaxgd.diagnose`
+    ("model", "loss", "data", "optimizer", ...), or a function that returns one.
+    """
+    _start_jax(dtype)
+    from jaxgd.diagnose.command import diagnosed
+
+    found = diagnosed(name, checkpoint, seed, tier)
+    click.echo(json.dumps(found.to_json(), indent=1, allow_nan=False) if as_json else str(found))
+
+
+@main.command()
 def landscapes() -> None:
     """List the built-in landscapes with their arguments."""
     from jaxgd import names
@@ -240,6 +316,11 @@ def doctor(as_json: bool) -> None:
             "agrees with exact values" if report["computes_rightly"] else "WRONG: this jax miscompiles (jax#39103)"
         )
         click.echo(f"{'arithmetic':<12} {verdict}")
+        kept = report["programs"]
+        words = (
+            f"{kept['num_programs']:,}, {kept['num_bytes'] / 2**20:.0f} MiB, in {kept['directory']}" if kept else "none"
+        )
+        click.echo(f"{'programs':<12} {words}")
     if not report["computes_rightly"]:
         sys.exit(1)
 
@@ -255,6 +336,15 @@ def _start_jax(dtype: str, devices: int | None = None, *, is_distributed: bool =
     from jaxgd.experiment import command
     from jaxgd.experiment.printing import num_cores
 
+    cache = click.get_current_context().find_root().obj
+    if cache["is_off"]:
+        import jax
+
+        jax.config.update("jax_enable_compilation_cache", False)
+    else:
+        from jaxgd.caches import keep_programs
+
+        keep_programs(cache["directory"])
     command.start_jax(dtype, num_devices=devices and max(num_cores(), min(devices, os.cpu_count() or 1)))
     if is_distributed:
         from jaxgd.launch import join
@@ -273,7 +363,7 @@ def _asked(name: str, params: dict[str, str], options: dict[str, Any]) -> tuple[
     for rule in ("gradient_norm", "max_steps"):
         if options[rule] is not None:
             stop = dataclasses.replace(stop, **{rule: options[rule]})
-    optimizer = options["optimizer"] or landscape.default_optimizer
+    optimizer = landscape.default_optimizer if options["optimizer"] is None else options["optimizer"]
     asked = {
         "landscape": landscape, "optimizer": optimizer, "key": jax.random.key(options["seed"]), "stop": stop,
         "is_noisy": options["noisy"],
@@ -338,18 +428,56 @@ def _continue(
     )  # fmt: skip
 
 
-def _survey(asked: dict[str, Any], written: dict[str, Any], as_json: bool, executor: Any, **how: Any) -> None:
+class _Pictures(NamedTuple):
+    """Files to draw and write a survey to, tried before anything is computed."""
+
+    plot: Path | None = None
+    report: Path | None = None
+
+    def check(self) -> None:
+        """Refuses what could not be written in the end."""
+        from jaxgd.base import InputValueError
+        from jaxgd.plot.style import new_figure
+
+        if self.plot is not None or self.report is not None:
+            kinds = new_figure().canvas.get_supported_filetypes()
+            if self.plot is not None and self.plot.suffix[1:].lower() not in kinds:
+                raise InputValueError(f"`{self.plot}` must end in .png, .pdf or .svg.")
+        for path in self:
+            if path is not None and not path.absolute().parent.is_dir():
+                raise InputValueError(f"there is no directory `{path.absolute().parent}` to write to.")
+
+    def make(self, found: Any) -> None:
+        """Draws and writes."""
+        if self.plot is not None:
+            found.plot().savefig(self.plot, dpi=200)
+        if self.report is not None:
+            found.report(self.report, command=shlex.join(["jaxgd", *sys.argv[1:]]))
+
+
+def _survey(
+    asked: dict[str, Any],
+    written: dict[str, Any],
+    as_json: bool,
+    executor: Any,
+    pictures: _Pictures | None = None,
+    **how: Any,
+) -> None:
     """Runs a survey and prints it."""
     from jaxgd.interrupt import interruptible
     from jaxgd.survey import survey as run_survey
     from jaxgd.workers import find_executor
 
+    pictures = pictures or _Pictures()
+    pictures.check()
+    keep = "ends" if any(pictures) else "catalogue"
     with interruptible() as told, ProgressBar() as show:
         found = run_survey(
-            **asked, **how, keep="catalogue", progress=show, written=written,
+            **asked, **how, keep=keep, progress=show, written=written,
             executor=executor and find_executor(executor),
         )  # fmt: skip
     _print(found, written["seed"], as_json)
+    pictures.make(found)
     if told.count:
         if how["out"] is not None:
             click.echo(f"jaxgd: `jaxgd resume {how['out']}` continues this run.", err=True)

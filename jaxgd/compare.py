@@ -16,6 +16,7 @@ import numpy as np
 import scipy
 
 from jaxgd.base import InputValueError, Landscape, Points, Verdict
+from jaxgd.face import Face
 from jaxgd.points import catalogue
 from jaxgd.points.classify import join_points
 from jaxgd.runs.stored import StoredRun, open_run
@@ -44,8 +45,8 @@ class Difference:
         return not self.difference.low <= 0 <= self.difference.high
 
 
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Comparison(Face):
     """How runs differ from the first of them, on the same starts.
 
     Attributes:
@@ -106,6 +107,16 @@ def compare(
 
     Raises:
       InputValueError: fewer than two runs, or their landscapes, keys or precisions differ.
+
+    Example:
+      >>> import jax, jaxgd, tempfile
+      >>> wells, directory = jaxgd.landscapes.styblinski_tang(dim=1), tempfile.mkdtemp()
+      >>> for rate in ("0.02", "0.01"):
+      ...     optimizer, out = f"sgd:learning_rate={rate}", f"{directory}/{rate}"
+      ...     _ = jaxgd.survey(wells, optimizer, 100, key=jax.random.key(0), out=out)
+      >>> found = compare([f"{directory}/0.02", f"{directory}/0.01"], landscape=wells)
+      >>> [(row.what, row.difference.value > 0) for row in found.rows[0] if row.is_sure][-1]
+      ('mean ticks', True)
     """
     named = dict(runs) if isinstance(runs, Mapping) else {str(_path(run)): run for run in runs}
     if len(named) < 2:

@@ -31,17 +31,20 @@ from jaxgd.base import (
     Stop,
     joined_columns,
 )
-from jaxgd.lanes.checks import check_count, check_descent, check_key, check_optimizer, check_starts
+from jaxgd.checks import check_count, check_key, check_optimizer, check_starts
+from jaxgd.front_door import front_door
+from jaxgd.lanes.check_descent import check_descent
 from jaxgd.lanes.first_look import look
 from jaxgd.lanes.lane import Descent, Event, as_asked
-from jaxgd.lanes.layout_check import usable_layout
 from jaxgd.lanes.loop import Loop
 from jaxgd.lanes.run import Run
 from jaxgd.lanes.tune import choose, measure, neighbours, shape_of
+from jaxgd.lanes.usable_layout import usable_layout
 
 _HASHED_BYTES = 2**24
 
 
+@front_door
 def descend(
     landscape: Landscape,
     optimizer: optax.GradientTransformation,
@@ -61,16 +64,20 @@ def descend(
     """Returns where descents from many random starts ended, and why each stopped.
 
     Args:
-      landscape: what to descend, and the law of its starts.
-      optimizer: any optax transformation. Its `update` is called once for each gradient evaluation, with `value`,
-        `grad`, `value_fn`, `hvp`, `key` (different for each lane and step) and `tick` as extra arguments.
+      landscape: what to descend, and the law of its starts; or the name of one of jaxgd's; or a plain function of
+        params, with `sample=` (such as `jaxgd.box(-2, 2, dim=3)`) or `starts=`.
+      optimizer: any optax transformation, or a written name such as "sgd(0.01)"; the landscape's own if None. Its
+        `update` is called once for each gradient evaluation, with `value`, `grad`, `value_fn`, `hvp`, `key` (different
+        for each lane and step) and `tick` as extra arguments.
       num_starts: how many starts to draw (>= 1); left out where `starts` is given.
-      key: a key such as `jax.random.key(0)`; all draws of start `i` are folded from it and `i`.
+      key: a key such as `jax.random.key(0)`, or `seed=0` instead of it; all draws of start `i` are folded from it
+        and `i`.
       starts: explicit starts instead, params with one leading axis.
       first_start: number of the first start to draw (>= 0), so that a large question can be asked block by block:
         descents `first_start` to `first_start + num_starts - 1` are done, each as in one run of all with the same
         `engine`, where that names layout and lanes.
-      stop: when a lane stops; the landscape's `default_stop` if None.
+      stop: when a lane stops; the landscape's `default_stop` if None. Its fields may be written as keywords, for
+        example `max_steps=1000`.
       restart: when a stopped lane begins anew from a new random start; never if None.
       events: predicates of (params, value, gradient) returning one bool; the step at which each first holds is
         recorded.
@@ -78,7 +85,8 @@ def descend(
         those of the draws.
       keep: which iterates to keep for every end: "params" (the last finite one), "best_params", both or none.
       engine: how the descents share the machine; see `Engine` for what does not depend on it.
-      progress: called as progress("descending", descents done, descents asked for) between chunks.
+      progress: called as progress("descending", descents done, descents asked for) between chunks. True shows a bar,
+        False none, and None one in terminals and notebooks.
 
     Returns:
       `Ends` in order of start number. After Ctrl-C (or SIGTERM) they are those of the first so many starts: no more
@@ -119,6 +127,7 @@ def note_at_start(num: int, num_descents: int, stop: Stop | None) -> tuple[str, 
     )
 
 
+@front_door(is_lazy=True)
 def stream(
     landscape: Landscape,
     optimizer: optax.GradientTransformation,
@@ -139,6 +148,13 @@ def stream(
 
     At least one part is yielded (of no ends, if interrupted at once). The `cost` of each part counts from the
     start of the run. Arguments and errors are those of `descend`.
+
+    Example:
+      >>> import jax, optax, jaxgd
+      >>> landscape = jaxgd.landscapes.styblinski_tang(dim=1)
+      >>> parts = stream(landscape, optax.sgd(0.02), 100, key=jax.random.key(0))
+      >>> sum(int((part.value < -39).sum()) for part in parts)  # how many end in the deeper well
+      51
     """
     num_starts = count_starts(num_starts, starts)
     descent = descent_of(
@@ -263,6 +279,16 @@ def concatenate(parts: list[Ends]) -> Ends:
 
     If the run was interrupted before a device had begun all starts below the highest of another device, the result ends
     where the first of these would be: it is always one of the first so many starts.
+
+    Example:
+      >>> import jax, optax, jaxgd
+      >>> landscape = jaxgd.landscapes.styblinski_tang(dim=1)
+      >>> parts = list(stream(landscape, optax.sgd(0.02), 100, key=jax.random.key(0)))
+      >>> concatenate(parts).start_number[:4].tolist()
+      [0, 1, 2, 3]
+
+    Raises:
+      InputValueError: there are no parts.
     """
     if not parts:
         raise InputValueError("there are no parts to put together.")

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgd.caches import kept_programs
 from jaxgd.versions import versions
 
 
@@ -14,15 +15,18 @@ def doctor() -> dict[str, Any]:
     """Returns what a person would be asked for in a bug report, and whether a known miscompilation shows.
 
     Returns:
-      `versions`, `devices`, `num_threads`, `x64`, and `computes_rightly`: whether batched matrix-vector products
-      under jit agree with exact values (jax#39103: jax 0.10.2 on CPU does not).
+      `versions`, `devices`, `num_threads`, `x64`; `computes_rightly`: whether batched matrix-vector products under jit
+      agree with exact values (jax#39103: jax 0.10.2 on CPU does not); and `programs`: where compiled programs are kept,
+      how many and how large, or None.
     """
+    kept = kept_programs()
     return {
         "versions": versions(),
         "devices": [f"{device.platform} {device.device_kind}" for device in jax.devices()],
         "num_threads": os.cpu_count(),
         "x64": _is_x64(),
         "computes_rightly": computes_rightly(),
+        "programs": None if kept is None else {**kept._asdict(), "directory": str(kept.directory)},
     }
 
 

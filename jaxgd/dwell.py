@@ -18,13 +18,15 @@ from jax.flatten_util import ravel_pytree
 
 from jaxgd.base import Engine, InputValueError, Key, Landscape, Params
 from jaxgd.curvature import hessian
+from jaxgd.face import Face
+from jaxgd.front_door import front_door
 from jaxgd.points.judge import MAX_DENSE_DIM
 from jaxgd.statistics import Spells, index_spells, time_by_index
 from jaxgd.trajectory import Observe, trajectories
 
 
-@dataclass(frozen=True, kw_only=True)
-class DwellByIndex:
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class DwellByIndex(Face):
     """What the curvature was along descents.
 
     Attributes:
@@ -54,6 +56,7 @@ class DwellByIndex:
         return "\n".join([*lines, f"{self.spells.num_lanes:,} descents, each watched for {watched:,} ticks."])
 
 
+@front_door
 def dwell_by_index(
     landscape: Landscape,
     optimizer: optax.GradientTransformation,

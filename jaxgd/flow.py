@@ -28,10 +28,12 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from jaxgd.base import Ends, Engine, InputTypeError, InputValueError, Key, Landscape, Params, Progress, Stop
+from jaxgd.checks import check_key
 from jaxgd.descend import check_engine, origin_of
-from jaxgd.lanes.checks import check_key
-from jaxgd.points import catalogue, classify
-from jaxgd.points.classify import join_points
+from jaxgd.face import Face
+from jaxgd.front_door import front_door
+from jaxgd.points.catalogue import catalogue
+from jaxgd.points.classify import classify, join_points
 from jaxgd.statistics import Estimate, proportion_interval
 from jaxgd.sweep import sweep
 
@@ -47,8 +49,8 @@ _BYTES_OF_JACOBIANS = 2**22  # of an implicit solver's lanes on one device
 _MAX_LANES = 64  # a batch of implicit steps waits for its slowest, so few stand together
 
 
-@dataclass(frozen=True, kw_only=True)
-class GradientFlow:
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class GradientFlow(Face):
     """Where the gradient flow ends from each start, solved twice.
 
     Attributes:
@@ -80,6 +82,7 @@ class GradientFlow:
         return replace(self, **picked)
 
 
+@front_door
 def gradient_flow(
     landscape: Landscape,
     num_starts: int | None = None,
@@ -200,8 +203,8 @@ class Departure:
     basin_high: np.ndarray
 
 
-@dataclass(frozen=True, kw_only=True)
-class Distortion:
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Distortion(Face):
     """Which starts optimizers send to other critical points than the gradient flow does.
 
     Attributes:
@@ -264,7 +267,15 @@ def basin_distortion(
 
     Raises:
       InputValueError: the ends do not belong to the starts of the flow, or kept no params.
-      InputTypeError: `ends` are no ends.
+      InputTypeError: `ends` are not ends.
+
+    Example:
+      >>> import jax, optax, jaxgd
+      >>> wells, key = jaxgd.landscapes.styblinski_tang(dim=2), jax.random.key(0)
+      >>> flow = gradient_flow(wells, 100, key=key)  # doctest: +SKIP
+      >>> ends = jaxgd.descend(wells, optax.sgd(0.005), 100, key=key)  # doctest: +SKIP
+      >>> float(basin_distortion(wells, flow, ends).departures[0].share.value)  # doctest: +SKIP
+      0.0
     """
     arms = {"optimizer": ends} if isinstance(ends, Ends) else dict(ends) if isinstance(ends, Mapping) else ends
     if not isinstance(arms, dict) or not arms or not all(isinstance(arm, Ends) for arm in arms.values()):

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from jaxgd.base import InputValueError
-from jaxgd.lanes.checks import first_line
+from jaxgd.checks import first_line
 
 _folders: set[str] = set()  # of the files that were imported
 

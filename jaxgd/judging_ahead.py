@@ -1,4 +1,4 @@
-"""Whether the ends of a landscape can be judged, found before any descent: by tracing, without a run.
+"""Whether the ends of a landscape can be judged, found before any descent: by tracing, and at a few starts.
 
 Descents need a gradient alone. Judging needs products of the Hessian with vectors, and the invariants and generators of
 the symmetry, if there is one. What of these cannot be traced is refused, or said, before hours are spent on descents.
@@ -11,9 +11,10 @@ import jax
 import numpy as np
 
 from jaxgd.base import InputValueError, Landscape, Params
-from jaxgd.lanes.checks import first_line
-from jaxgd.lanes.lane import first_structure
+from jaxgd.checks import first_line
+from jaxgd.points.declared import check_declared
 from jaxgd.points.flat import as_rows, at_least_single, flat
+from jaxgd.tracing import first_structure
 
 
 def check_judging(landscape: Landscape, *, frozen: Params | None = None) -> tuple[str, ...]:
@@ -24,7 +25,8 @@ def check_judging(landscape: Landscape, *, frozen: Params | None = None) -> tupl
       frozen: a bool for each leaf of the params, whether the optimizer never moves it; None for no such leaf.
 
     Raises:
-      InputValueError: the symmetry's functions cannot be traced, or their results have the wrong shape.
+      InputValueError: the symmetry's functions cannot be traced, their results have the wrong shape, or the value
+        changes under the symmetry at random starts.
 
     Example:
       >>> import jaxgd
@@ -35,6 +37,7 @@ def check_judging(landscape: Landscape, *, frozen: Params | None = None) -> tupl
     leaves = jax.tree.leaves(jax.eval_shape(landscape.sample, key))
     start = jax.tree.unflatten(first_structure(landscape), leaves)
     _check_symmetry(landscape, start)
+    check_declared(landscape, frozen=frozen)
     batch = jax.tree.map(lambda leaf: at_least_single(np.zeros((1, *leaf.shape), leaf.dtype)), start)
     rows, kind = as_rows(batch, frozen)
     note = flat(landscape, kind).second_order(jax.ShapeDtypeStruct(rows.shape[1:], rows.dtype)).note

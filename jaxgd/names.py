@@ -3,15 +3,21 @@
 One grammar serves the command line and a landscape's `default_optimizer`:
 
     sgd:learning_rate=0.005,momentum=0.9      a builder of jaxgd or optax with arguments
+    sgd:0.005                                 the same, the first argument without its name
+    sgd(0.005, momentum=0.9)                  the same, as Python writes it
     optax.lbfgs                               optax's own where jaxgd has one of the same name
     package.module:attribute                  anything importable, a builder or a finished object
     path/to/file.py:attribute                 the same in a file
+
+A plain function of params is a landscape where a law of starts called `sample` stands beside it.
 """
 
 import ast
 import difflib
+import functools
 import importlib
 import inspect
+import math
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,8 +28,8 @@ import optax
 
 from jaxgd import landscapes, transforms
 from jaxgd.base import InputTypeError, InputValueError, Landscape
+from jaxgd.checks import first_line
 from jaxgd.importing import import_file
-from jaxgd.lanes.checks import first_line
 
 _RATES = ("learning_rate", "step_size")
 
@@ -38,6 +44,9 @@ def find_landscape(name: str, arguments: Mapping[str, Any] | None = None) -> Lan
     own, given = _split(name)
     given.update(arguments or {})
     found = _imported(own) if ":" in own else _listed(own, landscape_builders(), "landscape", "landscapes")
+    given = _with_first_named(found, given)
+    if ":" in own and not given and _is_value(found):
+        return _with_sample(own, found)
     landscape = found if isinstance(found, Landscape) and not given else _built(own, found, given)
     if not isinstance(landscape, Landscape):
         raise InputTypeError(f"`{name}` is a {type(landscape).__name__}, not a jaxgd.Landscape.")
@@ -52,11 +61,25 @@ def find_optimizer(name: str) -> optax.GradientTransformationExtraArgs:
       InputTypeError: what has this name is no gradient transformation.
 
     Example:
-      >>> find_optimizer("sgd:learning_rate=0.1").update(2.0, (optax.EmptyState(), optax.EmptyState()))[0]
-      -0.2
+      >>> state = (optax.EmptyState(), optax.EmptyState())
+      >>> tuple(find_optimizer(name).update(2.0, state)[0] for name in ("sgd:learning_rate=0.1", "sgd(0.1)"))
+      (-0.2, -0.2)
     """
+    if ":" in _split(name)[0]:
+        return _new_optimizer(name)  # code outside jaxgd may have changed since
+    return _kept_optimizer(name, jax.config.jax_enable_x64)  # type: ignore[attr-defined]
+
+
+@functools.lru_cache(maxsize=64)
+def _kept_optimizer(name: str, is_x64: bool) -> optax.GradientTransformationExtraArgs:
+    """Returns the same object for the same name, so that the programs compiled for it are found again."""
+    return _new_optimizer(name)
+
+
+def _new_optimizer(name: str) -> optax.GradientTransformationExtraArgs:
     own, given = _split(name)
     found = _imported(own) if ":" in own else _listed(own, optimizer_builders(), "optimizer", "optimizers")
+    given = _with_first_named(found, given)
     for rate in _RATES:
         value = given.get(rate)
         if isinstance(value, (int, float)) and not 0 < value < float("inf"):
@@ -109,7 +132,7 @@ def parse_value(text: str) -> Any:
       >>> parse_value("4"), parse_value("1e-3"), parse_value("16,16"), parse_value("true"), parse_value("tanh")
       (4, 0.001, (16, 16), True, 'tanh')
     """
-    words = {"true": True, "false": False, "none": None}
+    words = {"true": True, "false": False, "none": None, "nan": math.nan, "inf": math.inf, "-inf": -math.inf}
     if text.strip().lower() in words:
         return words[text.strip().lower()]
     try:
@@ -121,9 +144,13 @@ def parse_value(text: str) -> Any:
 def parse_arguments(text: str) -> dict[str, Any]:
     """Returns the arguments written as "name=value,name=value"; a comma inside brackets does not split.
 
+    The first may be a value alone: it stands under the empty name.
+
     Raises:
       InputValueError: a piece is not of the form name=value, or a name comes twice.
     """
+    if not text.strip():
+        return {}
     pieces, depth = [""], 0
     for letter in text:
         depth += (letter in "([{") - (letter in ")]}")
@@ -132,8 +159,11 @@ def parse_arguments(text: str) -> dict[str, Any]:
         else:
             pieces[-1] += letter
     arguments: dict[str, Any] = {}
-    for piece in pieces:
+    for place, piece in enumerate(pieces):
         name, equals, value = piece.partition("=")
+        if not equals and place == 0 and piece.strip():
+            arguments[""] = parse_value(piece)
+            continue
         if not equals or not name.strip().isidentifier():
             raise InputValueError(f"arguments are written name=value, got `{piece}`.")
         if name.strip() in arguments:
@@ -144,10 +174,47 @@ def parse_arguments(text: str) -> dict[str, Any]:
 
 def _split(name: str) -> tuple[str, dict[str, Any]]:
     """Returns (name or module:attribute, arguments)."""
+    name = name.strip()
+    if name.endswith(")") and "(" in name:
+        own, _, rest = name[:-1].partition("(")
+        return own.strip(), parse_arguments(rest)
     own, colon, rest = name.rpartition(":")
-    if colon and "=" in rest:
+    if colon and ("=" in rest or isinstance(parse_value(rest), (int, float))):
         return own, parse_arguments(rest)
     return name, {}
+
+
+def _with_first_named(builder: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Returns the arguments with the builder's name for one that was written without."""
+    if "" not in arguments or not callable(builder):
+        return arguments
+    first = next(iter(inspect.signature(builder).parameters), "")
+    if first in arguments:
+        raise InputValueError(f"argument `{first}` is given twice.")
+    return {first or name if name == "" else name: value for name, value in arguments.items()}
+
+
+def _is_value(found: Any) -> bool:
+    """Returns whether what was imported is a function of params rather than a builder of a landscape."""
+    if isinstance(found, (Landscape, type)) or not callable(found):
+        return False
+    signature = inspect.signature(found)
+    required = [p for p in signature.parameters.values() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    return len(required) == 1 and "Landscape" not in str(signature.return_annotation)
+
+
+def _with_sample(name: str, value: Callable[..., Any]) -> Landscape:
+    """Returns the landscape of a function and the law of starts that stands beside it."""
+    where, _, attribute = name.rpartition(":")
+    try:
+        sample = _imported(f"{where}:sample")
+    except InputValueError as error:
+        (needed,) = [p.name for p in inspect.signature(value).parameters.values() if p.default is p.empty]
+        raise InputTypeError(
+            f"`{name}` is a function of `{needed}`: to descend it, define `sample` beside it, for example"
+            f" `sample = jaxgd.box(-2, 2, dim=3)`; if it builds a landscape, write {name}:{needed}=..."
+        ) from error
+    return Landscape(value=value, sample=sample, name=attribute)
 
 
 def _listed(name: str, builders: Mapping[str, Any], kind: str, command: str) -> Any:

@@ -4,12 +4,15 @@ $$ s(a, b) = f(\theta + a\,\delta + b\,\eta), \qquad
    \delta_{j} \leftarrow \frac{|\theta_{j}|}{|\delta_{j}|}\,\delta_{j} $$
 
 for every filter j, the weights that lead into one unit: the columns of a matrix of shape (inputs, outputs), the last
-axis of a convolution. Biases, scales and shifts are not moved. A step of length 1 then changes every filter by its
+axis of a convolution. How weights lie differs: `filter_axes` knows flax, haiku and equinox, and takes a function for
+all others. Biases, scales and shifts are not moved. A step of length 1 then changes every filter by its
 own size, so that pictures of different networks can be compared: rescaling a rectified layer by a and the next one by
 1/a, which changes no output, changes the picture neither. Source: Li, Xu, Taylor, Studer and Goldstein, Visualizing
 the loss landscape of neural nets (NeurIPS 2018), arXiv:1712.09913.
 """
 
+import functools
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -19,15 +22,49 @@ import numpy as np
 import optax
 
 from jaxgd.base import Array, InputValueError, Key, Params
-from jaxgd.lanes.checks import check_count
+from jaxgd.checks import check_count
+
+Filters = str | Callable[[str, Array], tuple[int, ...] | None]
+
+_NO_WEIGHTS = frozenset(("bias", "scale", "offset", "mean", "var"))  # names of leaves that are never weights
 
 
-def filter_normalised(direction: Params, params: Params) -> Params:
+def filter_axes(name: str, leaf: Array, layout: str) -> tuple[int, ...] | None:
+    """Returns the axes along which the filters of a leaf are counted; None for one that is no weight.
+
+    Args:
+      name: of the leaf, such as "attention/query/kernel".
+      leaf: the weights.
+      layout: "last" for (..., inputs, outputs), as in flax and haiku; "first" for (outputs, inputs, ...), as in
+        equinox. Of flax's attention the kernels of query, key and value are (inputs, heads, outputs), and the embedding
+        of each token is a filter.
+
+    Example:
+      >>> filter_axes("query/kernel", jnp.ones((8, 2, 4)), "last"), filter_axes("weight", jnp.ones((2, 4)), "first")
+      ((1, 2), (0,))
+    """
+    *inside, own = name.split("/")
+    if leaf.ndim < 2 or own in _NO_WEIGHTS:
+        return None
+    if layout == "first" or own == "embedding":
+        return (0,)
+    if leaf.ndim == 3 and own == "kernel" and inside and inside[-1] in ("query", "key", "value"):
+        return (1, 2)
+    return (leaf.ndim - 1,)
+
+
+def filter_normalised(direction: Params, params: Params, filters: Filters = "auto") -> Params:
     """Returns the direction with every filter as long as that of `params`, and no component along other parameters.
 
     Args:
       direction: like `params`.
-      params: a pytree; its leaves with two or more axes hold filters along the last axis, the others stay.
+      params: a pytree; its leaves with two or more axes hold filters, the others stay.
+      filters: "last" or "first", the axis of filters (see `filter_axes`); "auto", which is "first" inside equinox
+        modules; or a function that maps (name, leaf) to the axes of filters, or None to leave it. Layers that are
+        scanned over need one: with layers along the first axis it returns (0, leaf.ndim - 1).
+
+    Raises:
+      InputValueError: `filters` is none of these.
 
     Example:
       >>> weights = {"w": jnp.array([[3.0, 0.0], [4.0, 2.0]]), "b": jnp.ones(2)}
@@ -35,15 +72,32 @@ def filter_normalised(direction: Params, params: Params) -> Params:
       >>> print(jnp.sum(filter_normalised(ones, weights)["w"] ** 2, axis=0))  # 5^2 and 2^2
       [25.  4.]
     """
+    if filters not in ("auto", "first", "last") and not callable(filters):
+        raise InputValueError(f"`filters` must be 'auto', 'first', 'last' or a function, got {filters!r}.")
 
-    def of_leaf(towards: Array, leaf: Array) -> Array:
-        if leaf.ndim < 2:
+    def of_leaf(path: Any, towards: Array, leaf: Array, layout: str) -> Array:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        axes = filters(name, leaf) if callable(filters) else filter_axes(name, leaf, layout)
+        if axes is None:
             return jnp.zeros_like(leaf)
-        length = lambda array: jnp.sqrt(jnp.sum(array**2, axis=tuple(range(leaf.ndim - 1)), keepdims=True))
+        counted = {axis % leaf.ndim for axis in axes}
+        inside = tuple(axis for axis in range(leaf.ndim) if axis not in counted)
+        length = lambda array: jnp.sqrt(jnp.sum(array**2, axis=inside, keepdims=True))
         own = length(towards)
         return jnp.where(own > 0, towards * (length(leaf) / jnp.where(own > 0, own, 1)), 0)
 
-    return jax.tree.map(of_leaf, direction, params)
+    def of_part(path: Any, towards: Params, part: Params) -> Params:
+        layout = ("first" if _is_equinox(part) else "last") if filters == "auto" else filters
+        below = lambda inner, towards, leaf: of_leaf((*path, *inner), towards, leaf, layout)
+        return jax.tree_util.tree_map_with_path(below, towards, part)
+
+    return jax.tree_util.tree_map_with_path(of_part, direction, params, is_leaf=_is_equinox)
+
+
+def _is_equinox(node: Any) -> bool:
+    """Whether it is a module of equinox, which need not be installed."""
+    equinox = sys.modules.get("equinox")
+    return equinox is not None and isinstance(node, equinox.Module)
 
 
 def whole_normalised(direction: Params, params: Params) -> Params:
@@ -58,7 +112,8 @@ def surface(
     key: Key,
     radius: float = 1.0,
     num: int = 21,
-    normalise: Callable[[Params, Params], Params] = filter_normalised,
+    normalise: Callable[[Params, Params], Params] | None = None,
+    filters: Filters = "auto",
 ) -> Array:
     """Returns the values on a square grid around `params`, along two random directions.
 
@@ -70,7 +125,8 @@ def surface(
       key: of the two directions, drawn from a normal law.
       radius: how far to go either way, in lengths of the filters, above 0.
       num: points along each side, at least 3; odd, so that `params` itself is one of them.
-      normalise: maps (direction, params) to the direction to take.
+      normalise: maps (direction, params) to the direction to take; `filter_normalised` with `filters` if None.
+      filters: how weights lie, as in `filter_normalised`.
 
     Returns:
       (num, num), the first direction along the first axis.
@@ -88,6 +144,8 @@ def surface(
         raise InputValueError(f"`num` must be odd and at least 3, got {num}.")
     if not radius > 0 or not np.isfinite(radius):
         raise InputValueError(f"`radius` must be positive and finite, got {radius}.")
+    if normalise is None:
+        normalise = functools.partial(filter_normalised, filters=filters)
     first, second = (
         normalise(optax.tree.random_like(each, params, jax.random.normal), params) for each in jax.random.split(key)
     )

@@ -17,12 +17,28 @@ from typing import Any
 import numpy as np
 import optax
 
-from jaxgd.base import Cost, Ends, Engine, InputValueError, Key, Landscape, Points, Progress, Status, Stop, Verdict
+from jaxgd.base import (
+    Cost,
+    Ends,
+    Engine,
+    InputValueError,
+    Key,
+    Landscape,
+    Params,
+    Points,
+    Progress,
+    Status,
+    Stop,
+    Verdict,
+)
 from jaxgd.blocks import ask
-from jaxgd.descend import check_engine, concatenate, note_at_start, with_note_at_start
+from jaxgd.checks import check_count, check_starts
+from jaxgd.descend import check_engine, concatenate, descend, note_at_start, with_note_at_start
+from jaxgd.face import Face
+from jaxgd.front_door import front_door
 from jaxgd.interrupt import Interrupt, interruptible
-from jaxgd.lanes.checks import check_count
-from jaxgd.points import Catalogue
+from jaxgd.points import Catalogue, classify
+from jaxgd.points.catalogue import check_up_to
 from jaxgd.points.classify import join_points
 from jaxgd.points.tally import Tally
 from jaxgd.runs.directory import Directory, begin, is_run
@@ -32,10 +48,13 @@ from jaxgd.versions import versions
 from jaxgd.workers import Overtaken, Workers, workers_of
 
 _FIRST_LOOK = 1024  # starts before the first look at what was not seen
+_GIVEN = (
+    "the starts were listed, not drawn: weights, intervals and what was not seen are as if they were a random sample"
+)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Survey:
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Survey(Face):
     """Where descents of one landscape ended, judged and counted.
 
     Attributes:
@@ -80,7 +99,8 @@ class Survey:
         stopped = ", ".join(f"{count:,} {name}" for name, count in self.statuses.items())
         cost, norm = self.cost, self.stop.gradient_norm
         limit = f" (gradient norm {norm:.3g} or less)" if norm is not None else ""
-        lines = [f"{self.landscape}, {self.catalogue.num_descents:,} descents by {self.optimizer}: {stopped}{limit}."]
+        asked = f"{self.catalogue.num_descents:,} descents by {self.optimizer} in {self.dtype}"
+        lines = [f"{self.landscape}, {asked}: {stopped}{limit}."]
         if self.is_interrupted:
             dropped = self.statuses.get("interrupted", 0)
             lines.append(
@@ -93,6 +113,21 @@ class Survey:
             f" (+ {cost.seconds_compile:.1f} s to compile); lane occupancy {100 * cost.occupancy:.0f}%."
         )
         return "\n".join([*lines, f"Repeat with {self.engine}."])
+
+    def report(self, path: str | Path, *, command: str = "", title: str = "") -> Path:
+        """Writes the survey as one self-contained HTML page, and returns its path.
+
+        Args:
+          path: of the page.
+          command: what repeats the survey, as it was typed.
+          title: of the page.
+
+        Raises:
+          InputValueError: jinja2 or matplotlib is not installed, or the file cannot be written.
+        """
+        from jaxgd.report.page import write_page
+
+        return write_page(self, path, command=command, title=title)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the survey as one JSON object; what is not finite becomes null."""
@@ -116,6 +151,8 @@ class Survey:
                         "index": int(entries.index[i]),
                         "zero_modes": int(entries.num_zero_modes[i]),
                         "lowest_eigenvalue": float(entries.lowest_eigenvalue[i]),
+                        "kind": int(entries.kind[i]),
+                        "num_points": int(entries.num_points[i]),
                         "hits": int(entries.hits[i]),
                         "weight": float(entries.weight[i]),
                         "weight_low": float(entries.weight_low[i]),
@@ -137,16 +174,19 @@ class Survey:
         )
 
 
+@front_door(takes_names=True)
 def survey(
     landscape: Landscape,
     optimizer: optax.GradientTransformation | str | None = None,
     num_starts: int | None = None,
     *,
     key: Key,
+    starts: Params | None = None,
     stop: Stop | None = None,
     is_noisy: bool = False,
     confidence: float = 0.95,
     until: float | None = None,
+    up_to: str = "symmetry",
     out: str | Path | None = None,
     keep: str = "ends",
     engine: Engine | None = None,
@@ -158,15 +198,20 @@ def survey(
     """Returns where descents from random starts end, what those points are, and how sure that is.
 
     Args:
-      landscape: what to survey.
+      landscape: what to survey: a Landscape, the name of one of jaxgd's, or a plain function of params with `sample=`,
+        such as `jaxgd.box(-2, 2, dim=3)`, or with `starts=`.
       optimizer: a transformation, its written name, or None for the landscape's default.
       num_starts: how many descents (>= 1), at most where there is an `until`; 1,000 if None.
-      key: a key such as `jax.random.key(0)`.
-      stop: when a lane stops; the landscape's default if None.
+      key: a key such as `jax.random.key(0)`, or `seed=0` instead of it.
+      starts: explicit starts instead, params with one leading axis; they are in memory, so that `out`, `until`,
+        `executor` and `keep` are for starts that are drawn.
+      stop: when a lane stops; the landscape's default if None. Its fields may be written as keywords, for example
+        `max_steps=1000`.
       is_noisy: descend random draws of the landscape's `noisy_value`.
       confidence: level of all intervals, in (0, 1).
       until: an unseen mass in (0, 1). The number of starts is doubled until, with this confidence for all looks
         together, one more descent would end at a point not yet in the catalogue with no more than this probability.
+      up_to: "symmetry" counts points, "isometry" kinds of them, see `jaxgd.catalogue`; `until` then speaks of kinds.
       out: a run directory to write to, or to continue: what is done is kept block by block, whatever happens to this
         process, and any number of processes may work at it at once. The landscape is known again by what it computes.
       keep: "ends" returns every end and what it is; "catalogue" only counts them, so that memory grows with the number
@@ -175,7 +220,8 @@ def survey(
       block_size: starts that are descended and judged as a whole; chosen if None.
       executor: any `concurrent.futures.Executor`, for example of Dask, loky or mpi4py, whose workers do the blocks, or
         a function that returns one, which is then called again when its workers die. Needs cloudpickle.
-      progress: called as progress(phase, done, total).
+      progress: called as progress(phase, done, total). True shows a bar, False none, and None one in terminals and
+        notebooks.
       written: the words by which the command line can build the question again.
 
     Returns:
@@ -193,8 +239,16 @@ def survey(
     """
     if keep not in ("ends", "catalogue"):
         raise InputValueError(f'`keep` must be "ends" or "catalogue", got {keep!r}.')
+    check_up_to(up_to)
     if until is not None and not 0 < until < 1:
         raise InputValueError(f"`until` must lie strictly between 0 and 1, got {until}.")
+    if starts is not None:
+        if num_starts is not None or out is not None or until is not None or executor is not None or keep != "ends":
+            raise InputValueError("`starts` come without `num_starts`, `out`, `until`, `executor` and `keep`.")
+        found = _survey_given(
+            landscape, optimizer, starts, key, stop, is_noisy, confidence, check_engine(engine), progress
+        )
+        return _up_to(found, up_to)
     num_starts = 1000 if num_starts is None else check_count("num_starts", num_starts)
     engine = check_engine(engine)
     is_open = {"layout": not engine.layout, "num_lanes": not engine.num_lanes, "block_size": not block_size}
@@ -219,7 +273,7 @@ def survey(
                 f"`{out}` holds a run of {directory.ends_of_extents[-1]:,} starts; it cannot shrink to {num_starts:,}."
             )
 
-    tally = Tally(landscape=landscape, confidence=confidence)
+    tally = Tally(landscape=landscape, confidence=confidence, up_to=up_to)
     kept: list[tuple[Ends, Points]] | None = [] if keep == "ends" else None
     with interruptible() as told, workers_of(executor, question) as workers:
         is_all = _fill(
@@ -238,8 +292,41 @@ def survey(
         kept=kept,
     )
     if out is not None:
-        write_result(directory, found)
-    return found
+        write_result(directory, found)  # of points: their kinds are in it
+    return _up_to(found, up_to)
+
+
+def _up_to(found: Survey, up_to: str) -> Survey:
+    """Returns the survey, its catalogue one of points or of their kinds."""
+    return replace(found, catalogue=found.catalogue.kinds()) if up_to == "isometry" else found
+
+
+def _survey_given(
+    landscape: Landscape,
+    optimizer: optax.GradientTransformation | str | None,
+    starts: Params,
+    key: Key,
+    stop: Stop | None,
+    is_noisy: bool,
+    confidence: float,
+    engine: Engine,
+    progress: Progress | None,
+) -> Survey:
+    """Returns the survey of starts that are listed and not drawn: one block, which no run directory can hold."""
+    num_starts = check_starts(starts)
+    question = ask(landscape, optimizer, num_starts, key=key, stop=stop, is_noisy=is_noisy, engine=engine)
+    ends = descend(
+        landscape, question.optimizer, key=key, starts=starts, stop=question.stop, is_noisy=is_noisy,
+        keep=("params",), engine=question.engine, progress=progress,
+    )  # fmt: skip
+    judging = None if progress is None else functools.partial(progress, "judging")
+    points = classify(landscape, ends, progress=judging)
+    tally = Tally(landscape=landscape, confidence=confidence)
+    tally.add(replace(ends, notes=(*question.notes, *ends.notes, _GIVEN)), points)
+    return survey_of(
+        tally, landscape=landscape.name, optimizer=question.optimizer_name, stop=question.stop, engine=question.engine,
+        num_starts=num_starts, kept=[(ends, points)],
+    )  # fmt: skip
 
 
 def _fill(

@@ -16,11 +16,13 @@ import optax
 
 from jaxgd.base import Ends, Engine, InputTypeError, InputValueError, Key, Landscape, Params, Progress, Stop
 from jaxgd.descend import concatenate, count_starts, launch, with_note_at_start
+from jaxgd.face import Face
+from jaxgd.front_door import front_door
 from jaxgd.lanes.lane import Descent, Event, as_asked
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sweep:
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Sweep(Face):
     """The ends of every setting, on the same starts.
 
     Attributes:
@@ -41,6 +43,7 @@ class Sweep:
         return "\n".join(lines)
 
 
+@front_door
 def sweep(
     landscape: Landscape,
     builder: Callable[..., optax.GradientTransformation],

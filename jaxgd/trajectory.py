@@ -13,14 +13,16 @@ import jax.numpy as jnp
 import optax
 
 from jaxgd.base import Array, Engine, Key, Landscape, Params, Status, Stop
+from jaxgd.checks import check_count, check_key, check_optimizer
 from jaxgd.descend import check_engine, count_starts
-from jaxgd.lanes.checks import check_count, check_key, check_optimizer
+from jaxgd.front_door import front_door
 from jaxgd.lanes.lane import Descent, Lane, as_asked
-from jaxgd.lanes.layout import LANE_AXIS, map_lanes
+from jaxgd.lanes_last.mapping import LANE_AXIS, map_lanes
 
 Observe = Callable[[Params, Any], Any]
 
 
+@front_door
 def trajectories(
     landscape: Landscape,
     optimizer: optax.GradientTransformation,

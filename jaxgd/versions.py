@@ -22,3 +22,7 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
+
+
+__version__ = _version("jaxgd")
+"""The version of jaxgd, which stands in pyproject.toml alone."""

@@ -1,5 +1,6 @@
 """An interruption leaves a fair sample: the first so many starts, with what was dropped allowed for."""
 
+import json
 import os
 import signal
 import subprocess
@@ -133,23 +134,33 @@ wells = Landscape(value=lambda x: jnp.where(x < 0, (x + 1) ** 2, .03 * (x - 1) *
 """
 
 
+# The command, saying when a block is done.
+LOUDLY = """
+import sys
+from jaxgd.runs.directory import Directory
+from jaxgd.store import Memory
+for kind in (Directory, Memory):
+    kind.write = lambda *block, write=kind.write: (write(*block), print("a block", file=sys.stderr, flush=True))[0]
+from jaxgd.cli import main
+main()
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("is_kept", [False, True], ids=["in memory", "on disk"])
 def test_the_command_prints_a_fair_survey_after_a_signal(number, is_kept, tmp_path):
-    import json
-    import time
-
     (tmp_path / "own.py").write_text(OWN)
     words = ["survey", f"{tmp_path}/own.py:wells", "--optimizer", "sgd:learning_rate=0.05", "--starts", "20000000"]
     words += ["--max-steps", "50000", "--lanes", "64", "--block", "4096", "--json"]
     words += ["--out", str(tmp_path / "run")] if is_kept else []
     process = subprocess.Popen(
-        [sys.executable, "-m", "jaxgd.cli", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", LOUDLY, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    time.sleep(25)
+    while (line := process.stderr.readline()) and line != "a block\n":
+        pass
     process.send_signal(number)
-    out, said = process.communicate(timeout=120)
+    out, said = process.communicate(timeout=300)
     assert process.returncode == 128 + number, said
     found = json.loads(out)
     assert 0 < found["num_descents"] < found["num_starts"]

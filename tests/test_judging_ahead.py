@@ -8,8 +8,8 @@ from jax.experimental.ode import odeint
 
 import jaxgd
 from jaxgd import Landscape, Stop, Symmetry
+from jaxgd.checks import first_line
 from jaxgd.judging_ahead import check_judging
-from jaxgd.lanes.checks import first_line
 
 STOP = Stop(gradient_norm=1e-6, max_steps=500)
 

@@ -64,3 +64,33 @@ def test_bad_arguments_are_refused(key):
         surface(value, jnp.ones((2, 2)), key=key, radius=0.0)
     with pytest.raises(InputValueError, match="at least 3 points along both sides"):
         roughness(np.ones((2, 5)))
+
+
+def test_filters_follow_the_layout_of_each_library(key):
+    equinox = pytest.importorskip("equinox")
+    linear = equinox.nn.Linear(3, 4, key=key)
+    attention = {"query": {"kernel": jax.random.normal(key, (5, 2, 3))}, "out": {"kernel": jnp.ones((2, 3, 5))}}
+    params = {"equinox": linear, "flax": attention, "scanned": jax.random.normal(key, (2, 3, 4))}
+    ones = jax.tree.map(jnp.ones_like, params)
+    found = filter_normalised(ones, params)
+    same = lambda one, other, axes: np.testing.assert_allclose((one**2).sum(axes), (other**2).sum(axes), rtol=1e-12)
+    same(found["equinox"].weight, linear.weight, 1)  # (outputs, inputs)
+    same(found["flax"]["query"]["kernel"], attention["query"]["kernel"], 0)  # (inputs, heads, outputs)
+    same(found["flax"]["out"]["kernel"], attention["out"]["kernel"], (0, 1))  # (heads, inputs, outputs)
+    asked = filter_normalised(ones, params, filters=lambda name, leaf: (0, 2) if name == "scanned" else None)
+    same(asked["scanned"], params["scanned"], 1)
+    assert not asked["equinox"].weight.any()
+
+
+@pytest.mark.parametrize("layout", ["first", "last"])
+def test_directions_scale_with_the_units_that_weights_lead_into(key, layout):
+    weights, factors = jax.random.normal(key, (3, 4)), jnp.array([7.0, 0.2, 3.0, 1.0])
+    turn = (lambda array: array.T) if layout == "first" else (lambda array: array)
+    ones, moved = jnp.ones_like(turn(weights)), turn(weights * factors[None])
+    found, other = (filter_normalised(ones, leaf, filters=layout) for leaf in (moved, turn(weights)))
+    np.testing.assert_allclose(found, turn(turn(other) * factors[None]), rtol=1e-12)
+
+
+def test_unknown_layout_is_refused():
+    with pytest.raises(InputValueError, match="`filters` must be 'auto', 'first', 'last' or a function, got 'middle'"):
+        filter_normalised(jnp.ones((2, 2)), jnp.ones((2, 2)), filters="middle")

@@ -16,7 +16,7 @@ import numpy as np
 
 import jaxgd
 from jaxgd.experiment import Missing, Outcome, System
-from jaxgd.lanes.layout import lanes_last
+from jaxgd.lanes_last.mapping import lanes_last
 
 LANDSCAPE = jaxgd.landscapes.lennard_jones()
 

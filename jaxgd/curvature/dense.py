@@ -69,6 +69,12 @@ def hessian_and_error(
 
     The error is zero where derivatives are exact, and costs nothing then. Where the Hessian is made of differences it
     is an estimate, no bound, and costs three more Hessians. Arguments are those of `hessian`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> found, error = hessian_and_error(jax.grad(lambda x: x[0] ** 2 * x[1]), jnp.array([1.0, 2.0]))
+      >>> found.tolist(), error.tolist()
+      ([[4.0, 2.0], [2.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]])
     """
     rule = _rule_of(gradient, x)
     return _columns(rule, rule.with_error_at(x, units), x)
@@ -100,6 +106,12 @@ def spectrum(matrix: jax.Array, motions: jax.Array | None = None) -> Spectrum:
     Args:
       matrix: (dim, dim) Hessian, symmetric up to rounding.
       motions: (k, dim) these directions, each an orthonormal row or zero; None for none.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> found = spectrum(jnp.diag(jnp.array([3.0, 0.0, -1.0])), motions=jnp.array([[0.0, 1.0, 0.0]]))
+      >>> found.eigenvalues[:2].round(6).tolist(), int(found.num_symmetry_modes)
+      ([-1.0, 3.0], 1)
     """
     dim = matrix.shape[0]
     eps = jnp.finfo(matrix.dtype).eps

@@ -61,7 +61,12 @@ def missed_probability(
 def least_curvature(
     lowest: np.ndarray, spread: np.ndarray, probability: float, dim: np.ndarray | int, num_steps: int
 ) -> np.ndarray:
-    """Returns what no eigenvalue is below, but for `probability` in (0, 1); -inf where too few steps were made."""
+    """Returns what no eigenvalue is below, but for `probability` in (0, 1); -inf where too few steps were made.
+
+    Example:
+      >>> float(least_curvature(0.0, 1.0, 1e-3, dim=1_000_000, num_steps=77).round(2))  # see `num_steps_for`
+      -0.01
+    """
     if not 0 < probability < 1:
         raise InputValueError(f"`probability` must lie in (0, 1), got {probability}.")
     share = (np.log(FACTOR * np.sqrt(dim) / probability) / (2 * num_steps - 1)) ** 2

@@ -122,6 +122,13 @@ def batched_hessian_product(gradient: Callable[[jax.Array, Any], jax.Array], x: 
         `hessian_product` of the gradient on that batch.
       x: (dim,) the point.
       batches: pytree with one leading axis of batches of equal size.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> gradient = jax.grad(lambda x, batch: jnp.mean((batch @ x) ** 2))
+      >>> batches = jnp.array([[[1.0, 0.0]], [[0.0, 2.0]]])  # two batches of one sample each
+      >>> batched_hessian_product(gradient, jnp.zeros(2), batches)(jnp.array([[1.0, 1.0]])).tolist()
+      [[1.0, 4.0]]
     """
     points = _points(x)
     lengths = {leaf.shape[0] if jnp.ndim(leaf) else None for leaf in jax.tree.leaves(batches)}

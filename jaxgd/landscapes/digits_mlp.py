@@ -86,6 +86,6 @@ def digits_mlp(
         l2=l2,
         num_images=num_images,
         batch_size=batch_size,
-        default_optimizer="lbfgs:max_step=1.0",
+        default_optimizer="lbfgs:memory_size=10,max_step=1.0",
         default_stop=Stop(gradient_norm=1e-6, max_steps=20_000),
     )

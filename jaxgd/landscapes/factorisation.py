@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxgd.base import Array, Facts, InputValueError, KnownPoint, Landscape, Stop, Symmetry
 from jaxgd.landscapes import checks
+from jaxgd.symmetry import sign_flips
 
 
 def rank_one_factorisation(eigenvalues: tuple[float, ...] = (3.0, 2.0, 1.0), *, scale: float = 1.0) -> Landscape:
@@ -54,7 +55,7 @@ def rank_one_factorisation(eigenvalues: tuple[float, ...] = (3.0, 2.0, 1.0), *, 
         name="rank_one_factorisation",
         value=value,
         sample=lambda key: scale * jax.random.normal(key, (dim,)),
-        symmetry=Symmetry(name="signs of the coordinates", invariants=jnp.abs),
+        symmetry=sign_flips(),
         facts=Facts(
             source="M u = |u|^2 u",
             points=(*points, KnownPoint(value=total, index=dim, params=np.zeros(dim), name="origin")),

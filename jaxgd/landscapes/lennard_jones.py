@@ -2,10 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from jaxgd.base import Array, Facts, KnownPoint, Landscape, Stop, Symmetry
+from jaxgd.base import Array, Facts, KnownPoint, Landscape, Stop
 from jaxgd.landscapes import checks
+from jaxgd.symmetry import permutations, rigid_motions
 
 # Energies of the global minima, from the Cambridge Cluster Database.
 GLOBAL_MINIMUM = {
@@ -71,11 +71,7 @@ def lennard_jones(num_atoms: int = 13) -> Landscape:
         value=lambda x: _energy_and_gradient(x)[0],
         sample=sample,
         value_and_grad=_energy_and_gradient,
-        symmetry=Symmetry(
-            name="rigid motions, mirror images and permutations of the atoms",
-            invariants=_sorted_distances,
-            generators=_rigid_motions,
-        ),
+        symmetry=rigid_motions() * permutations(),
         facts=_facts(num_atoms),
         default_optimizer="lbfgs:max_step=0.1",
         default_stop=Stop(gradient_norm=1e-6, max_steps=10_000),
@@ -132,23 +128,6 @@ def _change_of_pairs(at: tuple[Array], change: tuple[Array]) -> tuple[tuple[Arra
     stiffening = 96 * (7 * near_6 - 2) * near_6 * near**2  # the change of `push` with half the squared distance
     closer = jnp.sum(apart * moved, axis=1)
     return _pairs(apart), (push * closer, push[:, None] * moved + (stiffening * closer)[:, None] * apart)
-
-
-def _sorted_distances(x: Array) -> Array:
-    """Returns all pair distances in rising order; moving atoms by e changes each by at most 2e."""
-    first, second = np.triu_indices(x.shape[0], 1)
-    distances = jnp.sqrt(jnp.sum((x[first] - x[second]) ** 2, axis=1))
-    as_bits = jax.lax.bitcast_convert_type(distances, f"int{8 * distances.dtype.itemsize}")
-    return jax.lax.bitcast_convert_type(jnp.sort(as_bits), distances.dtype)  # in the same order, five times faster
-
-
-def _rigid_motions(x: Array) -> Array:
-    """Returns the velocities of three shifts and of three turns about the centre, shape (6, num_atoms, 3)."""
-    axes = jnp.eye(3, dtype=x.dtype)[:, None, :]
-    centred = x - jnp.mean(x, axis=0, keepdims=True)
-    shifts = jnp.broadcast_to(axes, (3, *x.shape))
-    turns = jnp.cross(shifts, jnp.broadcast_to(centred[None], shifts.shape))
-    return jnp.concatenate([shifts, turns])
 
 
 def _facts(num_atoms: int) -> Facts | None:

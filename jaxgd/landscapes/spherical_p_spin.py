@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgd.base import Array, Facts, InputValueError, KnownPoint, Landscape, Stop, Symmetry
+from jaxgd.base import Array, Facts, InputValueError, KnownPoint, Landscape, Stop
 from jaxgd.landscapes import checks
+from jaxgd.symmetry import scale
 
 MAX_COUPLINGS = 10_000_000
 """More couplings than this do not fit into a lane's caches, nor into patience."""
@@ -72,11 +73,7 @@ def spherical_p_spin(dim: int = 20, p: int = 3, *, seed: int = 0) -> Landscape:
         value=lambda x: value_and_grad(x)[0],
         sample=sample,
         value_and_grad=value_and_grad,
-        symmetry=Symmetry(
-            name="length of the parameters",
-            invariants=lambda x: math.sqrt(dim) * x / jnp.sqrt(jnp.sum(x**2)),
-            generators=lambda x: x[None, :],
-        ),
+        symmetry=scale(),
         facts=_eigenvector_facts(couplings) if p == 2 else None,
         default_optimizer="sgd:learning_rate=0.05",
         default_stop=Stop(gradient_norm=1e-8, max_steps=50_000),

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgd.base import Array, Facts, KnownPoint, Landscape, Stop, Symmetry
+from jaxgd.base import Array, Facts, KnownPoint, Landscape, Stop
 from jaxgd.landscapes import checks
+from jaxgd.symmetry import permutations
 
 # Losses of the commonest spurious minima for k = n, to the digits published; there are more.
 SPURIOUS = {
@@ -55,7 +56,6 @@ def two_layer_relu(k: int = 6, n: int = 6) -> Landscape:
     k = checks.integer("k", k, at_least=1)
     n = checks.integer("n", n, at_least=1)
     is_other = 1 - np.eye(k)
-    rows, columns = np.triu_indices(k), np.triu_indices(n)
     # |v_i| = 1; f(v, v) = 1/2, and f = 1 / (2 pi) at right angles.
     targets = (n / 2 + n * (n - 1) / (2 * np.pi)) / 2
 
@@ -79,17 +79,13 @@ def two_layer_relu(k: int = 6, n: int = 6) -> Landscape:
         pull = (sine_target + turn_target * unit) / (2 * np.pi)
         return (jnp.sum(grad * weights) - jnp.sum(norm * pull)) / 2 + targets, grad
 
-    def invariants(weights: Array) -> Array:
-        products = (weights.ravel(), (weights @ weights.T)[rows], (weights.T @ weights)[columns])
-        return jnp.concatenate([jnp.sort(each) for each in products])
-
     spurious = SPURIOUS.get(n, ()) if k == n else ()
     return Landscape(
         name="two_layer_relu",
         value=lambda weights: value_and_grad(weights)[0],
         sample=lambda key: jax.random.normal(key, (k, n)) / math.sqrt(n),
         value_and_grad=value_and_grad,
-        symmetry=Symmetry(name="permutations of neurons and of inputs", invariants=invariants),
+        symmetry=permutations(columns=True),
         facts=Facts(
             source="Safran and Shamir 2018, arXiv:1712.08968",
             points=(

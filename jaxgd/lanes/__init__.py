@@ -1,1 +1,1 @@
-"""How many descents run at once."""
+"""The engine: many descents at once, a finished one making room for the next."""

@@ -30,7 +30,7 @@ import optax
 
 from jaxgd.base import InputValueError, Key, Landscape, Params
 from jaxgd.lanes.lane import Descent
-from jaxgd.lanes.traced import Kind, equations, is_repeatable, kind_of, uses
+from jaxgd.tracing import Kind, equations, is_repeatable, kind_of, uses
 
 _NUM_STARTS = 16
 _STEPS = {8: 2.0 ** -np.arange(3, 24, 4), 4: 2.0 ** -np.arange(2, 15, 3)}  # by bytes of the value's type

@@ -19,10 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgd.base import InputValueError, Key, Params
-from jaxgd.lanes.checks import first_line
+from jaxgd.checks import first_line
 from jaxgd.lanes.lane import IDLE, RESTARTING, RUNNING, Descent, Lane
-from jaxgd.lanes.layout import LANE_AXIS, map_lanes
-from jaxgd.lanes.traced import kind_of
+from jaxgd.lanes_last.mapping import LANE_AXIS, map_lanes
+from jaxgd.tracing import kind_of
 
 _BUFFER_BYTES = 2**27  # of ends on their way out
 _FIRST_NUM_TICKS, _MIN_NUM_TICKS, _MAX_NUM_TICKS = 8, 4, 64  # of one visit

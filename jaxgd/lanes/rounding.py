@@ -17,7 +17,7 @@ import numpy as np
 
 from jaxgd.base import Ends, Params, Status
 from jaxgd.lanes.lane import Descent
-from jaxgd.lanes.traced import Kind, kind_of
+from jaxgd.tracing import Kind, kind_of
 
 _NUM_ENDS = 16  # that are looked at
 _SMALL, _VERY_SMALL = 1e4, 1e3  # rounding units of the gradient at the starts, up to which rounding is suspected

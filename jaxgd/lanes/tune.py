@@ -13,26 +13,23 @@ kept, for this process and this function.
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from jaxgd.base import LAYOUTS, Key, Params
 from jaxgd.lanes.lane import Descent
 from jaxgd.lanes.loop import Loop, Share, int32, take
 from jaxgd.lanes.relative_stop import limit_of
-from jaxgd.lanes.traced import Kind, kind_of
+from jaxgd.tracing import Kind, kind_of, work_of
 
 MIN_LANES, MAX_LANES = 8, 512
 _CACHE_BYTES = 2**19  # that the largest intermediate of all lanes may fill
-_LARGE_PRODUCT = 2**14  # multiplications from which a matrix product is faster as a product of its own
 _OVERHEAD = 50_000  # operations that are worked through in the time that a tick costs without any lane
-_RANDOM = 100  # operations for a random number
-_DRAIN = 4  # mean lengths of a descent that the last one outlasts the others by
+_DRAIN = 2  # mean lengths of a descent that the last one outlasts the others by
 _PROBE_SECONDS = 0.1
 
 
@@ -91,48 +88,14 @@ def _shape_of(descent: Descent, kind: Kind, device_kind: str) -> Shape:
     )
 
 
-class Work(NamedTuple):
-    """What a function does, read from its trace: the text, the entries of its largest array, the kind of work."""
-
-    text: str
-    largest: int
-    is_product: bool
-    num_operations: int
-
-
-def work_of(fn: Callable[..., Any], *args: Any) -> Work:
-    """Returns what `fn` does with arguments of these shapes."""
-    traced = jax.make_jaxpr(fn)(*args)
-    products = operations = 0
-    largest = max((math.prod(leaf.shape) for leaf in jax.tree.leaves(args)), default=1)
-    for equation in _equations(traced.jaxpr, [True] * len(traced.jaxpr.invars)):
-        size = max((math.prod(out.aval.shape) for out in equation.outvars if hasattr(out.aval, "shape")), default=0)
-        largest = max(largest, size)
-        if equation.primitive.name == "dot_general":
-            products += _cost_of_product(equation)
-        operations += _RANDOM * size if equation.primitive.name == "random_bits" else size
-    return Work(str(traced), largest, 4 * products > operations, operations + products)
-
-
-def _cost_of_product(equation: Any) -> int:
-    """Returns the multiplications of a large product of two matrices; a matrix times a vector is as good lanes last."""
-    contracted, batched = equation.params["dimension_numbers"]
-    shapes = [operand.aval.shape for operand in equation.invars]
-    free = [
-        math.prod(size for axis, size in enumerate(shape) if axis not in (*contracted[side], *batched[side]))
-        for side, shape in enumerate(shapes)
-    ]
-    cost = math.prod(shapes[0]) * free[1]
-    return cost if min(free) > 1 and cost >= _LARGE_PRODUCT else 0
-
-
 def choose(shape: Shape, num_descents: int, num_devices: int) -> Choice:
     """Returns the choice that usually does well for a function of this shape."""
     fitting = _CACHE_BYTES // max(shape.largest, 1)
     # Few lanes waste the fixed cost of a tick, many stand idle at the end, until the last descent has run its course:
     # (descents / lanes + drain) (overhead + lanes work) is least at the square root below.
     share = -(-num_descents // num_devices)
-    enough = _power_of_two(math.sqrt(share * _OVERHEAD / (_DRAIN * max(shape.num_operations, 1))))
+    best = math.sqrt(share * _OVERHEAD / (_DRAIN * max(shape.num_operations, 1)))
+    enough = _power_of_two(math.sqrt(2) * best)  # the nearest
     layout = "lanes_first" if shape.is_product else "lanes_last"
     return Choice(layout, min(_power_of_two(fitting), enough, share))
 
@@ -181,23 +144,3 @@ def _rate(loop: Loop, key: Key, starts: Params | None, num_descents: int) -> flo
 
 def _power_of_two(count: float) -> int:
     return 2 ** int(np.clip(math.log2(max(count, 1)), math.log2(MIN_LANES), math.log2(MAX_LANES)))
-
-
-def _equations(jaxpr: Jaxpr, is_lanes: Sequence[bool]) -> Iterator[Any]:
-    """Yields the equations of a program, and of the programs within it, that depend on some of its arguments.
-
-    What depends on none of them is there once for all lanes.
-    """
-    own = {var for var, is_lane in zip(jaxpr.invars, is_lanes, strict=True) if is_lane}
-    for equation in jaxpr.eqns:
-        depends = [not isinstance(var, Literal) and var in own for var in equation.invars]
-        if not any(depends):
-            continue
-        own.update(equation.outvars)
-        yield equation
-        for value in equation.params.values():
-            for inner in value if isinstance(value, (tuple, list)) else (value,):
-                inner = inner.jaxpr if isinstance(inner, ClosedJaxpr) else inner
-                if isinstance(inner, Jaxpr):
-                    fits = len(inner.invars) == len(depends)
-                    yield from _equations(inner, depends if fits else [True] * len(inner.invars))

@@ -4,30 +4,43 @@ Two points are the same when verdict and index agree, and their values and the l
 coordinates, where it has no symmetry) agree within the points' own errors. Weights are shares of all
 descents, those that ended at no critical point included, and belong to landscape, start law, optimizer and step
 together. The unseen mass is the probability that one more descent ends at a critical point not in the catalogue.
+
+Points that are alike up to an isometry are of one kind (`jaxgd.points.kinds`); a catalogue of kinds has a row for each.
 """
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from jaxgd.base import Landscape, Params, Points, Reason, Verdict
+from jaxgd.base import InputValueError, Landscape, Params, Points, Reason, Verdict
+from jaxgd.face import Face
+from jaxgd.front_door import front_door
 from jaxgd.points.joining import join_valleys
+from jaxgd.points.kinds import KindBy, kinds_of
 from jaxgd.points.rows import ForRows
 from jaxgd.points.sameness import equal_rows, group
 from jaxgd.statistics import Unseen, proportion_interval, unseen_mass
 
 _SAFETY = 4.0  # on the errors of values and invariants
 _NUM_MOVES = 2  # places at which invariants are computed once more
+_PLURALS = {
+    Verdict.MINIMUM: "minima", Verdict.SADDLE: "saddles", Verdict.MAXIMUM: "maxima",
+    Verdict.DEGENERATE: "degenerate points",
+}  # fmt: skip
+
+UP_TO = ("symmetry", "isometry")
+"""What the rows of a catalogue may be counted up to: the declared symmetry, or any isometry that shows."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Catalogue:
-    """Distinct critical points, lowest value first; every array has one leading axis of them.
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Catalogue(Face):
+    """Distinct critical points, or kinds of them, lowest value first; every array has one leading axis of rows.
 
     Attributes:
       params: pytree with leading axis k, of each point the member with the smallest gradient.
@@ -40,6 +53,7 @@ class Catalogue:
       placement: pytree with leading axis k, how far off each coordinate may be.
       value_error: (k,) of the value.
       lowest_eigenvalue: (k,) outside the symmetry's zero modes.
+      eigenvalue_error: (k,) of it.
       hits: (k,) int64, descents that ended there.
       weight: (k,) share of all descents.
       weight_low: (k,) lower end of its exact (Clopper-Pearson) interval.
@@ -52,6 +66,10 @@ class Catalogue:
       is_open: (k,) bool, the point lies on a valley that was not shown to be connected with another one of the same
         value, verdict, index and dimension; nor was it shown not to be.
       entry: (num_descents,) int64, which row each descent belongs to, -1 for none.
+      kind: (k,) int64, points of one number are alike up to an isometry: same verdict, index, dimension, value and
+        Hessian spectrum, within their errors.
+      kind_by: (k,) int8, see `KindBy`: whether whole spectra say so, the lowest eigenvalue, or the value alone.
+      num_points: (k,) int64, distinct points in the row: 1, or those that were seen of the kind.
     """
 
     params: Params
@@ -64,6 +82,7 @@ class Catalogue:
     placement: Params
     value_error: np.ndarray
     lowest_eigenvalue: np.ndarray
+    eigenvalue_error: np.ndarray
     hits: np.ndarray
     weight: np.ndarray
     weight_low: np.ndarray
@@ -75,6 +94,9 @@ class Catalogue:
     unseen: Unseen | None
     is_open: np.ndarray
     entry: np.ndarray
+    kind: np.ndarray
+    kind_by: np.ndarray
+    num_points: np.ndarray
 
     def __len__(self) -> int:
         return len(self.value)
@@ -84,6 +106,38 @@ class Catalogue:
         """Number of points whose valleys may be one and the same; if there are any, `len` is an upper bound."""
         return int(np.sum(self.is_open))
 
+    @property
+    def num_kinds(self) -> int:
+        """Number of kinds of points."""
+        return len(np.unique(self.kind))
+
+    def kinds(self) -> "Catalogue":
+        """Returns the catalogue whose rows are kinds, with the hits of all points of a kind; itself if it is one.
+
+        Example:
+          >>> import jax, jaxgd
+          >>> found = jaxgd.survey(jaxgd.landscapes.styblinski_tang(dim=2), num_starts=200, key=jax.random.key(0))
+          >>> found.catalogue.num_points.tolist(), found.catalogue.kinds().num_points.tolist()
+          ([1, 1, 1, 1], [1, 2, 1])
+        """
+        if self.num_kinds == len(self):
+            return self
+        _, first, kind = np.unique(self.kind, return_index=True, return_inverse=True)
+        total = lambda counts: np.bincount(kind, weights=counts, minlength=len(first)).astype(np.int64)
+        picked = {name: jax.tree.map(lambda leaf: leaf[first], getattr(self, name)) for name in _OF_POINTS}
+        hits, num_dropped = total(self.hits), self.reasons.get(Reason.INTERRUPTED.name.lower(), 0)
+        return replace(
+            self,
+            **picked,
+            **counted(hits, self.num_descents, num_dropped, self.confidence),
+            hits=hits,
+            is_open=np.zeros(len(first), bool),  # what belongs to one valley is of one kind
+            entry=np.append(kind, -1)[self.entry],
+            kind=np.arange(len(first)),
+            kind_by=self.kind_by[first],
+            num_points=total(self.num_points),
+        )
+
     def __str__(self) -> str:
         return self.table()
 
@@ -91,12 +145,14 @@ class Catalogue:
         """Returns the catalogue as a table for a person, the lowest `max_rows` points of it."""
         percent = f"{100 * self.confidence:g}% interval"
         head = f"{'value':>16}  {'verdict':<12} {'index':>5} {'zero':>4} {'dim':>4} {'hits':>9}"
+        is_of_kinds = bool(np.any(self.num_points > 1))
+        head += f" {'points':>7}" if is_of_kinds else ""
         lines = [f"{head} {'weight':>8}  {percent}"]
         for i in range(min(len(self), max_rows)):
             lines.append(
                 f"{self.value[i]:>16.9g}  {Verdict(self.verdict[i]).name.lower():<12} {self.index[i]:>5}"
                 f" {self.num_zero_modes[i]:>4} {self.dimension[i] if self.dimension[i] >= 0 else '?':>4}"
-                f" {self.hits[i]:>9,} {self.weight[i]:>8.4f}"
+                f" {self.hits[i]:>9,}{f' {self.num_points[i]:>7,}' if is_of_kinds else ''} {self.weight[i]:>8.4f}"
                 f"  {self.weight_low[i]:.4f} to {self.weight_high[i]:.4f}"
             )
         if len(self) > max_rows:
@@ -109,7 +165,11 @@ class Catalogue:
     def summary(self) -> str:
         """Returns in a few sentences how many points there are, and what was not seen."""
         counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in self.verdicts.items())
-        text = f"{len(self):,} distinct critical points from {self.num_descents:,} descents ({counts})."
+        num_points = int(np.sum(self.num_points))
+        what = f"{num_points:,} distinct critical points"
+        if num_points > len(self):
+            what = f"{len(self):,} kinds of {what}"
+        text = f"{what} from {self.num_descents:,} descents ({counts}).{self._about_kinds()}"
         if self.num_unjoined:
             text += (
                 f"\n{self.num_unjoined:,} of them lie on valleys that were not shown to be connected, so the number of"
@@ -120,31 +180,123 @@ class Catalogue:
         if self.unseen is None:
             return text
         at_least = math.floor(self.unseen.num_low)
+        new = "one of a new kind" if np.any(self.num_points > 1) else "a new one"
+        of_kinds = self.kinds().unseen
+        if self.num_kinds < len(self) and of_kinds is not None:
+            at_end = (
+                f"\nOf a new kind: with probability {of_kinds.mass:.2g}"
+                f" ({of_kinds.mass_low:.2g} to {of_kinds.mass_high:.2g})."
+            )
+        else:
+            at_end = ""
         return (
-            f"{text}\nNot seen: one more descent finds a new one with probability {self.unseen.mass:.2g}"
+            f"{text}\nNot seen: one more descent finds {new} with probability {self.unseen.mass:.2g}"
             f" ({self.unseen.mass_low:.2g} to {self.unseen.mass_high:.2g})"
             + (f"; at least {at_least:,} more are there (Chao1)." if at_least else ".")
+            + at_end
         )
 
+    def _about_kinds(self) -> str:
+        """Returns sentences on the kinds of points, on lines of their own; none where every point is one."""
+        if not np.any(self.kind_by):
+            return ""
+        if self.num_kinds < len(self):
+            counts = []
+            for verdict, plural in _PLURALS.items():
+                kinds = self.kind[self.verdict == int(verdict)]
+                if len(np.unique(kinds)) < len(kinds):
+                    num_kinds = len(np.unique(kinds))
+                    counts.append(f"{len(kinds):,} {plural} of {num_kinds:,} kind{'s' if num_kinds > 1 else ''}")
+            text = f"\n{', '.join(counts)}: same value and spectrum, so"
+        elif np.any(self.num_points > 1):
+            text = "\nThe points of a kind have the same value and spectrum, so they are"
+        else:
+            return ""
+        text += (
+            " probably images under a symmetry of the landscape.\nChance can do that, too; a symmetry that is declared"
+            " (`jaxgd.symmetry`) is exact."
+        )
+        by = np.where(self.num_points > 1, self.kind_by, self.kind_by if self.num_kinds < len(self) else 0)
+        for code, what in (
+            (KindBy.LOWEST, "value and lowest eigenvalue alone, their spectra were not computed"),
+            (KindBy.VALUE, "value and dimension alone, since the spectrum changes along their valleys"),
+        ):
+            number = int(np.sum(self.num_points[by == int(code)]))
+            text += f"\n{number:,} of them were compared by {what}." if number else ""
+        return text
 
+
+_OF_POINTS = (
+    "params", "value", "verdict", "index", "num_zero_modes", "num_symmetry_modes", "dimension", "placement",
+    "value_error", "lowest_eigenvalue", "eigenvalue_error",
+)  # fmt: skip
+
+
+@front_door
 def catalogue(
     landscape: Landscape,
     points: Points,
     *,
+    up_to: str = "symmetry",
     confidence: float = 0.95,
     value_tolerance: float | None = None,
     distance_tolerance: float | None = None,
 ) -> Catalogue:
-    """Returns the distinct critical points among judged points.
+    """Returns the distinct critical points among judged points, and of how many kinds they are.
 
     Args:
       landscape: whose symmetry says which points are the same.
       points: judged points of `classify`.
+      up_to: "symmetry" counts points, as distinct as the landscape's symmetry leaves them; "isometry" counts kinds,
+        whose points have the same verdict, index, dimension, value and Hessian spectrum, so that they are probably
+        images of each other. Then `num_points` says how many distinct points were seen of each.
       confidence: level of the intervals, in (0, 1).
       value_tolerance: values of one point may differ by no more than this; by default by what the points' own errors
         come to.
       distance_tolerance: invariants of one point may differ by no more than this in every entry; likewise.
+
+    Raises:
+      InputValueError: `up_to` is neither.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jaxgd
+      >>> wells = jaxgd.Landscape(value=lambda x: jnp.sum((x**2 - 1) ** 2), sample=lambda k: jax.random.normal(k, (3,)))
+      >>> points = jaxgd.classify(wells, 2.0 * jnp.stack(jnp.meshgrid(*[jnp.array([-0.5, 0.5])] * 3)).reshape(3, 8).T)
+      >>> len(jaxgd.catalogue(wells, points)), len(jaxgd.catalogue(wells, points, up_to="isometry"))
+      (8, 1)
     """
+    check_up_to(up_to)
+    found = with_kinds(landscape, distinct(landscape, points, confidence, value_tolerance, distance_tolerance))
+    return found.kinds() if up_to == "isometry" else found
+
+
+def check_up_to(up_to: Any) -> None:
+    """Refuses what no catalogue can be counted up to."""
+    if up_to not in UP_TO:
+        raise InputValueError(f'`up_to` must be "symmetry" or "isometry", got {up_to!r}.')
+
+
+def with_kinds(landscape: Landscape, found: Catalogue) -> Catalogue:
+    """Returns a catalogue of points that says of which kind each is."""
+    kinds = kinds_of(landscape, points_of_catalogue(found))
+    return replace(found, kind=kinds.kind, kind_by=kinds.by)
+
+
+def points_of_catalogue(found: Catalogue) -> Points:
+    """Returns the rows as points again; what a catalogue does not keep is zero."""
+    zeros = np.zeros(len(found), found.value.dtype)
+    columns = {name: getattr(found, name) if name in _OF_POINTS else zeros for name in Points.column_names()}
+    return Points(**columns)  # type: ignore[arg-type]
+
+
+def distinct(
+    landscape: Landscape,
+    points: Points,
+    confidence: float,
+    value_tolerance: float | None = None,
+    distance_tolerance: float | None = None,
+) -> Catalogue:
+    """Returns the distinct critical points among judged points, each of a kind of its own; see `catalogue`."""
     members = np.flatnonzero(points.is_critical())  # others may hold NaN
     if len(members):
         columns = (points.verdict, points.index, points.value, *jax.tree.leaves(points.params))
@@ -175,29 +327,57 @@ def catalogue(
     entry[members], leaders = entry_of_leader[entry_of_first[repeats]], first[leaders]
     pick = lambda field: np.asarray(field)[leaders]
     hits = np.bincount(entry[entry >= 0], minlength=len(leaders)).astype(np.int64)
-    low, high = proportion_interval(hits, np.full_like(hits, len(points)), confidence)
+    reasons = points.reason_counts()
     return Catalogue(
-        params=jax.tree.map(pick, points.params),
-        value=pick(points.value),
-        verdict=pick(points.verdict),
-        index=pick(points.index),
-        num_zero_modes=pick(points.num_zero_modes),
-        num_symmetry_modes=pick(points.num_symmetry_modes),
-        dimension=pick(points.dimension),
-        placement=jax.tree.map(pick, points.placement),
-        value_error=pick(points.value_error),
-        lowest_eigenvalue=pick(points.lowest_eigenvalue),
+        **{name: jax.tree.map(pick, getattr(points, name)) for name in _OF_POINTS},
+        **counted(hits, len(points), reasons.get(Reason.INTERRUPTED.name.lower(), 0), confidence),
         hits=hits,
-        weight=hits / len(points),
-        weight_low=low,
-        weight_high=high,
         confidence=confidence,
         num_descents=len(points),
         verdicts=points.verdict_counts(),
-        reasons=points.reason_counts(),
-        unseen=unseen_mass(hits, confidence) if len(hits) else None,
+        reasons=reasons,
         is_open=is_open,
         entry=entry,
+        kind=np.arange(len(leaders)),
+        kind_by=np.zeros(len(leaders), np.int8),
+        num_points=np.ones(len(leaders), np.int64),
+    )
+
+
+def counted(hits: np.ndarray, num_descents: int, num_dropped: int, confidence: float) -> dict[str, Any]:
+    """Returns weights, their limits, and what was not seen, as fields of a catalogue.
+
+    Descents that were dropped on their way might have ended anywhere: they count in every weight's denominator, and the
+    upper limits are those that would hold if all of them belonged to one point, known or new.
+
+    Args:
+      hits: (k,) of each row.
+      num_descents: in all, at least 1.
+      num_dropped: those of them that were dropped.
+      confidence: level of the limits, in (0, 1).
+    """
+    num = np.full_like(hits, num_descents)
+    low, _ = proportion_interval(hits, num, confidence)
+    _, high = proportion_interval(hits + num_dropped, num, confidence)
+    unseen = _unseen(hits, num_dropped, confidence) if len(hits) else None
+    return {"weight": hits / num_descents, "weight_low": low, "weight_high": high, "unseen": unseen}
+
+
+def _unseen(hits: np.ndarray, num_dropped: int, confidence: float) -> Unseen:
+    """Returns what was not seen, with limits that hold wherever the dropped descents would have ended."""
+    found = unseen_mass(hits, confidence)
+    if not num_dropped:
+        return found
+    singletons = np.flatnonzero(hits == 1)[:num_dropped]
+    repeated = hits.copy()
+    repeated[singletons] += 1
+    least = unseen_mass(repeated, confidence)
+    most = unseen_mass(np.append(hits, np.ones(num_dropped, hits.dtype)), confidence)
+    return replace(
+        found,
+        mass_low=min(found.mass_low, least.mass_low),
+        mass_high=max(found.mass_high, most.mass_high),
+        num_low=min(found.num_low, least.num_low),
     )
 
 

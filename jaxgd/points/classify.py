@@ -19,9 +19,11 @@ from dataclasses import replace
 import jax
 import numpy as np
 
-from jaxgd.base import Ends, Landscape, Params, Points, Reason, Status, Verdict, joined_columns
-from jaxgd.lanes.checks import first_line
+from jaxgd.base import Ends, Landscape, Params, Points, Reason, Status, Verdict, joined_columns, merged_notes
+from jaxgd.checks import first_line
+from jaxgd.front_door import front_door
 from jaxgd.points.catalogue import errors_of, invariants_of
+from jaxgd.points.declared import check_declared
 from jaxgd.points.flat import at_least_single
 from jaxgd.points.flat_directions import with_descents
 from jaxgd.points.judge import judge_in_full
@@ -37,6 +39,7 @@ _NEAR = 1e-2  # units of length up to which an end is beside its minimum
 _SAFETY = 2.0  # on what the quadratic model says
 
 
+@front_door(phase="judging")
 def classify(
     landscape: Landscape,
     ends: Ends | Params,
@@ -52,21 +55,24 @@ def classify(
     had come to rest, else `undecided`, and `Points.reason` says why.
 
     Args:
-      landscape: what was descended.
+      landscape: what was descended, as in `descend`; a plain function needs the `sample=` of its starts, since units of
+        length and value come from them.
       ends: ends of `descend`, or any batch of params with one leading axis.
       in_full: judge every end by itself. Otherwise ends of `descend` (more than a few hundred) that have converged to a
         minimum are judged in groups: one of each in full, the others by whether gradient, value and invariants show
         them to be beside the same minimum; a sample of these is audited, and `notes` says with what result.
       with_descends: ask of degenerate points whether the value falls along a flat direction (`Points.descends`), by
         fourth derivatives, which can take far longer than all else.
-      progress: called as progress(points judged, points in all) now and then.
+      progress: called as progress(points judged, points in all) now and then. True shows a bar, False none, and None
+        one in terminals and notebooks.
 
     Returns:
       `Points`, in the order of the ends; those of one group share one point. Above 1,024 parameters the index is a
       lower bound, and a minimum is one but for what `missed_probability` and `missed_curvature` say.
 
     Raises:
-      InputValueError: the ends kept no params, or the batch does not fit the landscape.
+      InputValueError: the ends kept no params, the batch does not fit the landscape, or the value changes under the
+        landscape's declared symmetry.
       InputTypeError: the batch is not of floating-point arrays.
 
     Example:
@@ -76,6 +82,7 @@ def classify(
       >>> points.verdict_counts(), points.index.tolist(), points.reason_counts()
       ({'saddle': 1, 'undecided': 1}, [1, -1], {'unbounded': 1})
     """
+    check_declared(landscape, frozen=getattr(ends, "frozen", None) if isinstance(ends, Ends) else None)
     if in_full or not isinstance(ends, Ends) or ends.params is None or len(ends) <= _FEW:
         points = judge_in_full(landscape, ends, progress=progress).points
     else:
@@ -277,5 +284,5 @@ def _num_different(taken: Points, judged: Points) -> int:
 
 
 def join_points(parts: list[Points]) -> Points:
-    """Returns the points of several parts as one, in their order, each note once."""
-    return Points(**joined_columns(parts), notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)))
+    """Returns the points of several parts as one, in their order, with their notes merged."""
+    return Points(**joined_columns(parts), notes=merged_notes(*(part.notes for part in parts)))

@@ -30,6 +30,8 @@ class Evidence(NamedTuple):
     num_symmetry_modes: Rows  # int32
     index_high: Rows  # int32
     dimension: Rows  # int32, of the manifold of critical points that the point lies on; -1 where unknown
+    flat_low: Rows  # lower limit of the kernel's share of all directions, where products alone showed a valley
+    flat_high: Rows  # upper limit
     is_told: Rows  # bool, whether these numbers decide the verdict
     lowest_eigenvalue: Rows
     eigenvalue_error: Rows
@@ -65,6 +67,8 @@ def nothing_found(ends: Rows) -> Evidence:
         num_symmetry_modes=count(),
         index_high=count(),
         dimension=np.full(num_points, -1, np.int32),
+        flat_low=number(np.nan),
+        flat_high=number(np.nan),
         is_told=flag(True),
         lowest_eigenvalue=number(np.nan),
         eigenvalue_error=number(np.nan),

@@ -4,7 +4,8 @@ The value is tried along d = -u^2 g, with u the units of length, so that it does
 measures. One product gives the length of step over which the quadratic model falls for sure. If the value does fall,
 there or a few halvings before, by more than what an end at rest may still have to fall, the end is still descending. If
 it does not fall at all along its own gradient, however short the step, there is a kink. And if it keeps falling as far
-as a million units of length away, there is nothing to arrive at.
+as a million units of length away, there is nothing to arrive at (a function that raises an error so far out says
+nothing).
 """
 
 import functools
@@ -17,7 +18,7 @@ import numpy as np
 from jaxgd.base import Reason
 from jaxgd.points.evidence import Rows
 from jaxgd.points.flat import Flat
-from jaxgd.points.rows import ForRows
+from jaxgd.points.rows import ForRows, in_halves
 
 _HALVINGS = 24
 _ARMIJO = 0.1  # of the fall that the gradient promises
@@ -33,14 +34,13 @@ class Look(NamedTuple):
     value: Rows
     gradient: Rows  # (n, dim)
     reason: Rows  # (n,) int8, `NONE` where the end may be at a critical point
-    is_unbounded: Rows  # (n,) bool, the value keeps falling far out
 
 
 @np.errstate(all="ignore")
 def first_look(
     functions: Flat, ends: Rows, unit: Rows, height: Rows, least_fall: Rows, drift: Rows | None = None
-) -> Look:
-    """Returns what is plain about each of the (n, dim) ends.
+) -> Rows:
+    """Returns (n,) int8 the reasons why ends (n, dim) are plainly not at a critical point; `NONE` where they may be.
 
     Args:
       functions: of a landscape, on flat points.
@@ -48,24 +48,30 @@ def first_look(
       unit: (n, dim) of length.
       height: (n,) of values.
       least_fall: (n,) how far the value may still fall at an end that is at rest.
-      drift: (n, dim) directions in which to look far out; against the gradient where they are zero or None.
+      drift: (n, dim) directions in which to look far out, against the gradient where they are zero. Without it only
+        what is not at a critical point is looked at far out.
     """
-    ask, least_fall = _program(functions), least_fall.astype(ends.dtype)
-    drift = np.zeros_like(ends) if drift is None else drift
-    look: Look = ask(ends, unit, height, least_fall, np.ones_like(ends), drift)
-    falling = np.flatnonzero(look.reason == int(Reason.STILL_DESCENDING))
-    if not len(falling):
-        return look
+    ask, far_out = _programs(functions)
+    least_fall = least_fall.astype(ends.dtype)
+    look: Look = ask(ends, unit, least_fall, np.ones_like(ends))
+    reason = look.reason.copy()
 
     # Where coordinates stand at a limit that several ends share, only the others can descend.
+    falling = np.flatnonzero(reason == int(Reason.STILL_DESCENDING))
     is_held = _at_limits(ends, look.gradient)[falling]
     some = np.flatnonzero(is_held.any(axis=1))
     if len(some):
         rows, weight = falling[some], np.where(is_held[some], 0, 1).astype(ends.dtype)
-        others = ask(ends[rows], unit[rows], height[rows], least_fall[rows], weight, drift[rows])
-        is_at_rest = others.reason != int(Reason.STILL_DESCENDING)
-        look.reason[rows[is_at_rest]] = int(Reason.HELD)
-    return look
+        others: Look = ask(ends[rows], unit[rows], least_fall[rows], weight)
+        reason[rows[others.reason != int(Reason.STILL_DESCENDING)]] = int(Reason.HELD)
+
+    # Nothing to arrive at, where the gradient pulls.
+    outward, asked = -(unit**2) * look.gradient, np.flatnonzero(reason)
+    if drift is not None:
+        outward, asked = np.where(np.any(drift != 0, axis=1, keepdims=True), drift, outward), np.arange(len(ends))
+    for rows, falls_on in in_halves(lambda rows: far_out(ends[rows], unit[rows], height[rows], outward[rows]), asked):
+        reason[rows[falls_on]] = int(Reason.UNBOUNDED)
+    return reason
 
 
 def _at_limits(ends: Rows, gradient: Rows) -> Rows:
@@ -78,19 +84,11 @@ def _at_limits(ends: Rows, gradient: Rows) -> Rows:
 
 
 @functools.lru_cache(maxsize=32)
-def _program(functions: Flat) -> ForRows:
-    return ForRows(functools.partial(_look, functions))
+def _programs(functions: Flat) -> tuple[ForRows, ForRows]:
+    return ForRows(functools.partial(_look, functions)), ForRows(functools.partial(_falls_far_out, functions))
 
 
-def _look(
-    functions: Flat,
-    x: jax.Array,
-    unit: jax.Array,
-    height: jax.Array,
-    least_fall: jax.Array,
-    weight: jax.Array,
-    drift: jax.Array,
-) -> Look:
+def _look(functions: Flat, x: jax.Array, unit: jax.Array, least_fall: jax.Array, weight: jax.Array) -> Look:
     """Returns what is plain about one end, with its gradient weighted by coordinate."""
     eps = jnp.finfo(x.dtype).eps
     value, gradient = functions.evaluate(x)
@@ -116,13 +114,15 @@ def _look(
     is_asked = (promised > 64 * rounding) & (steps * length <= _TINY)
     is_kink = jnp.any(is_asked) & ~jnp.any(is_asked & keeps_promise)
 
-    outward = jnp.where(jnp.any(drift != 0), drift, direction)
-    size = jnp.max(jnp.abs(outward) / unit)
+    code = jnp.where(is_falling, int(Reason.STILL_DESCENDING), jnp.where(is_kink, int(Reason.NOT_SMOOTH), 0))
+    return Look(value, gradient, code.astype(jnp.int8))
+
+
+def _falls_far_out(functions: Flat, x: jax.Array, unit: jax.Array, height: jax.Array, outward: jax.Array) -> jax.Array:
+    """Returns whether the value falls from one end as far as anybody may look, and never rises on the way."""
+    eps, value, size = jnp.finfo(x.dtype).eps, functions.value(x), jnp.max(jnp.abs(outward) / unit)
     far = 10.0 ** jnp.arange(_FAR, dtype=x.dtype) / jnp.where(size > 0, size, 1)
     values = jax.lax.map(lambda t: functions.value(x + t * outward), far)
     onward = jnp.concatenate([value[None], values])
-    falls_out = values[0] < value - jnp.maximum(rounding, eps**0.875 * height)
-    is_unbounded = falls_out & jnp.all(onward[1:] <= onward[:-1]) & jnp.all(jnp.isfinite(onward))
-
-    code = jnp.where(is_falling, int(Reason.STILL_DESCENDING), jnp.where(is_kink, int(Reason.NOT_SMOOTH), 0))
-    return Look(value, gradient, code.astype(jnp.int8), is_unbounded)
+    falls = values[0] < value - jnp.maximum(16 * eps * jnp.abs(value), eps**0.875 * height)
+    return falls & jnp.all(onward[1:] <= onward[:-1]) & jnp.all(jnp.isfinite(onward))

@@ -104,12 +104,15 @@ class _Walker(NamedTuple):
     def with_ways_ahead(self, begin: Rows) -> tuple["_Walker", Rows]:
         """Returns a walker whose further nodes lie on walks straight ahead, and from which node each of these came."""
         one = np.random.default_rng(0).standard_normal(self.x.shape[1]).astype(self.x.dtype)
-        begin, direction = np.concatenate([begin, begin]), np.repeat([one, -one], len(begin), axis=0)
-        found = walk_on(
-            self.ground, self.x[begin], direction, take(self.like, begin), _STEPS_AHEAD, _LENGTH_AHEAD
-        )  # fmt: skip
-        source = begin[np.concatenate([np.zeros(0, np.int64), *(of for of, _ in found)])]
-        x = np.concatenate([self.x, *(places for _, places in found)])
+        begin, directions = np.concatenate([begin, begin]), np.repeat([one, -one], len(begin), axis=0)
+        steps = [
+            (begin[ahead.which[ahead.step.is_shown]], ahead.step.places.x[ahead.step.is_shown])
+            for ahead in walk_on(
+                self.ground, self.x[begin], lambda _: directions, take(self.like, begin), _STEPS_AHEAD, _LENGTH_AHEAD
+            )
+        ]
+        source = np.concatenate([np.zeros(0, np.int64), *(of for of, _ in steps)])
+        x = np.concatenate([self.x, *(places for _, places in steps)])
         add = lambda leaf: np.concatenate([leaf, leaf[source]])
         return _Walker(self.ground, x, add(self.unit), add(self.off), Like(*map(add, self.like))), source
 

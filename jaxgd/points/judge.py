@@ -15,19 +15,20 @@ import jax
 import numpy as np
 
 from jaxgd.base import Ends, InputValueError, Landscape, Params, Points, Reason, Status, Verdict
-from jaxgd.lanes.checks import check_params, check_value
-from jaxgd.lanes.tune import work_of
+from jaxgd.checks import check_params, check_value
 from jaxgd.points import matrix_free, minima
 from jaxgd.points.dense import judge_by_spectra, programs_of
 from jaxgd.points.evidence import Evidence, Rows, nothing_found
 from jaxgd.points.first_look import first_look
 from jaxgd.points.flat import Flat, Kind, as_params, as_rows, at_least_single, flat
+from jaxgd.points.large_valleys import CONFIDENCE, NUM_DIRECTIONS, find_large_valleys
 from jaxgd.points.newton import put
 from jaxgd.points.noise import at_places, both_signs
 from jaxgd.points.rows import ForRows
 from jaxgd.points.units import Units, lengths_at, units_of, value_scale_at
 from jaxgd.points.valleys import find_valleys
 from jaxgd.points.verdict import is_at_rest, is_beside, least_fall, points_of, reasons, verdicts
+from jaxgd.tracing import work_of
 
 MAX_DENSE_DIM = 1024
 """Above this many parameters the whole Hessian is not formed: verdicts rest on Hessian-vector products."""
@@ -103,10 +104,14 @@ def _judge(
         is_dropped = status == int(Status.INTERRUPTED)  # undecided, at no cost
         is_diverged |= is_dropped | (status == int(Status.DIVERGED))
 
+    def look(which: Rows, x: Rows, drift: Rows | None = None) -> Rows:
+        drift = None if drift is None else drift[which]
+        return first_look(functions, x[which], unit[which], height[which], least[which], drift)
+
     # What had come to rest is judged at once; of the others, what a first look leaves.
     look_at = np.flatnonzero(~rests & ~is_diverged)
     if len(look_at):
-        looked[look_at] = _looked(functions, ends, unit, height, least, look_at)
+        looked[look_at] = look(look_at, ends)
     candidates = np.flatnonzero((looked == 0) & ~is_diverged)
     if len(candidates):
         judge_all = _by_hessians if is_small else matrix_free.judge
@@ -116,11 +121,14 @@ def _judge(
     # A flat direction along which the gradient still pulls may lead on without end.
     look_at = np.flatnonzero(is_critical & np.any(found.drift != 0, axis=1))
     if len(look_at):
-        leads_on = _looked(functions, found.x, unit, height, least, look_at, found.drift) == int(Reason.UNBOUNDED)
+        leads_on = look(look_at, found.x, found.drift) == int(Reason.UNBOUNDED)
         is_critical[look_at[leads_on]] = False
 
+    has_zeros = np.flatnonzero(is_critical & (found.num_zero > 0))
     if is_small:
-        find_valleys(functions, found, np.flatnonzero(is_critical & (found.num_zero > 0)), unit, height)
+        find_valleys(functions, found, has_zeros, unit, height)
+    else:
+        find_large_valleys(functions, found, has_zeros, unit)
 
     # A whole neighbourhood without slope or curvature is a plateau, unless the function has nothing else.
     has_none = (found.num_negative == 0) & (found.num_positive == 0)
@@ -132,22 +140,12 @@ def _judge(
     # What turns out not to be beside a critical point is looked at, too, to say why.
     look_at = np.flatnonzero(~is_critical & ~is_diverged & (looked == 0))
     if len(look_at):
-        looked[look_at] = _looked(functions, ends, unit, height, least, look_at, found.drift)
+        looked[look_at] = look(look_at, ends, found.drift)
     _take_back(found, np.flatnonzero(~is_critical), ends, evaluate)
     verdict = verdicts(found, is_critical, is_diverged, rests)
     reason = reasons(found, is_critical, is_diverged, looked, least)
     verdict[is_dropped], reason[is_dropped] = int(Verdict.UNDECIDED), int(Reason.INTERRUPTED)
     return found, verdict, reason
-
-
-def _looked(
-    functions: Flat, ends: Rows, unit: Rows, height: Rows, least: Rows, which: Rows, drift: Rows | None = None
-) -> Rows:
-    """Returns the reasons that a first look finds at some of the ends; with a drift also where nothing is falling."""
-    drift = None if drift is None else drift[which]
-    look = first_look(functions, ends[which], unit[which], height[which], least[which], drift)
-    is_unbounded = look.is_unbounded & ((look.reason != 0) | (drift is not None))
-    return np.where(is_unbounded, int(Reason.UNBOUNDED), look.reason).astype(np.int8)
 
 
 def _is_constant(evaluate: ForRows, x: Rows, unit: Rows) -> Rows:
@@ -218,6 +216,18 @@ def _notes(found: Evidence, points: Points) -> tuple[str, ...]:
             f"the Hessian is asymmetric by up to {found.asymmetry[is_asymmetric].max():.2g} of its norm at"
             f" {is_asymmetric.sum()} of {num_points} points: a custom derivative contradicts itself, and all errors"
             " are larger by as much."
+        )
+    is_large = np.isfinite(found.flat_low) & (found.dimension > 0)
+    if np.any(is_large):
+        low, high = found.flat_low[is_large].min(), found.flat_high[is_large].max()
+        missed = points.missed_curvature[is_large].max()
+        notes.append(
+            f"{is_large.sum():,} of {num_points:,} points lie on valleys, as products of the Hessian with vectors show:"
+            f" along each of {NUM_DIRECTIONS} random flat directions, over two lengths, value and gradient stay to"
+            f" rounding. {100 * low:.2f} to {100 * high:.2f} % of all directions are flat, with curvature below"
+            f" {np.sqrt(np.finfo(dtype).eps):.1g} of the largest (limits at {100 * CONFIDENCE:g} % over the random"
+            f" directions); the dimension is the lower limit. Curvature below -{missed:.1g} goes unseen with"
+            f" probability {points.missed_probability[is_large].max():.1g}."
         )
     is_imprecise = np.isin(points.reason, [int(Reason.PRECISION), int(Reason.UNEXPLAINED_GRADIENT)])
     if dtype == np.float32 and np.any(is_imprecise):

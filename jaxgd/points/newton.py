@@ -68,7 +68,7 @@ def walk(evaluate: ForRows, hessians: Hessians, ends: Rows, resolution: Rows) ->
       hessians: how they are seen.
       ends: where descents ended.
       resolution: (n, dim) small distances. What has moved no further since it was seen, and gained a digit by that, is
-        not looked at again, if what was seen serves again.
+        not looked at again, if what was seen serves again; an end whose first step is no longer is there.
     """
     value_at_end, gradient_at_end = evaluate(ends)
     first = hessians.look(np.arange(len(ends)), ends, gradient_at_end)
@@ -102,9 +102,10 @@ def walk(evaluate: ForRows, hessians: Hessians, ends: Rows, resolution: Rows) ->
             put(seen, going, hessians.look(going, x[going], gradient[going]))
         going = going[_is_left(hessians, take(seen, going), x[going], gradient[going])]
 
-    # Where nothing is left to fall, what is left of the gradient may be noise that no step brings down.
+    # Where nothing is left to fall or to go, what is left of the gradient may be noise that no step brings down.
     fall = np.abs(np.sum(first_step * gradient_at_end, axis=1)) / 2
-    is_down = (gained <= GAIN) | (fall <= 16 * np.finfo(x.dtype).eps * np.abs(value_at_end))
+    is_there = np.all(np.abs(first_step) <= resolution, axis=1)
+    is_down = (gained <= GAIN) | (fall <= 16 * np.finfo(x.dtype).eps * np.abs(value_at_end)) | is_there
     move = norms(x - ends)
     is_within_reach = (move <= reach) & is_down
     return Walked(gradient_at_end, first, first_step, x, gradient, seen, place, move, is_within_reach)

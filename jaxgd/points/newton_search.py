@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgd.base import InputValueError, Key, Landscape, Params
+from jaxgd.checks import check_count, check_key
 from jaxgd.curvature import hessian
 from jaxgd.descend import count_starts
-from jaxgd.lanes.checks import check_count, check_key
 from jaxgd.points.flat import Kind, as_params, as_rows, flat, motions_at
 from jaxgd.points.rows import ForRows
 

@@ -23,7 +23,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from jaxgd.cores import own_cores
-from jaxgd.lanes.traced import kind_of
+from jaxgd.tracing import kind_of
 
 _BYTES_TOGETHER = 2**21  # of what a program takes and makes, at most, unless a single row has more
 _MAX_TOGETHER = 512
@@ -117,6 +117,23 @@ class ForRows:
         for step in self._steps:
             made.append(mapped(step, count, (*rows, *made), shared))
         return made[-1]
+
+
+def in_halves(ask: Callable[[np.ndarray], Any], which: np.ndarray) -> Iterator[tuple[np.ndarray, Any]]:
+    """Yields (some of the rows, what was found of them); rows that raise an error by themselves are left out.
+
+    What cannot be asked of all together is asked of half of them, and so on.
+    """
+    parts = [which]
+    while parts:
+        part = parts.pop()
+        if not len(part):
+            continue
+        try:
+            yield part, ask(part)
+        except RuntimeError:  # as XLA makes of what a called function raises
+            if len(part) > 1:
+                parts += np.array_split(part, 2)
 
 
 def _at_once(fn: Callable[..., Any], count: jax.Array, rows: tuple[Any, ...], shared: tuple[Any, ...]) -> Any:

@@ -8,12 +8,10 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import jax
 import numpy as np
 
-from jaxgd.base import Cost, Ends, Landscape, Points, Reason, Status, Stop, Verdict
-from jaxgd.points.catalogue import Catalogue, catalogue
-from jaxgd.statistics import Unseen, proportion_interval, unseen_mass
+from jaxgd.base import Cost, Ends, Landscape, Points, Reason, Status, Stop, Verdict, joined_columns, merged_notes
+from jaxgd.points.catalogue import Catalogue, counted, distinct, points_of_catalogue, with_kinds
 
 _AT_ONCE = 2**16  # rows of several catalogues that are kept before they are joined
 
@@ -25,10 +23,12 @@ class Tally:
     Attributes:
       landscape: whose symmetry says which points are the same.
       confidence: level of all intervals, in (0, 1).
+      up_to: what `hits` and `marked` count: "symmetry" the points, "isometry" their kinds.
     """
 
     landscape: Landscape
     confidence: float = 0.95
+    up_to: str = "symmetry"
 
     costs: list[Cost] = field(default_factory=list, init=False)
     dtype: Any = field(default=None, init=False)
@@ -41,18 +41,19 @@ class Tally:
     _statuses: Counter[int] = field(default_factory=Counter, init=False)
     _verdicts: Counter[int] = field(default_factory=Counter, init=False)
     _reasons: Counter[int] = field(default_factory=Counter, init=False)
-    _notes: dict[str, None] = field(default_factory=dict, init=False)
+    _notes: tuple[str, ...] = field(default=(), init=False)
+    _known: tuple[Catalogue, Catalogue] | None = field(default=None, init=False)  # of one, and with its kinds
 
     def add(self, ends: Ends, points: Points) -> None:
         """Counts the ends of a batch and what they are."""
         self._statuses.update(np.asarray(ends.status).tolist())
         self._verdicts.update(np.asarray(points.verdict).tolist())
         self._reasons.update(np.asarray(points.reason).tolist())
-        self._notes.update(dict.fromkeys((*ends.notes, *points.notes)))
+        self._notes = merged_notes(self._notes, dict.fromkeys((*ends.notes, *points.notes)))
         self.costs.append(ends.cost)
         self.dtype, self.stop = np.asarray(ends.value).dtype, ends.stop
         self.num_at_start += ends.num_at_start()
-        found = catalogue(self.landscape, points, confidence=self.confidence)
+        found = distinct(self.landscape, points, self.confidence)
         num_rows = sum(len(some) for some in self._catalogues)
         self._entries.append(np.where(found.entry < 0, -1, found.entry + num_rows).astype(np.int32))
         self._numbers.append(np.asarray(ends.start_number, np.int32))
@@ -76,17 +77,32 @@ class Tally:
 
     @property
     def hits(self) -> np.ndarray:
-        """(number of distinct points,) int64, descents that ended at each so far."""
-        return self._joined().hits if self._catalogues else np.zeros(0, np.int64)
+        """(number of distinct points, or kinds,) int64, descents that ended at each so far."""
+        return self._by_row(self._joined().hits) if self._catalogues else np.zeros(0, np.int64)
 
     def mark(self) -> None:
         """Remembers the hits so far as `marked`."""
-        self._marked = self.hits
+        self._marked = self._joined().hits if self._catalogues else np.zeros(0, np.int64)
 
     @property
     def marked(self) -> np.ndarray:
-        """(number of distinct points,) int64, hits that each of them had at the last `mark`."""
-        return np.pad(self._marked, (0, len(self.hits) - len(self._marked)))
+        """(number of distinct points, or kinds,) int64, hits that each of them had at the last `mark`."""
+        if not self._catalogues:
+            return np.zeros(0, np.int64)
+        return self._by_row(np.pad(self._marked, (0, len(self._joined()) - len(self._marked))))
+
+    def _by_row(self, counts: np.ndarray) -> np.ndarray:
+        """Returns counts of points by what `up_to` says."""
+        if self.up_to == "symmetry":
+            return counts
+        return np.bincount(self._with_kinds().kind, weights=counts).astype(np.int64)
+
+    def _with_kinds(self) -> Catalogue:
+        """Returns the one catalogue, whose kinds were found once."""
+        joined = self._joined()
+        if self._known is None or self._known[0] is not joined:
+            self._known = joined, with_kinds(self.landscape, joined)
+        return self._known[1]
 
     @property
     def statuses(self) -> dict[str, int]:
@@ -96,50 +112,24 @@ class Tally:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader should know, each sentence once."""
-        return tuple(self._notes)
+        return self._notes
 
     def catalogue(self) -> Catalogue:
         """Returns the catalogue of all batches, as one batch of them would have; `entry` is by start number.
 
-        Descents that were dropped on their way might have ended anywhere: they count in every weight's denominator, and
-        the upper limits are those that would hold if all of them belonged to one point, known or new.
+        Its rows are points, whatever `up_to` says, and it knows of which kind each is.
         """
-        joined = self._joined()
+        joined = self._with_kinds()
         order = np.argsort(np.concatenate(self._numbers), kind="stable")
         entry = np.concatenate(self._entries)[order]
-        num_dropped = self._statuses[Status.INTERRUPTED]
-        num = np.full_like(joined.hits, len(entry))
-        low, _ = proportion_interval(joined.hits, num, self.confidence)
-        _, high = proportion_interval(joined.hits + num_dropped, num, self.confidence)
         return replace(
             joined,
-            weight=joined.hits / len(entry),
-            weight_low=low,
-            weight_high=high,
+            **counted(joined.hits, len(entry), self._statuses[Status.INTERRUPTED], self.confidence),
             num_descents=len(entry),
             verdicts=_named(Verdict, self._verdicts),
             reasons={name: count for name, count in _named(Reason, self._reasons).items() if name != "none"},
-            unseen=_unseen(joined.hits, num_dropped, self.confidence) if len(joined) else None,
             entry=entry,
         )
-
-
-def _unseen(hits: np.ndarray, num_dropped: int, confidence: float) -> Unseen:
-    """Returns what was not seen, with limits that hold wherever the dropped descents would have ended."""
-    found = unseen_mass(hits, confidence)
-    if not num_dropped:
-        return found
-    singletons = np.flatnonzero(hits == 1)[:num_dropped]
-    repeated = hits.copy()
-    repeated[singletons] += 1
-    least = unseen_mass(repeated, confidence)
-    most = unseen_mass(np.append(hits, np.ones(num_dropped, hits.dtype)), confidence)
-    return replace(
-        found,
-        mass_low=min(found.mass_low, least.mass_low),
-        mass_high=max(found.mass_high, most.mass_high),
-        num_low=min(found.num_low, least.num_low),
-    )
 
 
 def join_catalogues(landscape: Landscape, parts: list[Catalogue]) -> tuple[Catalogue, np.ndarray]:
@@ -150,19 +140,11 @@ def join_catalogues(landscape: Landscape, parts: list[Catalogue]) -> tuple[Catal
     total = sum(len(part) for part in parts)
     if len(parts) == 1 or not total:
         return parts[0], np.arange(total)
-    join = lambda name: jax.tree.map(lambda *leaves: np.concatenate(leaves), *(getattr(part, name) for part in parts))
-    known = {
-        name: join(name)
-        for name in (
-            "params", "value", "verdict", "index", "num_zero_modes", "num_symmetry_modes", "lowest_eigenvalue",
-            "dimension", "placement", "value_error",
-        )
-    }  # fmt: skip
-    zeros = np.zeros(total, known["value"].dtype)
-    others = {name: zeros for name in Points.column_names() if name not in known}
-    points = Points(**known, **others)  # type: ignore[arg-type]
-    joined = catalogue(landscape, points, confidence=parts[0].confidence)
-    hits = np.bincount(joined.entry, weights=join("hits"), minlength=len(joined)).astype(np.int64)
+    columns = [points_of_catalogue(part) for part in parts]
+    joined = distinct(landscape, Points(**joined_columns(columns)), parts[0].confidence)
+    hits = np.bincount(
+        joined.entry, weights=np.concatenate([part.hits for part in parts]), minlength=len(joined)
+    ).astype(np.int64)
     return replace(joined, hits=hits), joined.entry
 
 

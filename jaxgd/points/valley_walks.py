@@ -15,7 +15,8 @@ A step that fails is tried again at a third of its length, and one that holds le
 reached when it lies in the plane of a step, at the place where Newton's method ends.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -43,6 +44,25 @@ _MATRICES_OF_A_WALK = 16
 _MAX_TOGETHER = 1024
 
 
+class Why(IntEnum):
+    """Why a step did not count."""
+
+    NONE = 0
+    """It did."""
+    LEAVES = 1
+    """Newton's method does not lead back across the kernel."""
+    RIDGE = 2
+    """The inertia changes on the straight line to it."""
+    GRADIENT = 3
+    """A gradient is left."""
+    VALUE = 4
+    """The value is another."""
+    RANK = 5
+    """The rank or the index is another."""
+    TURNS = 6
+    """The kernel turns too far."""
+
+
 class Like(NamedTuple):
     """What every place on a walk has to be like; arrays with one leading axis of walks."""
 
@@ -60,13 +80,14 @@ class Ground(NamedTuple):
     dimension: int  # of the valleys, motions of the symmetry among it
 
     def look(self, x: Rows, like: Like, unit: Rows | None = None) -> tuple[Places, Rows]:
-        """Returns what there is at points (n, dim), and whether each is like what it should be."""
+        """Returns what there is at points (n, dim), and why each is not like what it should be (see `Why`)."""
         unit = unit if self.units is None else lengths_at(self.units, x)
         places = places_at(self.functions, x, unit, like.height)
-        is_alike = places.is_critical & (places.num_kernel == self.dimension)
-        is_alike &= places.num_negative == like.num_negative
-        is_alike &= np.abs(places.value - like.value) <= _SAFETY * (places.value_error + like.value_error)
-        return places, is_alike
+        is_level = np.abs(places.value - like.value) <= _SAFETY * (places.value_error + like.value_error)
+        is_ranked = (places.num_kernel == self.dimension) & (places.num_negative == like.num_negative)
+        rules = [(~is_ranked, Why.RANK), (~places.is_critical, Why.GRADIENT), (~is_level, Why.VALUE)]
+        conditions, codes = zip(*rules, strict=True)
+        return places, np.select(conditions, [np.int8(code) for code in codes], np.int8(Why.NONE))
 
 
 def in_chunks(walk: Callable[[slice], Rows], num_walks: int, dim: int, dtype: np.dtype) -> Rows:
@@ -75,7 +96,9 @@ def in_chunks(walk: Callable[[slice], Rows], num_walks: int, dim: int, dtype: np
     return np.concatenate([walk(slice(begin, begin + each)) for begin in range(0, num_walks, each)])
 
 
-def walk_to(ground: Ground, x: Rows, goal: Rows, off: Rows, like: Like) -> Rows:
+def walk_to(
+    ground: Ground, x: Rows, goal: Rows, off: Rows, like: Like, trail: list[tuple[Rows, Rows]] | None = None
+) -> Rows:
     """Returns (n,) whether a walk from each of the (n, dim) places to its goal was shown.
 
     Args:
@@ -84,14 +107,23 @@ def walk_to(ground: Ground, x: Rows, goal: Rows, off: Rows, like: Like) -> Rows:
       goal: (n, dim) others.
       off: (n, dim) how far off these may be in each coordinate.
       like: what every place has to be like.
+      trail: gets (which of the walks, their places) of each step that was taken.
     """
-    go = lambda part: _walk_to(ground, x[part], goal[part], off[part], take(like, part))
+    trail = [] if trail is None else trail
+
+    def go(part: slice) -> Rows:
+        way: list[tuple[Rows, Rows]] = []
+        is_there = _walk_to(ground, x[part], goal[part], off[part], take(like, part), way)
+        trail.extend((part.start + which, places) for which, places in way)
+        return is_there
+
     return in_chunks(go, len(x), x.shape[1], x.dtype)
 
 
 @np.errstate(all="ignore")
-def _walk_to(ground: Ground, x: Rows, goal: Rows, off: Rows, like: Like) -> Rows:
-    places, is_alike = ground.look(x, like)
+def _walk_to(ground: Ground, x: Rows, goal: Rows, off: Rows, like: Like, trail: list[tuple[Rows, Rows]]) -> Rows:
+    places, why = ground.look(x, like)
+    is_alike = why == Why.NONE
     small = float(np.finfo(x.dtype).eps) ** _SMALL
     is_there = is_alike & np.all(np.abs(goal - x) <= off + places.placement, axis=1)
     longest = np.full(len(x), np.inf, x.dtype)
@@ -110,6 +142,7 @@ def _walk_to(ground: Ground, x: Rows, goal: Rows, off: Rows, like: Like) -> Rows
         nears = step.is_shown & (before - after >= _GAIN * step.length * step.along / before)
         is_there[going[arrives]] = True
         put(places, going[nears], take(step.places, nears))
+        trail.append((going[nears], step.places.x[nears]))
         longest[going] = np.where(nears, 2, _THIRD) * step.length
 
         # Nothing of the way lies along the valley, or it would take too many steps.
@@ -118,45 +151,68 @@ def _walk_to(ground: Ground, x: Rows, goal: Rows, off: Rows, like: Like) -> Rows
     return is_there
 
 
+class Ahead(NamedTuple):
+    """One step of some of the walks; arrays with one leading axis of these."""
+
+    which: Rows  # int, of the walks
+    step: "Step"
+    is_over: Rows  # bool, the walk ends here, as not even the shortest step was shown
+
+
+@np.errstate(all="ignore")
 def walk_on(
-    ground: Ground, x: Rows, direction: Rows, like: Like, num_steps: int, longest: float
-) -> list[tuple[Rows, Rows]]:
-    """Returns the places on walks straight ahead, as (which walk, place) of each step.
+    ground: Ground,
+    x: Rows,
+    direction: Callable[[int], Rows],
+    like: Like,
+    num_steps: int,
+    longest: float,
+    *,
+    is_straight: bool = True,
+) -> Iterator[Ahead]:
+    """Yields the steps that walks try, straight ahead or at random, until each has taken so many or is stuck.
 
     Args:
       ground: where they go.
-      x: (n, dim) critical points.
-      direction: (n, dim) where to, in units of length.
+      x: (n, dim) critical points, each like what it should be.
+      direction: gives of the number of the try (n, dim) where to, in units of length.
       like: what every place has to be like.
-      num_steps: at most.
+      num_steps: that each walk takes, at most; it tries twice as often, and as often as it takes to shrink a step.
       longest: units of length of a step.
+      is_straight: only the first direction counts, and walks go on as straight as the valley lets them.
     """
-    with np.errstate(all="ignore"):
-        places, is_alike = ground.look(x, like)
-        direction = direction * places.unit
-        length = np.full(len(x), longest, x.dtype)
-        going, found = np.flatnonzero(is_alike), []
-        for _ in range(num_steps):
-            if not len(going):
-                break
-            here = take(places, going)
-            step = step_on(ground, here, direction[going], length[going], take(like, going), is_direction=True)
-            moved = going[step.is_shown]
-            direction[moved] = (step.places.x - here.x)[step.is_shown]
-            put(places, moved, take(step.places, step.is_shown))
-            found.append((moved, places.x[moved]))
-            length[going] = np.where(step.is_shown, np.minimum(2 * step.length, longest), _THIRD * step.length)
-            going = going[length[going] > _SHORTEST]
-    return found
+    places, why = ground.look(x, like)
+    ahead = direction(0) * places.unit
+    length, taken = np.full(len(x), longest, x.dtype), np.zeros(len(x), int)
+    going = np.flatnonzero(why == Why.NONE)
+    for number in range(2 * num_steps + round(np.log(longest / _SHORTEST) / np.log(3)) + 1):
+        if not len(going):
+            break
+        here = take(places, going)
+        towards = ahead[going] if is_straight else direction(number)[going] * here.unit
+        step = step_on(ground, here, towards, length[going], take(like, going), is_direction=True)
+        moved = going[step.is_shown]
+        ahead[moved] = (step.places.x - here.x)[step.is_shown]
+        put(places, moved, take(step.places, step.is_shown))
+        taken[moved] += 1
+        length[going] = np.where(step.is_shown, np.minimum(2 * step.length, longest), _THIRD * step.length)
+        is_over = length[going] <= _SHORTEST
+        yield Ahead(going, step, is_over)
+        going = going[~is_over & (taken[going] < num_steps)]
 
 
 class Step(NamedTuple):
     """Steps that were tried; arrays with one leading axis of them."""
 
     places: Places  # to where they led
-    is_shown: Rows  # bool
+    why: Rows  # int8, why each does not count, see `Why`
     length: Rows  # units of length along the kernel
     along: Rows  # units of length of the whole way there
+
+    @property
+    def is_shown(self) -> Rows:
+        """Whether each counts."""
+        return self.why == Why.NONE
 
 
 def step_on(ground: Ground, here: Places, gap: Rows, longest: Rows, like: Like, *, is_direction: bool = False) -> Step:
@@ -177,27 +233,28 @@ def step_on(ground: Ground, here: Places, gap: Rows, longest: Rows, like: Like, 
     along = along * (length / np.where(whole > 0, whole, 1))[:, None]
     y = here.x + here.unit * np.einsum("nik,nk->ni", kernel, along)
     if across.shape[2]:
-        y, is_shown = _corrected(ground, here, across, y, length, like)
+        y, is_settled = _corrected(ground, here, across, y, length, like)
     else:
-        is_shown = length > 0  # nothing lies across
+        is_settled = length > 0  # nothing lies across
+    why = np.where(is_settled, Why.NONE, Why.LEAVES).astype(np.int8)
 
     # Nothing else lies between.
-    which = np.flatnonzero(is_shown)
+    which = np.flatnonzero(is_settled)
     for share in _ON_THE_WAY:
         if len(which) and across.shape[2]:
             between = here.x[which] + np.asarray(share, y.dtype) * (y[which] - here.x[which])
             keeps = _newton_across(ground, take(here, which), across[which], between, take(like, which))[1]
-            is_shown[which[~keeps]] = False
+            why[which[~keeps]] = Why.RIDGE
             which = which[keeps]
 
     places = Places(*(np.copy(leaf) for leaf in here))
     if len(which):
-        there, is_alike = ground.look(y[which], take(like, which), here.unit[which])
+        there, unlike = ground.look(y[which], take(like, which), here.unit[which])
         overlap = np.swapaxes(kernel[which], 1, 2) @ there.basis[:, :, : ground.dimension]
-        is_alike &= np.linalg.svd(overlap, compute_uv=False)[:, -1] >= _TURN
-        is_shown[which] = is_alike
+        turns = (unlike == Why.NONE) & (np.linalg.svd(overlap, compute_uv=False)[:, -1] < _TURN)
+        why[which] = np.where(turns, np.int8(Why.TURNS), unlike)
         put(places, which, there)
-    return Step(places, is_shown, length, whole)
+    return Step(places, why, length, whole)
 
 
 def _corrected(ground: Ground, here: Places, across: Rows, y: Rows, length: Rows, like: Like) -> tuple[Rows, Rows]:

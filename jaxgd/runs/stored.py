@@ -38,6 +38,14 @@ def open_run(directory: str | Path, *, landscape: Landscape | None = None) -> "S
 
     Raises:
       InputValueError: there is no run, or its manifest cannot be used.
+
+    Example:
+      >>> import jax, jaxgd, tempfile
+      >>> directory = tempfile.mkdtemp()
+      >>> found = jaxgd.survey(jaxgd.landscapes.x_plus_sin_x(), num_starts=8, key=jax.random.key(0), out=directory)
+      >>> run = open_run(directory, landscape=jaxgd.landscapes.x_plus_sin_x())
+      >>> run.num_starts, run.is_finished, bool((run.ends.value == found.ends.value).all())
+      (8, True, True)
     """
     path = Path(directory)
     return StoredRun(path=path, manifest=read_manifest(path), given_landscape=landscape)

@@ -68,7 +68,7 @@ class Search:
 
     def plot(self, *, axes: Any = None) -> Any:
         """Returns matplotlib axes with the value of each point against its index."""
-        from jaxgd.saddles.plot import plot_index  # which knows this room
+        from jaxgd.plot.network import plot_index
 
         return plot_index(self, axes=axes)
 

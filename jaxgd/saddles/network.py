@@ -9,15 +9,14 @@ critical point; a sample of them is audited by the gradient flow.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
 from jaxgd.base import InputTypeError, InputValueError, Key, Landscape, Progress, Verdict
+from jaxgd.checks import check_count, check_key
 from jaxgd.interrupt import interruptible
-from jaxgd.lanes.checks import check_count, check_key
 from jaxgd.points.catalogue import Catalogue
 from jaxgd.points.evidence import Rows
 from jaxgd.points.flat import Kind, as_params, as_rows
@@ -70,8 +69,8 @@ class Way:
     piece: Rows
 
     def plot(self, *, axes: Any = None) -> Any:
-        """Returns matplotlib axes with the value along the path; see `jaxgd.saddles.plot.plot_way`."""
-        from jaxgd.saddles.plot import plot_way  # which knows this room
+        """Returns matplotlib axes with the value along the path; see `jaxgd.plot.network.plot_way`."""
+        from jaxgd.plot.network import plot_way
 
         return plot_way(self, axes=axes)
 
@@ -202,16 +201,10 @@ class Network:
         return copies * np.exp(stiffness - self.barriers / temperature) / (2 * np.pi)
 
     def plot(self, **options: Any) -> Any:
-        """Returns matplotlib axes with the disconnectivity graph; see `jaxgd.saddles.plot.plot_disconnectivity`."""
-        from jaxgd.saddles.plot import plot_disconnectivity  # which knows this room
+        """Returns matplotlib axes with the disconnectivity graph; see `jaxgd.plot.network.plot_disconnectivity`."""
+        from jaxgd.plot.network import plot_disconnectivity
 
         return plot_disconnectivity(self, **options)
-
-    def write_pathsample(self, folder: str | Path) -> int:
-        """Writes min.data, ts.data, points.min and points.ts; see `jaxgd.saddles.pathsample.write_pathsample`."""
-        from jaxgd.saddles.pathsample import write_pathsample  # which knows this room
-
-        return write_pathsample(self, folder)
 
     def to_networkx(self) -> Any:
         """Returns a `networkx.MultiGraph`: minima as nodes, saddles as edges keyed by their row, known ones only.

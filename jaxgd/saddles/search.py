@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgd.base import CRITICAL, InputTypeError, InputValueError, Key, Landscape, Params, Progress
+from jaxgd.checks import check_count, check_key, check_starts
 from jaxgd.interrupt import interruptible
-from jaxgd.lanes.checks import check_count, check_key, check_starts
 from jaxgd.points.catalogue import Catalogue
 from jaxgd.points.evidence import Rows
 from jaxgd.points.flat import Kind, as_rows, at_least_single

@@ -20,14 +20,25 @@ from jaxgd.statistics.inputs import as_counts, as_numbers, check_choice, check_c
 
 
 class Interval(NamedTuple):
-    """Two limits between which a quantity lies with the confidence that was asked for."""
+    """Two limits between which a quantity lies with the confidence that was asked for.
+
+    Attributes:
+      low: the lower limits, in the shape of what was asked.
+      high: the upper ones.
+    """
 
     low: np.ndarray
     high: np.ndarray
 
 
 class Estimate(NamedTuple):
-    """A number with the limits between which it lies with the confidence that was asked for."""
+    """A number with the limits between which it lies with the confidence that was asked for.
+
+    Attributes:
+      value: the estimate.
+      low: the lower limit.
+      high: the upper one.
+    """
 
     value: float
     low: float

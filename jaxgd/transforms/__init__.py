@@ -17,6 +17,7 @@ from jaxgd.transforms.heavy_ball import heavy_ball
 from jaxgd.transforms.known_minimum import known_minimum
 from jaxgd.transforms.langevin import langevin
 from jaxgd.transforms.lbfgs import lbfgs
+from jaxgd.transforms.monitor import monitor
 from jaxgd.transforms.negative_curvature import negative_curvature
 from jaxgd.transforms.neon import neon
 from jaxgd.transforms.nesterov_restart import nesterov_restart
@@ -68,6 +69,7 @@ __all__ = [  # noqa: RUF022 (grouped by subject)
     "ascend",
     "discard_large_updates",
     "known_minimum",
+    "monitor",
     "pull_to_start",
     "stay_within",
 ]

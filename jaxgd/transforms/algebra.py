@@ -13,7 +13,7 @@ import optax
 
 from jaxgd.base import Params
 
-ROUNDING = 64  # a rise of this many machine epsilons of max(1, |value|) counts as none
+ROUNDING = 64  # a rise of this many machine epsilons of |value| counts as none
 
 dot: Callable[[Params, Params], jax.Array] = optax.tree.vdot
 norm: Callable[[Params], jax.Array] = optax.tree.norm
@@ -36,7 +36,7 @@ def add_scaled(tree: Params, factor: Any, other: Params) -> Params:
 
 def rounding(value: jax.Array) -> jax.Array:
     """Returns the difference from `value` that rounding may explain."""
-    return ROUNDING * jnp.finfo(value.dtype).eps * jnp.maximum(1, jnp.abs(value))
+    return ROUNDING * jnp.finfo(value.dtype).eps * jnp.abs(value)
 
 
 def is_no_rise(value: jax.Array, before: jax.Array, max_rise: Any = 0.0) -> jax.Array:

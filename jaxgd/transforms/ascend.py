@@ -8,7 +8,8 @@ from typing import Any
 
 import optax
 
-from jaxgd.base import InputTypeError, Params
+from jaxgd.base import Params
+from jaxgd.transforms import checks
 
 
 def ascend(optimizer: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
@@ -40,8 +41,7 @@ def ascend(optimizer: optax.GradientTransformation) -> optax.GradientTransformat
       >>> print(f"{x:.5f}")
       -4.35641
     """
-    if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
-        raise InputTypeError(f"`optimizer` must be an optax gradient transformation, got {optimizer!r}.")
+    checks.transformation("optimizer", optimizer)
     inner = optax.with_extra_args_support(optimizer)
 
     def update(updates: Params, state: Any, params: Params | None = None, **extra: Any) -> tuple[Params, Any]:

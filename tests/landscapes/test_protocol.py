@@ -93,11 +93,9 @@ def test_hessian_vector_products_match_differences_of_the_gradient(builder):
 @every_builder
 def test_known_points_are_critical_with_the_stated_value_and_index(builder, spectra):
     landscape = built(builder)
-    if landscape.facts is None:
-        return
-    points = [point for point in landscape.facts.points if point.params is not None]
+    points = [point for point in landscape.facts.points if point.params is not None] if landscape.facts else []
     if not points:
-        return
+        pytest.skip("no critical point of this landscape is known")
     batch = jnp.stack([jnp.asarray(point.params) for point in points])
     values, grads = jax.jit(jax.vmap(landscape.evaluate))(batch)
     eigenvalues = spectra(landscape, batch)
@@ -114,7 +112,7 @@ def test_known_points_are_critical_with_the_stated_value_and_index(builder, spec
 def test_facts_have_a_source_and_counts_that_agree(builder):
     facts = built(builder).facts
     if facts is None:
-        return
+        pytest.skip("nothing is known of this landscape")
     assert facts.source
     if facts.num_critical_points is not None:
         assert facts.num_minima <= facts.num_critical_points
@@ -125,7 +123,7 @@ def test_facts_have_a_source_and_counts_that_agree(builder):
 def test_invariants_are_a_vector_and_generators_keep_the_value(builder):
     landscape = built(builder)
     if landscape.symmetry is None:
-        return
+        pytest.skip("this landscape has no symmetry")
     start = jax.tree.map(lambda leaf: leaf[0], some_starts(builder))
     invariants = landscape.symmetry.invariants(start)
     assert invariants.ndim == 1

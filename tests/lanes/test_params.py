@@ -10,7 +10,7 @@ import pytest
 
 import jaxgd
 from jaxgd import Landscape, Restart, Status, Stop
-from jaxgd.lanes.checks import is_like
+from jaxgd.checks import is_like
 
 ONE_STEP = Stop(gradient_norm=1e-6, max_steps=1)
 

@@ -19,9 +19,20 @@ SURVEY = (
 ).split()
 
 
-def start(*words, **variables):
+# The command, dawdling after each block, so that it is still at work when it is stopped, however busy the machine is.
+SLOWLY = """
+import time
+from jaxgd.runs.directory import Directory
+write = Directory.write
+Directory.write = lambda *block: (write(*block), time.sleep(0.5))[0]
+from jaxgd.cli import main
+main()
+"""
+
+
+def start(*words, is_slow=False, **variables):
     return subprocess.Popen(
-        [sys.executable, "-m", "jaxgd.cli", *map(str, words)],
+        [sys.executable, *(["-c", SLOWLY] if is_slow else ["-m", "jaxgd.cli"]), *map(str, words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -58,9 +69,10 @@ def test_any_number_of_processes_and_devices_gives_the_same_bits(num_processes, 
     assert runs.litter(tmp_path / "run") == []
 
 
+JOB = os.getpid()  # names a port, so that tests side by side do not meet
 CLUSTERS = {  # what the tasks of a job of two find in their environment; jax detects it
     "slurm": lambda task: {
-        "SLURM_JOB_ID": "4242",
+        "SLURM_JOB_ID": str(JOB),
         "SLURM_JOB_NODELIST": "localhost",
         "SLURM_STEP_NODELIST": "localhost",
         "SLURM_NTASKS": "2",
@@ -68,13 +80,13 @@ CLUSTERS = {  # what the tasks of a job of two find in their environment; jax de
         "SLURM_LOCALID": str(task),
     },
     "open_mpi": lambda task: {
-        "OMPI_MCA_orte_hnp_uri": "1531576320.0;tcp://127.0.0.1:38635",
+        "OMPI_MCA_orte_hnp_uri": f"{4096 * (JOB + 1)}.0;tcp://127.0.0.1:38635",
         "OMPI_COMM_WORLD_SIZE": "2",
         "OMPI_COMM_WORLD_RANK": str(task),
         "OMPI_COMM_WORLD_LOCAL_RANK": str(task),
     },
     "addresses": lambda task: {
-        "JAX_COORDINATOR_ADDRESS": "localhost:38637",
+        "JAX_COORDINATOR_ADDRESS": f"localhost:{61440 + (JOB + 2) % 4096}",
         "JAX_NUM_PROCESSES": "2",
         "JAX_PROCESS_ID": str(task),
     },
@@ -94,7 +106,7 @@ def test_tasks_that_jax_joins_first_give_the_same_bits(cluster, whole, tmp_path,
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_run_is_continued_where_it_was(number, whole, tmp_path, runs):
     run = tmp_path / "run"
-    process = start(*SURVEY, "--out", run)
+    process = start(*SURVEY, "--out", run, is_slow=True)
     wait_for_blocks(runs, run, process)
     process.send_signal(number)
     out, said = output(process, -9 if number == signal.SIGKILL else 128 + number)
@@ -117,12 +129,13 @@ def test_a_stopped_run_is_continued_where_it_was(number, whole, tmp_path, runs):
 @pytest.mark.slow
 def test_others_go_on_and_do_what_a_killed_one_had_claimed(whole, tmp_path, runs):
     run = tmp_path / "run"
-    processes = [start(*SURVEY, "--out", run) for _ in range(3)]
-    wait_for_blocks(runs, run, processes[0])
-    processes[0].kill()
-    for process in processes[1:]:
+    killed = start(*SURVEY, "--out", run, is_slow=True)
+    wait_for_blocks(runs, run, killed)
+    others = [start(*SURVEY, "--out", run) for _ in range(2)]
+    killed.kill()
+    for process in others:
         output(process)
-    processes[0].communicate()
+    output(killed, -signal.SIGKILL)
     runs.same(jaxgd.open_run(run), jaxgd.open_run(whole))
     assert runs.litter(run) == []
 

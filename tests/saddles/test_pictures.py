@@ -8,7 +8,7 @@ import pytest
 import jaxgd
 from jaxgd import InputValueError, Landscape
 from jaxgd.saddles.disconnectivity import disconnectivity
-from jaxgd.saddles.pathsample import point_group_orders
+from jaxgd.saddles.pathsample import point_group_orders, write_pathsample
 
 KEY = jax.random.key(0)
 
@@ -75,7 +75,7 @@ def test_without_matplotlib_one_sentence_says_how_to_install_it(found, monkeypat
 
 
 def test_files_hold_values_ends_from_one_and_coordinates(network, tmp_path):
-    assert network.write_pathsample(tmp_path / "run") == 2
+    assert write_pathsample(network, tmp_path / "run") == 2
     lines = [line.split() for line in (tmp_path / "run" / "ts.data").read_text().splitlines()]
     np.testing.assert_allclose([float(line[0]) for line in lines], network.saddles.value, rtol=1e-14)
     np.testing.assert_array_equal([[int(line[3]), int(line[4])] for line in lines], network.ends + 1)

@@ -462,6 +462,12 @@ TABLE = {
         known_minimum_path,
         {"learning_rate": 0.0, "minimum_value": np.inf, "max_inverse_gradient": 0.0},
     ),
+    "monitor": Case(
+        transforms.monitor,
+        {"optimizer": optax.sgd(0.1), "every": 2},
+        descent(0.1),
+        {"every": 1, "decay": 1.0, "small": 0.0, "clip_norm": -1.0},
+    ),
     "pull_to_start": Case(
         transforms.pull_to_start,
         {"strength": 0.3},
@@ -654,6 +660,7 @@ def test_a_bad_hyperparameter_is_refused_by_name_value_and_rule(name, argument, 
         ("fire", "time_step", [0.1]),
         ("add_gradient_noise", "scale", "large"),
         ("ascend", "optimizer", 0.1),
+        ("monitor", "optimizer", 0.1),
     ],
 )
 def test_a_hyperparameter_of_the_wrong_kind_is_refused(name, argument, thing):

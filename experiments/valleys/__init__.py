@@ -1,0 +1,1 @@
+"""Valleys: where minima are not isolated, counted, walked on and connected."""

@@ -1,0 +1,87 @@
+"""What every result has: a text and a table for a person, columns for pandas and xarray, figures, and equality.
+
+A record that inherits from `Face` is read by `jaxgd.report.reading` and drawn by `jaxgd.plot`, which are imported when
+they are asked for. Two results are equal when all is equal but what they cost.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+_NOT_COMPARED = ("cost",)  # seconds differ from run to run
+
+
+class Face:
+    """A result that can be read, drawn, compared and turned into columns."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        from jaxgd.report.reading import read
+
+        return read(self).text()
+
+    def _repr_html_(self) -> str:
+        """Returns a table for a notebook."""
+        from jaxgd.report.reading import read
+
+        return read(self).html()
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        names = [item.name for item in dataclasses.fields(self) if item.name not in _NOT_COMPARED]  # type: ignore[arg-type]
+        return all(_is_same(getattr(self, name), getattr(other, name)) for name in names)
+
+    def to_dataframe(self) -> Any:
+        """Returns a `pandas.DataFrame`: a row for every entry, a column for every coordinate, enums by name.
+
+        Raises:
+          InputValueError: pandas is not installed, or the record has no rows.
+        """
+        from jaxgd.report.columns import to_dataframe
+
+        return to_dataframe(self)
+
+    def to_xarray(self) -> Any:
+        """Returns an `xarray.Dataset` with one dimension of rows, enums by name.
+
+        Raises:
+          InputValueError: xarray is not installed, or the record has no rows.
+        """
+        from jaxgd.report.columns import to_xarray
+
+        return to_xarray(self)
+
+    def plot(self) -> Any:
+        """Returns a `matplotlib.figure.Figure` of the figures that fit this result.
+
+        Raises:
+          InputValueError: matplotlib is not installed, or nothing can be drawn of it.
+        """
+        from jaxgd.plot import plot
+
+        return plot(self)
+
+
+def _is_same(mine: Any, theirs: Any) -> bool:
+    """Returns whether two fields are equal, NaN being equal to NaN."""
+    ours, structure = jax.tree.flatten(mine, is_leaf=lambda leaf: leaf is None)
+    others, other_structure = jax.tree.flatten(theirs, is_leaf=lambda leaf: leaf is None)
+    if structure != other_structure:
+        return False
+    return all(_is_equal(one, other) for one, other in zip(ours, others, strict=True))
+
+
+def _is_equal(one: Any, other: Any) -> bool:
+    if isinstance(one, (np.ndarray, np.generic, jax.Array, float)):
+        if not isinstance(other, (np.ndarray, np.generic, jax.Array, float, int)):
+            return False
+        one, other = np.asarray(one), np.asarray(other)
+        return bool(np.array_equal(one, other, equal_nan=one.dtype.kind == "f" and other.dtype.kind == "f"))
+    if dataclasses.is_dataclass(one) and type(one) is type(other) and not isinstance(one, Face):
+        fields = (item.name for item in dataclasses.fields(one) if item.compare)
+        return all(_is_same(getattr(one, name), getattr(other, name)) for name in fields)
+    return bool(one == other)

@@ -1,0 +1,70 @@
+"""A layout that a landscape cannot be traced in gives way to the other one, with a note.
+
+Both evaluate the same function, but not everything can be mapped in both: `jax.vmap` hands an array that a function
+writes to (`jax.new_ref`) from equation to equation, which the interpreter of lanes last does not know, and a callback
+without `vmap_method` can be mapped in neither. What fails is seen by tracing two lanes, before anything is compiled.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxgd.base import InputValueError, Key, Params
+from jaxgd.checks import first_line
+from jaxgd.lanes.lane import Descent
+from jaxgd.lanes_last.mapping import LANE_AXIS, map_lanes
+from jaxgd.tracing import Kind, kind_of
+
+
+def usable_layout(
+    descent: Descent, key: Key, starts: Params | None, wanted: str, *, is_asked: bool = False
+) -> tuple[str, tuple[str, ...]]:
+    """Returns the layout to use, and what is to be said where it is not the wanted one.
+
+    Args:
+      descent: whose start, value and gradient are traced.
+      key: of the run.
+      starts: explicit ones, or None.
+      wanted: "lanes_first" or "lanes_last".
+      is_asked: whether the caller of the library named this layout; then it does not give way.
+
+    Raises:
+      InputValueError: no layout can be traced, or not the one that was asked for.
+    """
+    kind = kind_of(key, starts)
+    error = _why_not(descent, kind, wanted)
+    if error is None:
+        return wanted, ()
+    (other,) = (layout for layout in LANE_AXIS if layout != wanted)
+    name, other_error = descent.landscape.name, _why_not(descent, kind, other)
+    if other_error is not None:
+        reason = first_line(other_error if other == "lanes_first" else error)
+        raise InputValueError(
+            f"value or gradient of landscape `{name}` cannot be mapped over lanes, as jax.vmap would: {reason}"
+            + (' Give the callback `vmap_method="sequential"`.' if "vmap_method" in reason else "")
+        )
+    reason = f"{type(error).__name__}: {first_line(error)}"
+    if is_asked:
+        raise InputValueError(f"landscape `{name}` cannot be traced with {wanted}, only with {other} ({reason})")
+    return other, (f"landscape `{name}` cannot be traced with {wanted}, so it runs with {other} ({reason})",)
+
+
+@functools.lru_cache(maxsize=64)
+def _why_not(descent: Descent, kind: Kind, layout: str) -> Exception | None:
+    """Returns what is raised when start, value and gradient of two lanes are traced; None for nothing."""
+    key, starts = kind.abstract
+    numbers = jax.ShapeDtypeStruct((2,), jnp.int32)
+
+    def two_lanes(numbers: Any, key: Any, starts: Any) -> Any:
+        params = map_lanes(descent.start, layout, (-1, -1, None, None))(numbers, numbers, key, starts)
+        if descent.is_noisy:
+            return map_lanes(descent.landscape.evaluate_noisy, layout, (-1, None))(params, key)
+        return map_lanes(descent.landscape.evaluate, layout)(params)
+
+    try:
+        jax.eval_shape(two_lanes, numbers, key, starts)
+    except Exception as error:
+        return error.with_traceback(None)
+    return None
