@@ -61,9 +61,9 @@ class Face:
         Raises:
           InputValueError: matplotlib is not installed, or nothing can be drawn of it.
         """
-        from jaxgd.plot import plot
+        from jaxgd.plot import overview
 
-        return plot(self)
+        return overview(self)
 
 
 def _is_same(mine: Any, theirs: Any) -> bool:

@@ -21,6 +21,13 @@ def compare(result: Any, axis: Any = None, *, max_rows: int = 14) -> Any:
     Raises:
       InputValueError: matplotlib is not installed.
       InputTypeError: it is something else.
+
+    Example:
+      >>> from jaxgd.compare import Comparison, Difference
+      >>> from jaxgd.statistics import Estimate
+      >>> row = Difference(what="share of minimum", first=0.5, second=0.8, difference=Estimate(0.3, 0.1, 0.5))
+      >>> compare(Comparison(names=("sgd", "fire"), num_pairs=40, rows=((row,),), confidence=0.95)).get_xlabel()
+      'difference of shares, 40 pairs'
     """
     if not hasattr(result, "num_pairs"):
         raise InputTypeError(f"`compare` draws what jaxgd.compare returns, got {type(result).__name__}.")

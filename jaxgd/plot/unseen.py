@@ -24,6 +24,11 @@ def unseen(result: Any, axis: Any = None, *, times: float = 1.0) -> Any:
 
     Raises:
       InputValueError: matplotlib is not installed, or no descent ended at a critical point.
+
+    Example:
+      >>> import jaxgd
+      >>> jaxgd.plot.unseen(jaxgd.survey("x_plus_sin_x", num_starts=8, seed=0)).get_ylabel()
+      'distinct critical points'
     """
     found = getattr(result, "catalogue", result)
     entry = np.asarray(found.entry)

@@ -21,6 +21,11 @@ def waterfall(result: Any, axis: Any = None, *, scale: str = "auto") -> Any:
 
     Raises:
       InputValueError: matplotlib is not installed, or the ends were not kept.
+
+    Example:
+      >>> import jaxgd
+      >>> jaxgd.plot.waterfall(jaxgd.survey("x_plus_sin_x", num_starts=8, seed=0)).get_ylabel()
+      'value'
     """
     if scale not in ("auto", "linear", "log"):
         raise InputValueError(f'`scale` must be "auto", "linear" or "log", got {scale!r}.')
