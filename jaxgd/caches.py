@@ -1,8 +1,8 @@
 """What is kept so that it need not be compiled again: programs on disk, and programs in the memory of this process.
 
 jax writes compiled programs to a directory if it is told to; the command line tells it, a Python program does if it
-calls `keep_programs`. A program is made for the instructions of one kind of processor, so each kind, and each jax, has a
-directory of its own. jax reads and writes without locks: two processes that compile the same program write the same
+calls `keep_programs`. A program is made for the instructions of one kind of processor, so each kind, and each jax, has
+a directory of its own. jax reads and writes without locks: two processes that compile the same program write the same
 bytes, and what cannot be read is compiled again. The directory is brought back to its bound whenever it is opened, by
 dropping what was not used for longest.
 """
@@ -51,8 +51,9 @@ def keep_programs(directory: str | Path | None = None) -> KeptPrograms | None:
       directory: where to; if None, a directory for this kind of processor and this jax in the user's cache directory.
 
     Returns:
-      What is kept there, after the programs that were not used for longest were dropped to bring it to a gibibyte. None
-      if jax is told to keep nothing (`JAX_ENABLE_COMPILATION_CACHE=false`), or if the user has no directory to write to.
+      What is kept there, after the programs that were not used for longest were dropped to bring it to a gibibyte.
+      None if jax is told to keep nothing (`JAX_ENABLE_COMPILATION_CACHE=false`), or if the user has no directory to
+      write to.
 
     Raises:
       InputValueError: the directory that was named cannot be written to.

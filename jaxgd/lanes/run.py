@@ -1,8 +1,9 @@
 """The driver of a run: hands chunks of work to the devices' threads and yields the ends that come of them.
 
-Each device has a thread and a program of its own. One program for all of them (`jax.shard_map`) makes XLA hand every
-small kernel from thread to thread, which is far slower on a busy machine (see BUILD_NOTES.md). Between two chunks the
-host reports progress and looks whether it was interrupted.
+Each device has a thread, and runs its share by itself. One program over all of them (`jax.shard_map`) makes XLA hand
+every small kernel from thread to thread, which is far slower on a busy machine (see BUILD_NOTES.md). The devices of a
+CPU are threads only: one program, compiled once, is called by all of them. Between two chunks the host reports progress
+and looks whether it was interrupted.
 
 A run that is interrupted still returns a fair sample. The first signal stops handing out starts; the descents under
 way, and those of lower number on a device that lags behind, are finished, so that what is done is the first so many
@@ -123,7 +124,8 @@ class Run:
         self.frozen, self.origin, self.look, self.notes = frozen, origin, look, notes
         self.may_be_rounding = True  # that holds up descents, as far as was looked
         self.workers = [
-            Worker(key, starts, device, first + share, len(devices)) for share, device in enumerate(devices)
+            Worker(key, starts, devices[0] if device.platform == "cpu" else device, first + share, len(devices))
+            for share, device in enumerate(devices)
         ]
         self.seconds_compile = seconds_before
 
@@ -172,11 +174,13 @@ class Run:
                 say(f"no further descents begin; {under_way:,} are still under way. Interrupt again to drop them.")
 
     def _load(self, pool: ThreadPoolExecutor) -> None:
-        """Compiles the loop for every device and begins it there."""
+        """Compiles the loop for every place where there are workers, and begins it there."""
         began = time.perf_counter()
-        compilers = [self.loop.prepare(worker.key, worker.starts) for worker in self.workers]
-        for worker, program in zip(self.workers, pool.map(lambda compiler: compiler(), compilers), strict=True):
-            worker.load(self.loop, program)
+        first_at = {worker.key.sharding: worker for worker in reversed(self.workers)}
+        compilers = {place: self.loop.prepare(worker.key, worker.starts) for place, worker in first_at.items()}
+        compiled = {place: pool.submit(compiler) for place, compiler in compilers.items()}
+        for worker in self.workers:
+            worker.load(self.loop, compiled[worker.key.sharding].result())
         self.seconds_compile += time.perf_counter() - began
 
     def _advance(self, pool: ThreadPoolExecutor) -> dict[Future[Buffer], Worker]:

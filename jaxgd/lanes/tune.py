@@ -29,7 +29,7 @@ from jaxgd.tracing import Kind, kind_of, work_of
 MIN_LANES, MAX_LANES = 8, 512
 _CACHE_BYTES = 2**19  # that the largest intermediate of all lanes may fill
 _OVERHEAD = 50_000  # operations that are worked through in the time that a tick costs without any lane
-_DRAIN = 4  # mean lengths of a descent that the last one outlasts the others by
+_DRAIN = 2  # mean lengths of a descent that the last one outlasts the others by
 _PROBE_SECONDS = 0.1
 
 
@@ -94,7 +94,8 @@ def choose(shape: Shape, num_descents: int, num_devices: int) -> Choice:
     # Few lanes waste the fixed cost of a tick, many stand idle at the end, until the last descent has run its course:
     # (descents / lanes + drain) (overhead + lanes work) is least at the square root below.
     share = -(-num_descents // num_devices)
-    enough = _power_of_two(math.sqrt(share * _OVERHEAD / (_DRAIN * max(shape.num_operations, 1))))
+    best = math.sqrt(share * _OVERHEAD / (_DRAIN * max(shape.num_operations, 1)))
+    enough = _power_of_two(math.sqrt(2) * best)  # the nearest
     layout = "lanes_first" if shape.is_product else "lanes_last"
     return Choice(layout, min(_power_of_two(fitting), enough, share))
 

@@ -77,16 +77,29 @@ def test_lbfgs_needs_no_more_evaluations_than_scipy_with_its_line_search(dim):
     assert ticks <= 2 * result.nfev
 
 
-def test_lbfgs_takes_back_a_step_that_raises_the_value_and_tries_a_tenth():
-    optimizer, x = lbfgs(2, max_first_step=10.0, initial_scale=10.0), jnp.ones(1)
-    state = optimizer.init(x)
-    move, state = optimizer.update(x, state, x, value=0.5)  # of x^2 / 2: a step of -10, too far
-    np.testing.assert_allclose(move, [-10.0])
-    move, state = optimizer.update(x + move, state, x + move, value=40.5)
-    np.testing.assert_allclose(move, [9.0])  # back to 1, then -1
-    assert float(state.value) == 0.5
-    move, state = optimizer.update(jnp.zeros(1), state, jnp.zeros(1), value=0.0)
-    assert float(state.value) == 0.0
+@pytest.mark.parametrize("length", [10.0, 2.5, 1.8])
+def test_lbfgs_takes_back_a_step_that_raises_the_value_and_tries_the_minimum_of_a_cubic(length):
+    fun = jax.value_and_grad(lambda x: jnp.sum(x**3 / 3 - x))  # from 0 downhill to 1
+    optimizer, x = lbfgs(2, max_first_step=length, initial_scale=length), jnp.zeros(1)
+    value, grad = fun(x)
+    move, state = optimizer.update(grad, optimizer.init(x), x, value=value)
+    np.testing.assert_allclose(move, [length])
+    x = x + move
+    value, grad = fun(x)
+    move, state = optimizer.update(grad, state, x, value=value)
+    np.testing.assert_allclose(x + move, [min(1.0, length / 2)])  # no shorter than a tenth, no longer than a half
+    assert float(state.value) == 0
+    x = x + move
+    value, grad = fun(x)
+    _, state = optimizer.update(grad, state, x, value=value)
+    assert float(state.value) == float(value)
+
+
+def test_lbfgs_tries_the_least_factor_where_the_cubic_overflows():
+    optimizer, x = lbfgs(2, shrink=0.2), jnp.zeros(1)
+    move, state = optimizer.update(-jnp.ones(1), optimizer.init(x), x, value=0.0)
+    back, _ = optimizer.update(jnp.full(1, 1e200), state, x + move, value=1e250)
+    np.testing.assert_allclose(x + move + back, 0.2 * move)
 
 
 def test_lbfgs_accepts_a_rise_within_rounding_or_within_max_rise_only():
