@@ -46,7 +46,9 @@ def compare(result: Any, axis: Any = None, *, max_rows: int = 14) -> Any:
         axis.plot([], [], shape, color=colour, ms=5, label=f"{arm} minus {result.names[0]}; open: may be zero")
     axis.axvline(0, color=INK, lw=0.8)
     axis.set_yticks(range(len(names)), names, fontsize=8)
-    axis.set(xlabel=f"difference of shares, {result.num_pairs:,} pairs", ylim=(len(names) - 0.4, -0.6))
+    axis.set(
+        xlabel=f"difference of shares, {result.num_pairs:,} pairs", ylabel="statistic", ylim=(len(names) - 0.4, -0.6)
+    )
     axis.grid(axis="y", visible=False)
     axis.tick_params(color=FAINT)
     legend(axis, always=True, loc="lower left", bbox_to_anchor=(0, 1))
