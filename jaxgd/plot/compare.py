@@ -51,5 +51,5 @@ def compare(result: Any, axis: Any = None, *, max_rows: int = 14) -> Any:
     )
     axis.grid(axis="y", visible=False)
     axis.tick_params(color=FAINT)
-    legend(axis, always=True, loc="lower left", bbox_to_anchor=(0, 1))
+    legend(axis, always=True, loc="lower right", bbox_to_anchor=(1, 1))
     return axis
