@@ -31,7 +31,7 @@ from jaxgd.dwell import DwellByIndex, dwell_by_index
 from jaxgd.flow import Distortion, GradientFlow, basin_distortion, gradient_flow
 from jaxgd.points import Catalogue, catalogue, classify
 from jaxgd.runs.stored import StoredRun, open_run
-from jaxgd.saddles import Search, critical_points, saddles
+from jaxgd.saddles import Network, Search, critical_points, network, saddles
 from jaxgd.start_laws import box, grid, normal_like
 from jaxgd.survey import Survey, survey
 from jaxgd.sweep import Sweep, sweep
@@ -56,6 +56,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "open_run",
     "saddles",
     "critical_points",
+    "network",
     # one trained model
     "diagnose",
     # laws of starts
@@ -84,6 +85,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "Survey",
     "Sweep",
     "Search",
+    "Network",
     "Comparison",
     "StoredRun",
     "GradientFlow",

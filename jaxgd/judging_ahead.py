@@ -12,9 +12,9 @@ import numpy as np
 
 from jaxgd.base import InputValueError, Landscape, Params
 from jaxgd.checks import first_line
-from jaxgd.lanes.lane import first_structure
 from jaxgd.points.declared import check_declared
 from jaxgd.points.flat import as_rows, at_least_single, flat
+from jaxgd.tracing import first_structure
 
 
 def check_judging(landscape: Landscape, *, frozen: Params | None = None) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ A plain function of params is a landscape where a law of starts called `sample` 
 
 import ast
 import difflib
+import functools
 import importlib
 import inspect
 import math
@@ -64,6 +65,18 @@ def find_optimizer(name: str) -> optax.GradientTransformationExtraArgs:
       >>> tuple(find_optimizer(name).update(2.0, state)[0] for name in ("sgd:learning_rate=0.1", "sgd(0.1)"))
       (-0.2, -0.2)
     """
+    if ":" in _split(name)[0]:
+        return _new_optimizer(name)  # code outside jaxgd may have changed since
+    return _kept_optimizer(name, jax.config.jax_enable_x64)  # type: ignore[attr-defined]
+
+
+@functools.lru_cache(maxsize=64)
+def _kept_optimizer(name: str, is_x64: bool) -> optax.GradientTransformationExtraArgs:
+    """Returns the same object for the same name, so that the programs compiled for it are found again."""
+    return _new_optimizer(name)
+
+
+def _new_optimizer(name: str) -> optax.GradientTransformationExtraArgs:
     own, given = _split(name)
     found = _imported(own) if ":" in own else _listed(own, optimizer_builders(), "optimizer", "optimizers")
     given = _with_first_named(found, given)

@@ -40,8 +40,8 @@ def filter_axes(name: str, leaf: Array, layout: str) -> tuple[int, ...] | None:
         of each token is a filter.
 
     Example:
-      >>> filter_axes("query/kernel", jnp.ones((8, 2, 4)), "last"), filter_axes("out/kernel", jnp.ones((2, 4, 8)), "last")
-      ((1, 2), (2,))
+      >>> filter_axes("query/kernel", jnp.ones((8, 2, 4)), "last"), filter_axes("weight", jnp.ones((2, 4)), "first")
+      ((1, 2), (0,))
     """
     *inside, own = name.split("/")
     if leaf.ndim < 2 or own in _NO_WEIGHTS:

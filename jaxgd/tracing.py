@@ -4,6 +4,7 @@ Whatever was traced, checked or compiled once for a kind of arguments (shapes, t
 need not be done again for the same kind.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -12,6 +13,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+
+from jaxgd.base import Landscape
 
 _SETTINGS = (
     "jax_enable_x64",
@@ -42,6 +45,16 @@ def kind_of(*args: Any) -> Kind:
     leaves, structure = jax.tree.flatten(args)
     abstract = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
     return Kind(structure, abstract, tuple(getattr(jax.config, name) for name in _SETTINGS))
+
+
+@functools.lru_cache(maxsize=64)
+def first_structure(landscape: Landscape) -> Any:
+    """Returns the structure of the params that `sample` gives when it is first traced.
+
+    Later ones may hold static data that are other objects each time (a function, a class without `__eq__`), which make
+    two structures differ. They mean the same: what does not depend on the key is the same for all starts.
+    """
+    return jax.tree.structure(jax.eval_shape(landscape.sample, jax.eval_shape(lambda: jax.random.key(0))))
 
 
 def equations(program: Any) -> Iterator[Any]:

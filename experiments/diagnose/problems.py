@@ -17,6 +17,7 @@ differs between them.
 """
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -93,7 +94,7 @@ def perceptron(*widths: int) -> Architecture:
 
     def sample(key: jax.Array) -> Any:
         keys = jax.random.split(key, len(sizes) - 1)
-        weights = [_dense(key, *pair) for key, pair in zip(keys, zip(sizes[:-1], sizes[1:], strict=True), strict=True)]
+        weights = [_dense(key, *pair) for key, pair in zip(keys, itertools.pairwise(sizes), strict=True)]
         return {"weights": weights, "hidden_bias": [jnp.zeros(width) for width in widths], "bias": jnp.zeros(10)}
 
     def apply(params: Any, x: jax.Array, activation: Callable[[jax.Array], jax.Array]) -> jax.Array:

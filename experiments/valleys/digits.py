@@ -1,11 +1,11 @@
 """Is a digits network without a penalty, at zero loss, on a valley, and how sharp is it along it?
 
 The squared loss of a tanh network on a few digits can be made zero. Where it is, the Hessian is J' J, with J the
-derivative of all outputs, and the minima through a point have as many dimensions as there are parameters beyond the rank
-of J (if that does not change nearby). jaxgd is not told so: it judges the ends of descents by walks. Along the valley
-the loss stays zero, but the sharpness (largest curvature) and the error on other digits change: how much, beside what
-they differ by from end to end? Beyond 1,024 parameters the same is asked of a network of some 1e5, by products of its
-Hessian alone.
+derivative of all outputs, and the minima through a point have as many dimensions as there are parameters beyond the
+rank of J (if that does not change nearby). jaxgd is not told so: it judges the ends of descents by walks. Along the
+valley the loss stays zero, but the sharpness (largest curvature) and the error on other digits change: how much,
+beside what they differ by from end to end? Beyond 1,024 parameters the same is asked of a network of some 1e5, by
+products of its Hessian alone.
 """
 
 import sys
@@ -115,8 +115,8 @@ def measure(options: experiment.Options) -> Claim:
         rows += _large()
     return Claim(
         name="valleys.digits",
-        claim="A digits network at zero loss lies on a valley, whose dimension is the number of parameters less the rank "
-        "of the derivative of its outputs; along it the loss stays zero.",
+        claim="A digits network at zero loss lies on a valley, whose dimension is the number of parameters less the "
+        "rank of the derivative of its outputs; along it the loss stays zero.",
         rows=rows,
         data={"sharpness": sharpness, "error": error, "length": np.cumsum(walk.length, axis=1)},
     )

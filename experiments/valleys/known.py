@@ -7,6 +7,7 @@ are free. What was joined is shown; a count of valleys that were not shown to be
 number below is one that the theory gives exactly.
 """
 
+import itertools
 import sys
 from typing import Any, NamedTuple
 
@@ -69,7 +70,7 @@ def _deep_linear(widths: tuple[int, ...], num_valleys: int) -> Known:
     """Returns a product of matrices, of which the sign of each determinant is kept if no unit is to spare."""
     draw = np.random.default_rng(len(widths))
     target = draw.standard_normal((widths[0], widths[-1])) + np.eye(widths[0])
-    shapes = list(zip(widths[:-1], widths[1:], strict=True))
+    shapes = list(itertools.pairwise(widths))
 
     def sample(key: Any) -> Any:
         return [jax.random.normal(each, shape) for each, shape in zip(jax.random.split(key, len(shapes)), shapes,
@@ -122,8 +123,9 @@ def problems(*, is_quick: bool) -> list[Known]:
     if is_quick:
         return [_sphere(dim) for dim in dims] + [_cylinder(3), *small]
     return [
-        *(_sphere(dim) for dim in dims), *(_cylinder(dim) for dim in dims), *small, _factorisation(3), _factorisation(4),
-        _phase_retrieval(2), _deep_linear((2, 3, 2), 1), _deep_linear((1, 1, 1, 1), 4), _deep_linear((2, 2, 2, 2), 4),
+        *(_sphere(dim) for dim in dims), *(_cylinder(dim) for dim in dims), *small, _factorisation(3),
+        _factorisation(4), _phase_retrieval(2), _deep_linear((2, 3, 2), 1), _deep_linear((1, 1, 1, 1), 4),
+        _deep_linear((2, 2, 2, 2), 4),
     ]  # fmt: skip
 
 

@@ -4,10 +4,11 @@ Simsek, Ged, Jacot, Spadaro, Hongler, Gerstner and Brea (ICML 2021, arXiv:2105.1
 
     f(x) = sum_j a_j s(w_j x)
 
-with the teacher's r hidden units has r! global minima, isolated, one for each order of the units. With r + 1 units they
-become T(r, r + 1) = r (r + 1)! / 2 + (r + 1)! affine subspaces that meet: in (r + 1)! of them one unit is silent (a = 0,
-its w anything), in the others two units share what one unit of the teacher does. All of it is one connected union. For
-an odd activation (tanh) signs of units multiply these numbers (2^r for r units), and a unit may also be silent for w = 0.
+with the teacher's r hidden units has r! global minima, isolated, one for each order of the units. With r + 1 units
+they become T(r, r + 1) = r (r + 1)! / 2 + (r + 1)! affine subspaces that meet: in (r + 1)! of them one unit is silent
+(a = 0, its w anything), in the others two units share what one unit of the teacher does. All of it is one connected
+union. For an odd activation (tanh) signs of units multiply these numbers (2^r for r units), and a unit may also be
+silent for w = 0.
 
 What Hessians say of them is told here, too. Where a unit is silent for a = 0 the subspace is a valley of as many
 dimensions as there are inputs. Where two units share one, pulling their weights apart, a_1 dw_1 + a_2 dw_2 = 0, changes
@@ -43,7 +44,7 @@ class Subspace(NamedTuple):
     units: tuple[int, ...]  # which unit of the teacher each unit stands for, -1 for the silent one
 
     def place(self, teacher: dict[str, np.ndarray], free: np.ndarray) -> dict[str, np.ndarray]:
-        """Returns the student at `free`, (inputs,) the weights of the silent unit, or (1,) the share of the first one."""
+        """Returns the student at `free`: (inputs,) weights of the silent unit, or (1,) the share of the first one."""
         which = np.array(self.units)
         w, a = teacher["w"][:, which].copy(), teacher["a"][which].copy()
         if self.is_silent:
@@ -108,7 +109,7 @@ def judged(landscape: Landscape, places: list[dict[str, np.ndarray]]) -> tuple[j
 
 
 def joined(landscape: Landscape, rank: int) -> tuple[int, float, float]:
-    """Returns how many sets of subspaces remain when ways through crossings join them, and the largest loss and gradient.
+    """Returns how many sets of subspaces remain when ways through crossings join them, largest loss and gradient there.
 
     A subspace on which two units share one meets the two on which the first or the second of them is silent, at shares
     0 and 1: the silent unit's weights are those of the other one there.
@@ -161,7 +162,7 @@ def measure(options: experiment.Options) -> Claim:
 
         # With a unit to spare.
         wide, teacher, every = landscape_of(rank, rank + 1, activation), teacher_of(rank), subspaces(rank)
-        rows.append(experiment.exactly(f"{own}: subspaces T(r, r + 1)", len(every), source="Simsek et al. 2021, Thm 4.2",
+        rows.append(experiment.exactly(f"{own}: subspaces T(r, r + 1)", len(every), source="Simsek et al. 2021",
                                        expected=math.factorial(rank + 1) * (rank + 2) / 2))  # fmt: skip
         draw = np.random.default_rng(2)
         free = lambda subspace, draw=draw: (
@@ -184,7 +185,7 @@ def measure(options: experiment.Options) -> Claim:
                                        expected=math.factorial(rank + 1)))  # fmt: skip
         sets, value, gradient = joined(wide, rank)
         rows.append(experiment.exactly(f"{own}: sets of subspaces that crossings do not join", sets, expected=1,
-                                       source="Simsek et al. 2021, Thm 4.3"))  # fmt: skip
+                                       source="Simsek et al. 2021"))  # fmt: skip
         rows.append(experiment.exactly(f"{own}: largest loss on the ways through crossings", value, expected=0,
                                        tolerance=1e-25))  # fmt: skip
         rows.append(experiment.exactly(f"{own}: largest entry of the gradient there", gradient, expected=0,
@@ -200,8 +201,8 @@ def measure(options: experiment.Options) -> Claim:
     data["curve"] = _loss_beside(landscape_of(2, 3, "softplus"))
     return Claim(
         name="valleys.overparameterised_student",
-        claim="A student of the teacher's width has isolated global minima, one for each order (and sign) of its units; "
-        "with one more unit they become T(r, r + 1) subspaces, all joined at crossings.",
+        claim="A student of the teacher's width has isolated global minima, one for each order (and sign) of its "
+        "units; with one more unit they become T(r, r + 1) subspaces, all joined at crossings.",
         rows=rows,
         data=data,
     )

@@ -1,10 +1,10 @@
 """Is a singular point ever called a valley, and a valley ever counted wrongly, at any bend and in any unit?
 
-A thousand random polynomials in three variables, each a sum of powers 0, 2, 3 and 4 of sheared coordinates, so that what
-their critical point is can be read off: isolated, on a valley, or singular. A wrong answer is a dimension that is not
-the true one; -1, unknown, is none. Then valleys y = b sin(x / b) bent at scales b from 1e-3 to 1e3 of the start law's
-length, in units of value and of length from 1e-12 to 1e12 and 1e-6 to 1e6, in float64 and float32; and bad input: a valley
-with an edge, one that runs to infinity, two that touch, a ReLU valley whose dimension changes.
+A thousand random polynomials in three variables, each a sum of powers 0, 2, 3 and 4 of sheared coordinates, so that
+what their critical point is can be read off: isolated, on a valley, or singular. A wrong answer is a dimension that is
+not the true one; -1, unknown, is none. Then valleys y = b sin(x / b) bent at scales b from 1e-3 to 1e3 of the start
+law's length, in units of value and of length from 1e-12 to 1e12 and 1e-6 to 1e6, in float64 and float32; and bad
+input: a valley with an edge, one that runs to infinity, two that touch, a ReLU valley whose dimension changes.
 """
 
 import sys
@@ -22,7 +22,7 @@ from jaxgd.experiment import Claim, Statistic
 NUM_POLYNOMIALS = 1_024
 BENDS = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3)
 UNITS = ((1e-12, 1.0), (1e12, 1.0), (1.0, 1e-6), (1.0, 1e6))  # of value and of length
-NUM_ENDS = 24
+NUM_ENDS, OFF = 24, 1e-7
 
 
 def sheared(x: Any, shear: Any) -> Any:
@@ -66,7 +66,8 @@ def polynomials(num: int, dtype: Any) -> tuple[Landscape, np.ndarray, np.ndarray
 def counted(
     value: Callable[[Any], Any], places: Any, *, length: float = 1.0, dtype: Any = jnp.float64
 ) -> tuple[jaxgd.Points, jaxgd.Catalogue]:
-    """Returns what places are, and the catalogue of them."""
+    """Returns what places are, moved a little first as ends of descents are, and the catalogue of them."""
+    places = places + OFF * length * np.random.default_rng(9).standard_normal(np.shape(places))
     places = jnp.asarray(places, dtype)
     draw = lambda key: jnp.asarray(length, dtype) * jax.random.normal(key, places.shape[1:], dtype)
     landscape = Landscape(value=value, sample=draw)
@@ -114,20 +115,24 @@ def measure(options: experiment.Options) -> Claim:
     for height, length in UNITS:
         value = lambda x, height=height, length=length: height * (x[0] * x[1] / length**2 - 1) ** 2 / 2
         found = counted(value, length * places, length=length)[1]
-        rows.append(experiment.exactly(f"hyperbola, value times {height:g}, length times {length:g}: valleys", len(found),
-                                       expected=2, num_descents=NUM_ENDS))  # fmt: skip
-    rows += _bad_input()
+        own = f"hyperbola, value times {height:g}, length times {length:g}"
+        rows.append(experiment.exactly(f"{own}: valleys", len(found), expected=2, num_descents=NUM_ENDS))
+    bad, circles = _bad_input()
+    rows += bad
     return Claim(
         name="valleys.singular",
-        claim="No singular point is called a valley, no valley has a wrong dimension, and what is counted as several is "
-        "said to be an upper bound; at any bend and in any unit.",
+        claim="No singular point is called a valley, no valley has a wrong dimension, and what is counted as several "
+        "is said to be an upper bound; at any bend and in any unit.",
         rows=rows,
-        data={"told": told},
+        data={"told": told, "circles": circles},
     )
 
 
-def _bad_input() -> list[Statistic]:
-    """Returns how many wrong answers there are where the words of the theory hardly apply."""
+def _bad_input() -> tuple[list[Statistic], tuple[np.ndarray, np.ndarray]]:
+    """Returns how many wrong answers there are where the words of the theory hardly apply.
+
+    The second part is (places, row of the catalogue of each) on two circles that touch.
+    """
     line = np.linspace(-1.5, 1.5, NUM_ENDS)
     flat = np.stack([line, np.zeros(NUM_ENDS)], axis=1)
 
@@ -146,7 +151,7 @@ def _bad_input() -> list[Statistic]:
         ("two circles that touch", circles, touching, 1),
         ("ReLU valley", relu, on_axis, 1),
     ]
-    rows = []
+    rows, seen = [], {}
     for name, value, places, dimension in cases:
         points, found = counted(value, places)
         is_wrong = (points.dimension >= 0) & (points.dimension != dimension)
@@ -157,7 +162,8 @@ def _bad_input() -> list[Statistic]:
         rows.append(experiment.exactly(f"{name}: valleys counted that are not said to be an upper bound",
                                        0 if is_said else int(valleys.sum()), expected=0))  # fmt: skip
         experiment.note(f"{name}: {valleys.sum()} valleys, {points.verdict_counts()}")
-    return rows
+        seen[name] = (np.asarray(points.params), found.entry)
+    return rows, seen["two circles that touch"]
 
 
 def figure(result: Claim) -> Any:
@@ -168,10 +174,13 @@ def figure(result: Claim) -> Any:
     left.set(xlabel="scale of the bend, in lengths of the start law", ylabel="share of ends whose dimension is told",
              ylim=(-0.05, 1.05), title="y = b sin(x / b)")  # fmt: skip
     left.legend(fontsize=8)
-    wrong = [row for row in result.rows if row.expected == 0]
-    right.barh([row.statistic[:48] for row in wrong], [row.measured for row in wrong])
-    right.set(xlim=(0, 10), xlabel="wrong answers", title="by test")
-    right.tick_params(axis="y", labelsize=5)
+    places, entry = result.data["circles"]
+    for number in np.unique(entry):
+        some = entry == number
+        label = f"valley {number + 1}" if number >= 0 else "not told"
+        right.plot(*places[some].T, "o" if number >= 0 else "x", ms=5, label=f"{label}: {some.sum()} ends")
+    right.set(aspect="equal", xlabel="x", ylabel="y", title="two circles that touch at 0", ylim=(-1.2, 1.8))
+    right.legend(fontsize=8, loc="upper center", ncols=2)
     return drawn
 
 

@@ -1,8 +1,8 @@
 """From findings and probes to a cause, by rules in a fixed order: the smallest remedy that restores descent.
 
 A gain counts if it exceeds what the draws explain, a thousandth of the spread of the loss over examples, and a share of
-the best gain of any remedy. Rules ask for the finding as well as for the probe: clipping has to be active, units silent,
-the gradient as good as zero, and so on. Where no rule holds, the answer is "undecided".
+the best gain of any remedy. Rules ask for the finding as well as for the probe: clipping has to be active, units
+silent, the gradient as good as zero, and so on. Where no rule holds, the answer is "undecided".
 """
 
 from collections.abc import Mapping
@@ -45,20 +45,22 @@ def judge(facts: Facts, outcomes: Mapping[str, Outcome]) -> tuple[Cause, Outcome
     """Returns the cause, the outcome of the smallest remedy, and why it is undecided if it is."""
     going_on = outcomes["as before"]
     tolerance = TOLERANCE * facts.scale
-    # Other weights may reach a lower loss from anywhere, a minimum included: they are asked only where nothing else helps.
+    # Other weights may reach a lower loss from anywhere, a minimum included: they are asked where nothing else helps.
     nearby = [outcome for outcome in outcomes.values() if outcome.cause != Cause.PLATEAU]
     best = max(outcome.gain - outcome.error for outcome in nearby)
-    is_large = lambda gain, error: gain - error > max(tolerance, _RESTORES * best)
+    # What curvature and all examples together could reach is no measure for a descent with one thing changed.
+    best_own = max(outcome.gain - outcome.error for outcome in nearby if outcome.cause != Cause.CONDITIONING)
 
     def helps(cause: Cause) -> Outcome | None:
+        least = max(tolerance, _RESTORES * (best if cause == Cause.CONDITIONING else best_own))
         those = [
-            one for one in outcomes.values() if one.cause == cause and is_large(one.over_continuing, one.over_error)
+            one for one in outcomes.values() if one.cause == cause and one.over_continuing - one.over_error > least
         ]
         # The remedy that gains about as much as any of its kind and changes least comes first in the list.
         most = max((one.gain for one in those), default=0.0)
         return next((one for one in those if one.gain >= 0.7 * most and one.gain - one.error > 0), None)
 
-    # From the point itself a bouncing descent may seem to fall: what counts is how it goes on, and what would be possible.
+    # From the point itself a bouncing descent may seem to fall: what counts is how it goes on, and what is possible.
     possible = max(outcome.over_continuing - outcome.over_error for outcome in nearby)
     if going_on.progress - going_on.progress_error > max(_DESCENDING * possible, 0.1 * tolerance):
         return Cause.DESCENDING, None, ""

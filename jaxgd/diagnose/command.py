@@ -17,7 +17,8 @@ def diagnosed(name: str, checkpoint: Path | None, seed: int, tier: Any) -> Diagn
     """Returns the diagnosis of what `name` names.
 
     Args:
-      name: "package.module:attribute" or "path/to/file.py:attribute", a dict of arguments or a function that returns it.
+      name: "package.module:attribute" or "path/to/file.py:attribute", a dict of arguments or a function that returns
+        one.
       checkpoint: a file that replaces the model's arrays; None keeps them.
       seed: of the key.
       tier: "full" or "cheap".

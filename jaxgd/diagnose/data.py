@@ -93,7 +93,7 @@ def _is_stream(data: Any) -> bool:
         return False
     if isinstance(data, list):
         return not all(hasattr(leaf, "shape") for leaf in data)
-    return isinstance(data, Iterable) and all(leaf is data for leaf in jax.tree.leaves(data))
+    return isinstance(data, Iterable)
 
 
 def _gathered(batches: Any, max_examples: int) -> tuple[Any, int, list[str]]:
@@ -128,7 +128,8 @@ def _num_examples(tree: Any) -> int:
     nums = {leaf.shape[0] if np.ndim(leaf) else None for leaf in jax.tree.leaves(tree)}
     if len(nums) != 1 or None in nums:
         raise InputValueError(
-            f"`data` must have one axis of examples in common, the first of every array, got lengths {sorted(map(str, nums))}."
+            "`data` must have one axis of examples in common, the first of every array, got lengths"
+            f" {sorted(map(str, nums))}."
         )
     num = nums.pop()
     if num == 0:

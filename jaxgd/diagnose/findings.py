@@ -91,7 +91,7 @@ class Facts:
       leaf_shares: of each leaf without influence.
       zero_leaves: names of leaves on which the loss does not depend at all.
       batch_size: of a training step; None where it sees all data.
-      depth_ratio: size of the gradient's spread in the first weight leaf over that in the last, root mean squares.
+      depth_ratio: least over largest root mean square of the gradient's spread in a leaf of weights.
     """
 
     loss: float
@@ -175,7 +175,7 @@ def rounding_of(problem: Problem, gradient: Array) -> float:
 def influence_of(
     problem: Problem, gradient: Array, samples: Samples | None
 ) -> tuple[np.ndarray, dict[str, float], float]:
-    """Returns which coordinates no example moves, their share in each leaf, and the first leaf's spread by the last's."""
+    """Returns which coordinates no example moves, their share in each leaf, and the least spread by the largest."""
     sizes = np.abs(np.asarray(gradient, np.float64)) if samples is None else samples.spread
     is_without = sizes <= _NO_INFLUENCE * np.max(sizes, initial=0.0)
     shares = {name: float(np.mean(is_without[part])) for name, part in zip(problem.names, problem.slices, strict=True)}
@@ -186,7 +186,7 @@ def influence_of(
 
 
 def zero_leaves_of(problem: Problem) -> tuple[str, ...]:
-    """Returns the names of leaves on which the loss does not depend, seen in its equations without computing anything."""
+    """Returns the names of leaves on which the loss does not depend, as its equations say."""
     leaves = problem.objective.leaves(problem.x)
     batch = None if problem.data.arrays is None else jax.tree.map(lambda leaf: leaf[:2], problem.data.arrays)
 

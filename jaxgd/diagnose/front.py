@@ -97,7 +97,8 @@ def diagnose(
     Example:
       >>> import jax, jax.numpy as jnp, optax
       >>> loss = lambda params, batch: jnp.sum((params["a"] * params["b"] - 1) ** 2)
-      >>> found = diagnose({"a": jnp.zeros(()), "b": jnp.zeros(())}, loss, key=jax.random.key(0), optimizer=optax.sgd(0.1))
+      >>> model = {"a": jnp.zeros(()), "b": jnp.zeros(())}
+      >>> found = diagnose(model, loss, key=jax.random.key(0), optimizer=optax.sgd(0.1))
       >>> found.cause, round(found["lowest curvature"].value, 6)
       (<Cause.SADDLE: 'saddle'>, -2.0)
     """
@@ -144,10 +145,11 @@ def diagnose(
     outcomes = probe.run(problem, problem_optimizer, remedies, value, jax.random.fold_in(key, 3), steps, num_draws)
     cause, remedy, reason = judge(facts, outcomes)
     tell("probes", 3, 3)
+    num_made = facts.curvature.num_products if facts.curvature else 0
     return Diagnosis(
         cause=cause, advice=advice_for(cause, remedy), reason=reason, remedy=remedy, findings=listed(facts, problem),
         probes=outcomes, notes=tuple(notes), facts=facts,
-        cost=sum(one.cost for one in outcomes.values()) * steps + 3 * (facts.curvature.num_products if facts.curvature else 0),
+        cost=sum(one.cost for one in outcomes.values()) * steps + 3 * num_made,
     )  # fmt: skip
 
 

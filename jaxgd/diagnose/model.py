@@ -111,7 +111,7 @@ def take_apart(model: Any, trainable: Callable[[str], bool] | None = None) -> Pa
     slots, trained_leaves, fixed, names, fixed_names, kept = [], [], [], [], [], []
     for path, leaf in places:
         name = jax.tree_util.keystr(path, simple=True, separator="/")
-        name = name.partition("/")[2] if kind in ("nnx", "haiku") else name
+        name = name.partition("/")[2].removesuffix("/value") if kind in ("nnx", "haiku") else name
         if not hasattr(leaf, "dtype") or not hasattr(leaf, "shape"):
             slots.append(leaf)
             kept.append(None)

@@ -24,7 +24,7 @@ NUM_LOOKS = 16
 """Times that the loss of all data is looked at in one descent."""
 
 LARGER_BATCH = 32
-_SIDE_BY_SIDE_BYTES = 2**26  # of intermediates, while lanes go side by side
+_SIDE_BY_SIDE_BYTES = 2**26  # of intermediates of all lanes that go side by side
 
 
 class Remedy(NamedTuple):
@@ -105,26 +105,19 @@ def run(
         "lbfgs": (LBFGS, None, (problem.data.num_examples or 1) / (batch_size or problem.data.num_examples or 1)),
     }  # fmt: skip
     steps = max(1, num_steps // NUM_LOOKS)
+    together = int(np.clip(_SIDE_BY_SIDE_BYTES // max(problem.part_bytes, 64 * problem.dim), 1, len(remedies)))
     losses: dict[str, np.ndarray] = {}
-    cost = {}
-    for way, (own, size, price) in ways.items():
+    for way, (own, size, _) in ways.items():
         chosen = [remedy for remedy in remedies if remedy.way == way]
-        if not chosen:
-            continue
-        stack = lambda leaves: jax.tree.map(lambda *rows: jnp.stack(rows), *leaves)
-        numbers = lambda name: jnp.asarray([getattr(remedy, name) for remedy in chosen], problem.x.dtype)
-        lanes = (
-            stack([remedy.x for remedy in chosen]), stack([remedy.state for remedy in chosen]),
-            numbers("factor"), numbers("gradient_scale"),
-        )  # fmt: skip
-        together = int(np.clip(_SIDE_BY_SIDE_BYTES // (64 * problem.dim + 1), 1, len(chosen)))
-        found = _descents(
-            problem.objective, own, steps, size, together, lanes, keys, problem.operand, problem.data.arrays
-        )
-        for remedy, rows in zip(chosen, np.asarray(found, np.float64), strict=True):
-            losses[remedy.name], cost[remedy.name] = rows, price
+        if chosen:
+            lanes = _stacked(chosen, problem.x.dtype)
+            found = _descents(
+                problem.objective, own, steps, size, together, lanes, keys, problem.operand, problem.data.arrays
+            )
+            names = [remedy.name for remedy in chosen]
+            losses |= dict(zip(names, np.asarray(found, np.float64), strict=True))
     return {
-        remedy.name: _outcome(remedy, losses[remedy.name], losses[remedies[0].name], value, cost[remedy.name])
+        remedy.name: _outcome(remedy, losses[remedy.name], losses[remedies[0].name], value, ways[remedy.way][2])
         for remedy in remedies
     }
 
@@ -204,6 +197,13 @@ def _descents(
 
     each = lambda lane: jax.lax.map(lambda key: descend(lane, key), keys)
     return jax.lax.map(each, lanes, batch_size=together)
+
+
+def _stacked(remedies: Sequence[Remedy], dtype: Any) -> Any:
+    """Returns (x, state, factor, gradient scale) of all remedies, each along a first axis."""
+    begin = jax.tree.map(lambda *rows: jnp.stack(rows), *((remedy.x, remedy.state) for remedy in remedies))
+    numbers = ([remedy.factor for remedy in remedies], [remedy.gradient_scale for remedy in remedies])
+    return (*begin, *(jnp.asarray(each, dtype) for each in numbers))
 
 
 def _outcome(remedy: Remedy, losses: np.ndarray, before: np.ndarray, value: float, cost: float) -> Outcome:

@@ -91,6 +91,7 @@ class Problem:
       names: of the leaves.
       slices: where each leaf lies in x.
       part_size: examples that are gone through at once.
+      part_bytes: what intermediates of their gradient take, at most.
     """
 
     objective: Objective
@@ -100,6 +101,7 @@ class Problem:
     names: tuple[str, ...]
     slices: tuple[slice, ...] = field(repr=False)
     part_size: int = 0
+    part_bytes: int = 0
 
     @property
     def dim(self) -> int:
@@ -147,14 +149,22 @@ def build(
     _check_loss(objective, x, parts.fixed, data, key)
 
     size = max(data.num_examples, 1)
-    while size > 1 and data.arrays is not None and _bytes(objective, x, parts.fixed, data, size, key) > max_bytes:
+    held = functools.partial(_bytes, objective, x, parts.fixed, data)
+    while (num_bytes := held(size, key)) > max_bytes and size > 1 and data.arrays is not None:
         size = -(-size // 2)
     main, rest = in_parts(data.arrays, size)
     ends = np.cumsum([leaf.size for leaf in leaves])
     slices = tuple(slice(int(end - leaf.size), int(end)) for end, leaf in zip(ends, leaves, strict=True))
     operand = Operand(fixed=parts.fixed, main=main, rest=rest, key=key)
     return Problem(
-        objective=objective, x=x, operand=operand, data=data, names=parts.names, slices=slices, part_size=size
+        objective=objective,
+        x=x,
+        operand=operand,
+        data=data,
+        names=parts.names,
+        slices=slices,
+        part_size=size,
+        part_bytes=num_bytes,
     )
 
 

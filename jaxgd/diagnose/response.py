@@ -1,8 +1,8 @@
 """What an optimizer makes of a gradient here, found by asking it: nothing of its chain has to be known.
 
-The update to a multiple s of the gradient, less that to a zero gradient, is proportional to s for gradient descent, with
-momentum or without; clipping by norm keeps its direction and bends the line; rules that normalise (Adam, sign, Muon)
-change the direction, or do not follow s at all.
+The update to a multiple s of the gradient, less that to a zero gradient, is proportional to s for gradient descent,
+with momentum or without; clipping by norm keeps its direction and bends the line; rules that normalise (Adam, sign,
+Muon) change the direction, or do not follow s at all.
 """
 
 import functools

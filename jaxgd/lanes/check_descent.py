@@ -18,8 +18,8 @@ from jaxgd.checks import (
     first_line,
     is_like,
 )
-from jaxgd.lanes.lane import Descent, first_structure
-from jaxgd.tracing import Kind, kind_of
+from jaxgd.lanes.lane import Descent
+from jaxgd.tracing import Kind, first_structure, kind_of
 
 
 def check_descent(descent: Descent, key: Key, starts: Params | None) -> None:

@@ -25,7 +25,7 @@ from jax.flatten_util import ravel_pytree
 from jaxgd.base import Key, Landscape, Params, Restart, Status, Stop
 from jaxgd.curvature.second_order import Gradient, SecondOrder, second_order
 from jaxgd.lanes.frozen import frozen_leaves
-from jaxgd.tracing import Kind, kind_of
+from jaxgd.tracing import Kind, first_structure, kind_of
 
 # Statuses of a lane that is not at an end; those of an end are `jaxgd.Status`.
 RUNNING, IDLE, RESTARTING = -1, -2, -3
@@ -339,16 +339,6 @@ def _second_order(landscape: Landscape, is_noisy: bool, kind: Kind) -> SecondOrd
 
 def _on_flat(gradient: Callable[[Params], Params], unravel: Callable[[jax.Array], Params]) -> Gradient:
     return lambda x: ravel_pytree(gradient(unravel(x)))[0]
-
-
-@functools.lru_cache(maxsize=64)
-def first_structure(landscape: Landscape) -> Any:
-    """Returns the structure of the params that `sample` gives when it is first traced.
-
-    Later ones may hold static data that are other objects each time (a function, a class without `__eq__`), which make
-    two structures differ. They mean the same: what does not depend on the key is the same for all starts.
-    """
-    return jax.tree.structure(jax.eval_shape(landscape.sample, jax.eval_shape(lambda: jax.random.key(0))))
 
 
 def _with_structure(structure: Any, params: Params) -> Params:

@@ -11,10 +11,10 @@ import jax
 import numpy as np
 
 from jaxgd.base import InputValueError, Landscape, Params
-from jaxgd.lanes.lane import first_structure
 from jaxgd.points.dense import programs_of
 from jaxgd.points.evidence import Rows
 from jaxgd.points.flat import Kind, as_params, as_rows, at_least_single, flat
+from jaxgd.tracing import first_structure
 
 _NUM_STARTS = 16
 _MOST_ROUNDING, _LEAST_CHANGE = 0.375, 0.75  # powers of eps

@@ -8,7 +8,8 @@ several sizes and kinds:
 - a share of the way to one of the nearest other known points, where the landscape has no symmetry that would have to be
   undone first.
 
-One start of four is a random one of the landscape: some saddles lie beside no point that is known. Draw i depends on the key and on i alone, so that more starts only add to those before.
+One start of four is a random one of the landscape: some saddles lie beside no point that is known. Draw i depends on
+the key and on i alone, so that more starts only add to those before.
 """
 
 import functools
@@ -83,7 +84,7 @@ def draw_beside(
 
 @functools.lru_cache(maxsize=32)
 def _soft_modes(landscape: Landscape, kind: Kind) -> ForRows:
-    """Returns the modes of one flat point, each as long as heat would displace it; they are one unit long on average."""
+    """Returns the modes of one flat point, each as long as heat would displace it, one unit on average."""
     functions = flat(landscape, kind)
 
     def modes(x: jax.Array, unit: jax.Array) -> jax.Array:

@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxgd.base import Landscape
 from jaxgd.curvature import hessian
+from jaxgd.points.evidence import Rows
 from jaxgd.points.flat import Kind, flat, motions_at
 from jaxgd.points.rows import ForRows
 
@@ -46,10 +46,10 @@ class Outcome(IntEnum):
 class Found(NamedTuple):
     """Where searches ended; arrays with one leading axis of searches."""
 
-    x: np.ndarray  # (n, dim)
-    last_step: np.ndarray  # (n, dim) absolute, in each coordinate
-    outcome: np.ndarray  # (n,) int32, see `Outcome`
-    num_steps: np.ndarray  # (n,) int32
+    x: Rows  # (n, dim)
+    last_step: Rows  # (n, dim) absolute, in each coordinate
+    outcome: Rows  # (n,) int32, see `Outcome`
+    num_steps: Rows  # (n,) int32
 
 
 class _State(NamedTuple):

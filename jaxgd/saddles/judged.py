@@ -7,7 +7,7 @@ many turn out otherwise is reported.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,15 @@ NUM_AUDITED = 32
 """Ends that took another one's verdict and are judged in full all the same."""
 
 _ROUNDING = 64.0  # rounding units of a value or a coordinate
+
+
+class _Seen(NamedTuple):
+    """What ends are compared by; arrays with one leading axis of them."""
+
+    value: Rows
+    value_error: Rows
+    invariants: Rows  # (n, k)
+    error: Rows  # (n, k)
 
 
 @dataclass(kw_only=True)
@@ -46,7 +55,7 @@ class Judged:
     confidence: float
     entry: Rows = field(default_factory=lambda: np.zeros(0, np.int64), init=False)
     _parts: list[Points] = field(default_factory=list, init=False)
-    _seen: tuple[Rows, ...] = field(default=(), init=False)  # value, its error, invariants, their errors
+    _seen: _Seen | None = field(default=None, init=False)
     _members: list[tuple[Rows, Rows]] = field(default_factory=list, init=False)  # for the audit: x, entry
 
     def __len__(self) -> int:
@@ -82,8 +91,8 @@ class Judged:
         errors = errors_of(self.landscape, _placed(params, value, as_params(placement, self.kind)), invariants)
 
         # What is known leads; of new ends that are the same the best placed.
-        new = (value, value_error, invariants, errors)
-        seen = tuple(map(np.concatenate, zip(self._seen, new, strict=True))) if self._seen else new
+        new = _Seen(value, value_error, invariants, errors)
+        seen = _Seen(*map(np.concatenate, zip(self._seen, new, strict=True))) if self._seen is not None else new
         quality = np.concatenate([np.full(num_known, -1.0), np.max(placement, axis=1)])
         kind = np.zeros((num_known + len(x), 1), np.int64)
         of_group, leaders = group(kind, *seen, quality)
@@ -91,7 +100,7 @@ class Judged:
         if len(fresh):
             self._parts.append(classify(self.landscape, as_params(x[fresh], self.kind)))
             kept = np.concatenate([np.arange(num_known), num_known + fresh])
-            self._seen = tuple(column[kept] for column in seen)
+            self._seen = _Seen(*(column[kept] for column in seen))
         number = np.concatenate([np.arange(num_known), np.full(len(x), -1)])
         number[num_known + fresh] = num_known + np.arange(len(fresh))
 

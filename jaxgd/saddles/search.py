@@ -246,7 +246,8 @@ def _starts_of(landscape: Landscape, start: Any, num_starts: int | None, key: Ke
 
 def _check_shapes(landscape: Landscape, batch: Params, one: Params) -> None:
     shapes = lambda tree, skip: [np.shape(leaf)[skip:] for leaf in jax.tree.leaves(tree)]
-    if jax.tree.structure(batch) != jax.tree.structure(one) or shapes(batch, 1) != shapes(one, 0):
+    structure: Any = jax.tree.structure
+    if structure(batch) != structure(one) or shapes(batch, 1) != shapes(one, 0):
         raise InputValueError(
             f"the points to start at have shapes {shapes(batch, 1)}, but landscape `{landscape.name}` has"
             f" {shapes(one, 0)}."
