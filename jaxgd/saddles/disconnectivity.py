@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxgd.base import InputValueError
-from jaxgd.lanes.checks import check_count
+from jaxgd.checks import check_count
 from jaxgd.points.evidence import Rows
 from jaxgd.saddles.graph import forest_of
 from jaxgd.saddles.network import Network

@@ -15,8 +15,8 @@ import jax
 import numpy as np
 
 from jaxgd.base import InputTypeError, InputValueError, Key, Landscape, Progress, Verdict
+from jaxgd.checks import check_count, check_key
 from jaxgd.interrupt import interruptible
-from jaxgd.lanes.checks import check_count, check_key
 from jaxgd.points.catalogue import Catalogue
 from jaxgd.points.evidence import Rows
 from jaxgd.points.flat import Kind, as_params, as_rows
