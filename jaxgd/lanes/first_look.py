@@ -67,12 +67,14 @@ def _repeatable(descent: Descent, kind: Kind) -> bool:
     landscape, (key, starts) = descent.landscape, kind.abstract
     params = descent.one_start(key, starts)
     of = f"of landscape `{landscape.name}`"
+
     is_drawn = not descent.has_starts or descent.restart is not None
     if is_drawn and not _is_ours(landscape.sample) and not is_repeatable(landscape.sample, key):
         raise InputValueError(
             f"`sample` {of} draws from a random state of its own, NumPy's or Python's: it is traced once, so that every"
             " start would be the same; draw from its key, for example with jax.random.uniform(key, shape)."
         )
+
     if not _is_ours(landscape.value) and not is_repeatable(landscape.value, params):
         raise InputValueError(
             f"`value` {of} gives two answers for the same params, since it draws from a random state of its own,"
@@ -83,6 +85,7 @@ def _repeatable(descent: Descent, kind: Kind) -> bool:
             f"`noisy_value` {of} draws from a random state of its own, NumPy's or Python's: it is traced once, so that"
             " every draw would be the same; draw from its key, for example with jax.random.normal(key, shape)."
         )
+
     return is_drawn and not uses(jax.make_jaxpr(landscape.sample)(key))
 
 
