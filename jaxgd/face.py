@@ -54,7 +54,7 @@ class Face:
         Raises:
           InputValueError: matplotlib is not installed, or nothing can be drawn of it.
         """
-        return room("plot").plot(self)
+        return room("plot").overview(self)
 
 
 def room(name: str) -> Any:

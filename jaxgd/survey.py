@@ -237,7 +237,7 @@ def survey(
       >>> found.points.verdict_counts()
       {'degenerate': 8}
     """
-    if keep not in ("ends", "catalogue"):
+    if not (isinstance(keep, str) and keep in ("ends", "catalogue")):
         raise InputValueError(f'`keep` must be "ends" or "catalogue", got {keep!r}.')
     check_up_to(up_to)
     if until is not None and not 0 < until < 1:
@@ -252,6 +252,8 @@ def survey(
     if out is not None and not str(out):
         raise InputValueError("`out` must name a directory, got an empty text.")
     num_starts = 1000 if num_starts is None else check_count("num_starts", num_starts)
+    if block_size is not None:
+        check_count("block_size", block_size)
     engine = check_engine(engine)
     is_open = {"layout": not engine.layout, "num_lanes": not engine.num_lanes, "block_size": not block_size}
     if out is not None and is_run(Path(out)):
