@@ -190,7 +190,7 @@ def _batch_of(ends: Any) -> tuple[Params, np.ndarray | None, Params | None]:
     return jax.tree.map(at_least_single, batch), status, frozen
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def _largest_array(landscape: Landscape, kind: Kind) -> int:
     """Returns the entries of the largest array on the way to the gradient; refuses points that do not fit."""
     one = jax.tree.unflatten(kind.treedef, [jax.ShapeDtypeStruct(*leaf) for leaf in kind.leaf_types])

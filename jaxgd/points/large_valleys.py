@@ -174,7 +174,7 @@ def step_by_products(
     return LargeStep(y, True, "", abs(length), error, share)
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def _flatten(functions: Flat) -> ForRows:
     """Returns what takes the curved part of a direction away: x, unit, direction -> _Flattened."""
 
@@ -192,7 +192,7 @@ def _flatten(functions: Flat) -> ForRows:
     return ForRows(flatten)
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def _solve(functions: Flat) -> ForRows:
     """Returns what solves H s = g in the range of H: x, unit, g -> s and what is left of g, all in units of length."""
 

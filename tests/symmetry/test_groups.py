@@ -100,11 +100,16 @@ NAMES = {  # name: (group, a function with it, starts, number of generators)
 }  # fmt: skip
 
 
+FAST = ("rows", "cluster", "signs", "ReLU units")
+every_group = pytest.mark.parametrize("name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow)
+                                               for name in NAMES])  # fmt: skip
+
+
 def flat(tree):
     return ravel_pytree(tree)[0]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@every_group
 def test_value_gradient_and_invariants_follow_the_motions_of_the_group(name):
     group, value, sample, num_generators = NAMES[name]
 
@@ -135,7 +140,7 @@ def test_value_gradient_and_invariants_follow_the_motions_of_the_group(name):
     np.testing.assert_allclose(slopes, 0, atol=1e-10 * (1 + np.abs(gradient).max()))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@every_group
 def test_invariants_tell_points_apart_that_no_motion_maps_on_each_other(name):
     """Beside a point, invariants have as many independent directions as the params without the group's motions."""
     group, _, sample, num_generators = NAMES[name]
@@ -163,6 +168,7 @@ def test_groups_keep_the_dtype(dtype):
     assert {group.invariants(x).dtype, group.generators(x).dtype, moved.dtype} == {jnp.dtype(dtype)}
 
 
+@pytest.mark.slow
 def test_layers_written_units_first_have_the_same_group():
     params = weights(jax.random.key(0))
     turned = {"w1": params["w1"].T, "b1": params["b1"], "w2": params["w2"].T}
@@ -173,6 +179,7 @@ def test_layers_written_units_first_have_the_same_group():
         np.testing.assert_allclose(other.invariants(moved), other.invariants(turned), atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("x", [np.zeros((3, 2)), np.zeros((1, 2)), np.full((3, 2), np.nan), np.full((3, 2), 1e200)])
 @pytest.mark.parametrize("name", ["rigid", "spheres", "shape", "proper"])
 def test_odd_points_give_invariants_of_the_same_shape(name, x):
@@ -180,6 +187,7 @@ def test_odd_points_give_invariants_of_the_same_shape(name, x):
     assert group.invariants(jnp.asarray(x)).shape == group.invariants(jnp.ones(x.shape) + jnp.eye(*x.shape)).shape
 
 
+@pytest.mark.slow
 def test_points_that_coincide_have_finite_invariants():
     for name in ("rigid", "spheres", "shape", "proper", "columns turned"):
         assert np.isfinite(NAMES[name][0].invariants(jnp.zeros((3, 2)))).all()
@@ -220,15 +228,18 @@ def wrong(value, sample, symmetry):
     return jaxgd.Landscape(value=value, sample=sample, symmetry=symmetry)
 
 
+def slowly(value, sample, symmetry, message):
+    return pytest.param(wrong(value, sample, symmetry), message, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("landscape", "message"),
     [
-        (wrong(lambda x: x[0, 0] ** 2 + 2 * x[0, 1] ** 2, normal(1, 2), orthogonal()), "along generator 0"),
-        (wrong(lambda x: pairs(x) + jnp.sum(x[:, 0] ** 2), normal(3, 2), rigid_motions()), "along generator 0"),
+        slowly(lambda x: pairs(x) + jnp.sum(x[:, 0] ** 2), normal(3, 2), rigid_motions(), "along generator 0"),
         (wrong(lambda x: x[0] ** 2 + 2 * x[1] ** 2, normal(2), permutations()), "under random motions"),
-        (wrong(network(jax.nn.softplus), weights, hidden_units(*LAYER, signs=True)), "under random motions"),
-        (wrong(network(jnp.tanh), weights, hidden_units(*LAYER, rescaling=True)), "along generator 0"),
-        (wrong(lambda x: 1e-20 * x[0], normal(2), sign_flips()), "under random motions"),
+        slowly(network(jax.nn.softplus), weights, hidden_units(*LAYER, signs=True), "under random motions"),
+        slowly(network(jnp.tanh), weights, hidden_units(*LAYER, rescaling=True), "along generator 0"),
+        slowly(lambda x: 1e-20 * x[0], normal(2), sign_flips(), "under random motions"),
         (wrong(lambda x: 1e20 * x[0], normal(2), scale()), "along generator 0"),
         (wrong(lambda x: jnp.sum(x), normal(2),
                jaxgd.Symmetry(name="a shift", invariants=jnp.abs, generators=lambda x: jnp.ones((1, 2)))),
@@ -240,6 +251,7 @@ def test_a_symmetry_under_which_the_value_changes_is_refused(landscape, message)
         jaxgd.classify(landscape, jax.tree.map(lambda leaf: leaf[None], landscape.sample(jax.random.key(0))))
 
 
+@pytest.mark.slow
 def test_right_ones_are_accepted_in_float32_and_with_starts_that_are_not_finite(key):
     def value(x):
         return jnp.where(jnp.max(x) > 1.5, jnp.nan, pairs(x))
