@@ -20,11 +20,18 @@ Params = Any  # a pytree of floating-point arrays
 Key = jax.Array  # a typed key of `jax.random.key`, or its array of raw words
 
 
-class InputValueError(ValueError):
+class _OneSentence(Exception):
+    """A message on one line, however many an array that it quotes is printed on."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(" ".join(line.strip() for line in str(message).splitlines()))
+
+
+class InputValueError(_OneSentence, ValueError):
     """A value that the caller gave cannot be used; the message says which, why, and what would do."""
 
 
-class InputTypeError(TypeError):
+class InputTypeError(_OneSentence, TypeError):
     """An object of the wrong kind was given; the message says which, and what would do."""
 
 
@@ -162,7 +169,10 @@ class Restart:
 
     def __post_init__(self) -> None:
         """Refuses policies that cannot be meant."""
-        object.__setattr__(self, "on", tuple(Status(status) for status in self.on))
+        try:
+            object.__setattr__(self, "on", tuple(Status(status) for status in self.on))
+        except (TypeError, ValueError) as error:
+            raise InputTypeError(f"`on` must be a tuple of jaxgd.Status, got {self.on!r}.") from error
         if isinstance(self.max_restarts, bool) or not isinstance(self.max_restarts, (int, np.integer)):
             raise InputTypeError(f"`max_restarts` must be an integer, got {self.max_restarts!r}.")
         if self.max_restarts < 1:
@@ -269,7 +279,7 @@ class Engine:
 
     def __post_init__(self) -> None:
         """Validates the fields."""
-        if self.layout not in (None, *LAYOUTS):
+        if self.layout is not None and not (isinstance(self.layout, str) and self.layout in LAYOUTS):
             raise InputValueError(f"`layout` must be one of {', '.join(LAYOUTS)}, got {self.layout!r}.")
         for name in ("num_lanes", "num_devices"):
             count = getattr(self, name)
@@ -520,7 +530,8 @@ class Points(Rows):
         NaN where none was found.
       value_error: (n,) estimated error of the value, by rounding and placement; NaN where unknown.
       dimension: (n,) int32, of the valley (connected manifold of critical points) that the point lies on, the motions
-        of the landscape's symmetry among its directions: 0 where it is isolated, -1 where unknown.
+        of the landscape's symmetry among its directions: 0 where it is isolated, -1 where unknown; above 1,024
+        parameters its lower limit, see `notes`.
       descends: (n,) int8, whether the value falls along some flat direction of a degenerate point, found by higher
         derivatives: 1 it does, 0 it does not, -1 unknown or not asked.
       missed_probability: (n,) probability, over the random start of the Lanczos process, that curvature below

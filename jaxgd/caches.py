@@ -24,7 +24,7 @@ from jaxgd.base import InputValueError
 MAX_BYTES = 2**30
 """What a directory of programs is brought back to when it is opened."""
 
-_MIN_SECONDS = 0.1  # of compilation, for a program to be kept
+_MIN_SECONDS = 0.02  # of compilation, for a program to be kept
 
 
 class KeptPrograms(NamedTuple):

@@ -464,6 +464,7 @@ def _survey(
     **how: Any,
 ) -> None:
     """Runs a survey and prints it."""
+    from jaxgd.base import InputValueError
     from jaxgd.interrupt import interruptible
     from jaxgd.survey import survey as run_survey
     from jaxgd.workers import find_executor
@@ -471,11 +472,18 @@ def _survey(
     pictures = pictures or _Pictures()
     pictures.check()
     keep = "ends" if any(pictures) else "catalogue"
-    with interruptible() as told, ProgressBar() as show:
-        found = run_survey(
-            **asked, **how, keep=keep, progress=show, written=written,
-            executor=executor and find_executor(executor),
-        )  # fmt: skip
+    workers = executor and find_executor(executor)
+    with interruptible() as told:
+        try:
+            with ProgressBar() as show:
+                found = run_survey(**asked, **how, keep=keep, progress=show, written=written, executor=workers)
+        except InputValueError as error:
+            if not told.count:
+                raise
+
+            # Interrupted before anything had ended: not a mistake of the caller, so not exit code 2.
+            click.echo(f"jaxgd: {error}", err=True)
+            sys.exit(128 + told.number)
     _print(found, written["seed"], as_json)
     pictures.make(found)
     if told.count:

@@ -299,7 +299,7 @@ def concatenate(parts: list[Ends]) -> Ends:
     return joined[: np.argmax(is_missing)] if is_missing.any() else joined
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def descent_of(
     landscape: Landscape,
     optimizer: optax.GradientTransformation,
@@ -325,6 +325,6 @@ def descent_of(
     )
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def _loop(descent: Descent, layout: str, num_lanes: int, keeps_params: bool) -> Loop:
     return Loop(descent=descent, layout=layout, num_lanes=num_lanes, keeps_params=keeps_params)

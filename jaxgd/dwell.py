@@ -17,6 +17,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from jaxgd.base import Engine, InputValueError, Key, Landscape, Params
+from jaxgd.checks import call_checked, check_params
 from jaxgd.curvature import hessian
 from jaxgd.face import Face
 from jaxgd.front_door import front_door
@@ -97,7 +98,8 @@ def dwell_by_index(
       >>> print(seen.spells.of(1))
       (array([45.,  9.]), array([ True,  True]))
     """
-    one = jax.eval_shape(landscape.sample, jax.eval_shape(lambda: jax.random.key(0)))
+    one = call_checked("the `sample` of the landscape", lambda: jax.eval_shape(landscape.sample, key))
+    check_params(one, f"the starts of landscape `{landscape.name}`")
     dim = sum(leaf.size for leaf in jax.tree.leaves(one))
     if dim > MAX_DENSE_DIM:
         raise InputValueError(
@@ -119,7 +121,7 @@ def dwell_by_index(
     )
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def _probe(landscape: Landscape) -> Observe:
     """Returns what is written down of an iterate: index, lowest eigenvalue, value, gradient norm."""
 

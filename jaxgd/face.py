@@ -5,6 +5,7 @@ they are asked for. Two results are equal when all is equal but what they cost.
 """
 
 import dataclasses
+import importlib
 from typing import Any
 
 import jax
@@ -19,15 +20,11 @@ class Face:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        from jaxgd.report.reading import read
-
-        return read(self).text()
+        return room("report.reading").read(self).text()
 
     def _repr_html_(self) -> str:
         """Returns a table for a notebook."""
-        from jaxgd.report.reading import read
-
-        return read(self).html()
+        return room("report.reading").read(self).html()
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
@@ -41,9 +38,7 @@ class Face:
         Raises:
           InputValueError: pandas is not installed, or the record has no rows.
         """
-        from jaxgd.report.columns import to_dataframe
-
-        return to_dataframe(self)
+        return room("report.columns").to_dataframe(self)
 
     def to_xarray(self) -> Any:
         """Returns an `xarray.Dataset` with one dimension of rows, enums by name.
@@ -51,9 +46,7 @@ class Face:
         Raises:
           InputValueError: xarray is not installed, or the record has no rows.
         """
-        from jaxgd.report.columns import to_xarray
-
-        return to_xarray(self)
+        return room("report.columns").to_xarray(self)
 
     def plot(self) -> Any:
         """Returns a `matplotlib.figure.Figure` of the figures that fit this result.
@@ -61,9 +54,12 @@ class Face:
         Raises:
           InputValueError: matplotlib is not installed, or nothing can be drawn of it.
         """
-        from jaxgd.plot import plot
+        return room("plot").overview(self)
 
-        return plot(self)
+
+def room(name: str) -> Any:
+    """Returns a room that stands below this one, opened by name and only now, so that imports point one way."""
+    return importlib.import_module(f"jaxgd.{name}")
 
 
 def _is_same(mine: Any, theirs: Any) -> bool:

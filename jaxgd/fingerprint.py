@@ -107,6 +107,7 @@ def _program(program: Any) -> Iterator[bytes]:
 
 def _value(value: Any) -> Iterator[bytes]:
     """Yields a constant or a parameter of an equation."""
+    # programs and numbers
     if isinstance(value, (ClosedJaxpr, Jaxpr)):
         yield from _program(value)
     elif isinstance(value, (jax.Array, np.ndarray, np.generic)):
@@ -115,6 +116,8 @@ def _value(value: Any) -> Iterator[bytes]:
         array = np.asarray(value)
         yield f"{array.dtype}{array.shape}".encode()
         yield array.tobytes()
+
+    # what holds other values, in an order that is the same in every process
     elif isinstance(value, enum.Enum):
         yield f"{type(value).__name__}.{value.name}".encode()
     elif isinstance(value, dict):
@@ -131,6 +134,8 @@ def _value(value: Any) -> Iterator[bytes]:
         yield type(value).__name__.encode()
         for item in dataclasses.fields(value):
             yield from _value(getattr(value, item.name))
+
+    # anything else, without what differs from process to process
     elif value is None or isinstance(value, (bool, int, float, complex, str, bytes, np.dtype, type)):
         yield (getattr(value, "__name__", None) or repr(value)).encode()
     elif callable(value):

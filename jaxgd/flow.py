@@ -335,14 +335,14 @@ def _departure(name: str, flow_entry: np.ndarray, entry: np.ndarray, num_points:
 # ---------------------------------------------------------------------------------------- the flow as a descent
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def _unraveller(landscape: Landscape) -> Callable[[jax.Array], Params]:
     """Returns the map from flat params to the landscape's own."""
     one = jax.eval_shape(landscape.sample, jax.eval_shape(lambda: jax.random.key(0)))
     return ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), one))[1]
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def _timed(landscape: Landscape) -> Landscape:
     """Returns the landscape of flat params "x" and the flow's "time", on which the value does not depend."""
     unravel = _unraveller(landscape)

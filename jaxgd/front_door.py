@@ -27,8 +27,8 @@ import jax
 import numpy as np
 
 from jaxgd import names
-from jaxgd.base import InputTypeError, InputValueError, Key, Landscape, Points, Progress, Restart, Stop
-from jaxgd.checks import check_count, check_key, check_starts
+from jaxgd.base import Ends, InputTypeError, InputValueError, Key, Landscape, Points, Progress, Restart, Stop
+from jaxgd.checks import check_count, check_key, check_params, check_starts
 
 R = TypeVar("R")
 
@@ -75,8 +75,8 @@ def front_door(
     @functools.wraps(function)
     def ask(*args: Any, **given: Any) -> Any:
         given = _by_name(function.__name__, takes, extra, is_open, args, given)
-        for name, check in _CHECKS.items():
-            if name in takes and given.get(name) is not None:
+        for name, check in ((name, check) for name, check in _CHECKS.items() if name in takes):
+            if given.get(name) is not None or (name in given and takes[name].default is _REQUIRED):
                 check(name, given[name])
         if "landscape" in takes:
             given["landscape"] = as_landscape(
@@ -122,7 +122,7 @@ def as_landscape(given: Any, *, sample: Any = None, starts: Any = None) -> Lands
       >>> as_landscape(jnp.sin, sample=box(0, 6)).name, as_landscape("mueller_brown").name
       ('sin', 'mueller_brown')
     """
-    if sample is not None and not callable(sample):
+    if sample is not None and (not callable(sample) or isinstance(sample, type)):
         raise InputTypeError(
             "`sample` must be a law of starts such as jaxgd.box(-2, 2, dim=3), or a function of a key,"
             f" got {_a(sample)}."
@@ -312,7 +312,23 @@ def _check_share(name: str, given: Any) -> None:
         raise InputValueError(f"`{name}` must lie strictly between 0 and 1, got {given}.")
 
 
+def _check_ends(name: str, given: Any) -> None:
+    if isinstance(given, Points):
+        raise InputTypeError(f"`{name}` must be Ends or params, got Points; hand in their `.params`.")
+    if not isinstance(given, Ends):
+        check_params(given, f"`{name}`")
+
+
+def _check_builder(name: str, given: Any) -> None:
+    if not callable(given) or isinstance(given, type):
+        raise InputTypeError(
+            f"`{name}` must be a function that builds an optimizer, such as optax.sgd, got {_a(given)}."
+        )
+
+
 _CHECKS: dict[str, Callable[[str, Any], None]] = {
+    "builder": _check_builder,
+    "ends": _check_ends,
     "points": _check_points,
     "restart": _check_restart,
     "events": _check_events,

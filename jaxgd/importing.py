@@ -30,6 +30,8 @@ def import_file(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, whole)
     if spec is None or spec.loader is None:
         raise InputValueError(f"`{path}` is not a Python file.")
+
+    # dataclasses look their module up by name, so it must be known while it runs
     module = importlib.util.module_from_spec(spec)
     _enter(str(whole.parent))
     sys.modules[name] = module

@@ -151,6 +151,8 @@ def parse_arguments(text: str) -> dict[str, Any]:
     """
     if not text.strip():
         return {}
+
+    # split at the commas outside of brackets
     pieces, depth = [""], 0
     for letter in text:
         depth += (letter in "([{") - (letter in ")]}")
@@ -158,6 +160,7 @@ def parse_arguments(text: str) -> dict[str, Any]:
             pieces.append("")
         else:
             pieces[-1] += letter
+
     arguments: dict[str, Any] = {}
     for place, piece in enumerate(pieces):
         name, equals, value = piece.partition("=")
@@ -250,6 +253,8 @@ def _imported(name: str) -> Any:
 def _built(name: str, builder: Any, arguments: Mapping[str, Any]) -> Any:
     if not callable(builder):
         raise InputTypeError(f"`{name}` is a finished {type(builder).__name__} and takes no arguments.")
+
+    # arguments that it does not have
     parameters = inspect.signature(builder).parameters
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     for argument in arguments:
@@ -259,6 +264,8 @@ def _built(name: str, builder: Any, arguments: Mapping[str, Any]) -> Any:
             raise InputValueError(
                 f"`{name}` has no argument `{argument}`.{hint} It takes: {signature(builder) or '-'}."
             )
+
+    # arguments that it needs
     missing = [
         key
         for key, p in parameters.items()
@@ -266,6 +273,7 @@ def _built(name: str, builder: Any, arguments: Mapping[str, Any]) -> Any:
     ]
     if missing:
         raise InputValueError(f"`{name}` needs {', '.join(f'`{m}`' for m in missing)}; write {name}:{missing[0]}=...")
+
     try:
         return builder(**arguments)
     except Exception as error:

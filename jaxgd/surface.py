@@ -87,7 +87,7 @@ def filter_normalised(direction: Params, params: Params, filters: Filters = "aut
         return jnp.where(own > 0, towards * (length(leaf) / jnp.where(own > 0, own, 1)), 0)
 
     def of_part(path: Any, towards: Params, part: Params) -> Params:
-        layout = ("first" if _is_equinox(part) else "last") if filters == "auto" else filters
+        layout = ("first" if _is_equinox(part) else "last") if filters == "auto" else str(filters)
         below = lambda inner, towards, leaf: of_leaf((*path, *inner), towards, leaf, layout)
         return jax.tree_util.tree_map_with_path(below, towards, part)
 

@@ -34,7 +34,7 @@ from jaxgd.base import (
 from jaxgd.blocks import ask
 from jaxgd.checks import check_count, check_starts
 from jaxgd.descend import check_engine, concatenate, descend, note_at_start, with_note_at_start
-from jaxgd.face import Face
+from jaxgd.face import Face, room
 from jaxgd.front_door import front_door
 from jaxgd.interrupt import Interrupt, interruptible
 from jaxgd.points import Catalogue, classify
@@ -125,14 +125,14 @@ class Survey(Face):
         Raises:
           InputValueError: jinja2 or matplotlib is not installed, or the file cannot be written.
         """
-        from jaxgd.report.page import write_page
-
-        return write_page(self, path, command=command, title=title)
+        written: Path = room("report.page").write_page(self, path, command=command, title=title)
+        return written
 
     def to_json(self) -> dict[str, Any]:
         """Returns the survey as one JSON object; what is not finite becomes null."""
         entries, unseen = self.catalogue, self.catalogue.unseen
         missing = dict.fromkeys(("mass", "mass_low", "mass_high", "num_low"))
+
         return _finite(
             {
                 "landscape": self.landscape,
@@ -237,7 +237,7 @@ def survey(
       >>> found.points.verdict_counts()
       {'degenerate': 8}
     """
-    if keep not in ("ends", "catalogue"):
+    if not (isinstance(keep, str) and keep in ("ends", "catalogue")):
         raise InputValueError(f'`keep` must be "ends" or "catalogue", got {keep!r}.')
     check_up_to(up_to)
     if until is not None and not 0 < until < 1:
@@ -249,7 +249,11 @@ def survey(
             landscape, optimizer, starts, key, stop, is_noisy, confidence, check_engine(engine), progress
         )
         return _up_to(found, up_to)
+    if out is not None and not str(out):
+        raise InputValueError("`out` must name a directory, got an empty text.")
     num_starts = 1000 if num_starts is None else check_count("num_starts", num_starts)
+    if block_size is not None:
+        check_count("block_size", block_size)
     engine = check_engine(engine)
     is_open = {"layout": not engine.layout, "num_lanes": not engine.num_lanes, "block_size": not block_size}
     if out is not None and is_run(Path(out)):

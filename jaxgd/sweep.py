@@ -4,6 +4,7 @@ A hyperparameter is a number of the lane: descent i runs setting i // num_starts
 keys of that start. So settings are compared on paired starts and paired noise, and nothing is compiled twice.
 """
 
+import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ import numpy as np
 import optax
 
 from jaxgd.base import Ends, Engine, InputTypeError, InputValueError, Key, Landscape, Params, Progress, Stop
+from jaxgd.checks import call_checked, check_optimizer
 from jaxgd.descend import concatenate, count_starts, launch, with_note_at_start
 from jaxgd.face import Face
 from jaxgd.front_door import front_door
@@ -94,8 +96,9 @@ def sweep(
         mine = {name: column[number // jnp.asarray(num_starts, number.dtype)] for name, column in columns.items()}
         return as_asked(builder(**mine, **fixed))
 
-    for setting in settings:
-        builder(**setting, **fixed)  # what it refuses, it refuses here, before any tracing
+    name = getattr(builder, "__name__", "the builder")
+    for setting in settings:  # what it refuses, it refuses here, before any tracing
+        check_optimizer(call_checked(f"`{name}`", functools.partial(builder, **setting, **fixed)))
     descent = Descent(
         landscape=landscape,
         optimizer_of=optimizer_of,

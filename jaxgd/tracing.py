@@ -47,7 +47,7 @@ def kind_of(*args: Any) -> Kind:
     return Kind(structure, abstract, tuple(getattr(jax.config, name) for name in _SETTINGS))
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def first_structure(landscape: Landscape) -> Any:
     """Returns the structure of the params that `sample` gives when it is first traced.
 

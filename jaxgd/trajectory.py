@@ -16,6 +16,7 @@ from jaxgd.base import Array, Engine, Key, Landscape, Params, Status, Stop
 from jaxgd.checks import check_count, check_key, check_optimizer
 from jaxgd.descend import check_engine, count_starts
 from jaxgd.front_door import front_door
+from jaxgd.lanes.check_descent import check_descent
 from jaxgd.lanes.lane import Descent, Lane, as_asked
 from jaxgd.lanes_last.mapping import LANE_AXIS, map_lanes
 
@@ -85,6 +86,7 @@ def trajectories(
         keeps_best=False,
     )
     starts = None if starts is None else jax.tree.map(jnp.asarray, starts)
+    check_descent(descent, key, starts)
     look = observe or (lambda params, state: _value_and_norm(landscape, params))
 
     def step(lane: Lane, number: jax.Array) -> Lane:

@@ -142,6 +142,8 @@ class There:
             self._cancel(told.count)
         if not self._futures:
             return
+
+        # what has come back
         broken: BaseException | None = None
         finished = wait(self._futures, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED).done
         for future in finished:
@@ -156,8 +158,10 @@ class There:
             else:
                 self._num_renewed = 0
                 yield block, future.result()
+
+        # a broken executor has lost everything else that was out
         if broken is not None:
-            lost, self._futures = list(self._futures.values()), {}  # what else was out
+            lost, self._futures = list(self._futures.values()), {}
             self._renew(broken)
             for block in lost:
                 yield block, None

@@ -180,3 +180,12 @@ def test_the_command_itself_finds_what_a_script_would(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("landscape, 3 descents")
+
+
+def test_one_name_of_jaxgd_or_optax_is_one_object_but_a_file_is_read_anew(tmp_path):
+    assert find_optimizer("sgd:learning_rate=0.1") is find_optimizer("sgd:learning_rate=0.1")
+    assert find_optimizer("sgd:learning_rate=0.1") is not find_optimizer("sgd:learning_rate=0.2")
+    path = tmp_path / "own.py"
+    path.write_text("import optax\nmine = optax.sgd(0.1)\n")
+    before = find_optimizer(f"{path}:mine")
+    assert find_optimizer(f"{path}:mine") is not before

@@ -11,8 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from click.testing import CliRunner
 
 import jaxgd
+from jaxgd import cli
 from jaxgd.interrupt import interruptible
 
 # Two wells of equal width, one thirty times slower than the other: what ends first ends in the fast one.
@@ -111,6 +113,13 @@ def test_nothing_but_compiling_done_is_a_sentence(monkeypatch):
         noted.count = 1
         with pytest.raises(jaxgd.InputValueError, match="interrupted before the first"):
             survey()
+
+
+def test_a_command_that_is_interrupted_before_anything_ended_exits_with_the_signal():
+    with interruptible() as noted:
+        noted.count, noted.number = 1, signal.SIGTERM
+        result = CliRunner().invoke(cli.main, ["survey", "quartic", "--starts", "10"])
+    assert (result.exit_code, "interrupted before the first descents" in result.stderr) == (143, True)
 
 
 def test_a_third_signal_interrupts_as_usual_and_handlers_come_back():

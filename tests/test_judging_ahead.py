@@ -76,8 +76,11 @@ T = jnp.linspace(0.0, 1.0, 4)
     ],
 )
 def test_a_symmetry_that_cannot_be_traced_is_refused_before_descents(symmetry, message):
+    landscape = Landscape(value=wells, sample=draw, symmetry=symmetry)
     with pytest.raises(jaxgd.InputValueError, match=message):
-        check_judging(Landscape(value=wells, sample=draw, symmetry=symmetry))
+        check_judging(landscape)
+    with pytest.raises(jaxgd.InputValueError, match=message):
+        jaxgd.survey(landscape, "lbfgs", 4, key=jax.random.key(0))
 
 
 def test_ends_are_kept_with_a_note_where_judging_fails(key):

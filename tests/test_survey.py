@@ -72,6 +72,7 @@ def test_until_that_is_out_of_reach_ends_with_all_starts():
         ({"engine": {"num_lanes": 4}}, "`engine` must be a jaxgd.Engine"),
         ({"keep": "all"}, '`keep` must be "ends" or "catalogue"'),
         ({"until": 1.0}, "`until` must lie strictly between"),
+        ({"out": ""}, "`out` must name a directory"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(wrong, sentence):

@@ -1,4 +1,4 @@
-"""Gradients to convergence, and failures: jaxgd's optimizers and their models on twenty-two landscapes.
+"""Gradients to convergence, and failures: jaxgd's optimizers and their models on twenty-one landscapes.
 
 Everybody gets the same starts and stops at the first gradient whose norm is small enough; a descent that is not there
 after 5,000 gradients has failed, and counts with these. A row's rate is the geometric mean over the landscapes of the
@@ -86,7 +86,6 @@ def cases() -> dict[str, Case]:
         "beale": Case(_around([1, 1], 0.1, _beale)),
         "trigonometric 20": Case(_around(np.full(20, 1 / 20), 0.02, _trigonometric)),
         "broyden tridiagonal 100": Case(_around(np.full(100, -1), 0.1, _broyden)),
-        "logistic regression, digits": Case(digits_mlp(widths=(), l2=1e-3), 1e-5),
         "digits network": Case(digits_mlp(), 1e-4, 1.0, NUM_SLOW),
     }
 

@@ -21,27 +21,34 @@ from jaxgd import Landscape, Verdict, experiment
 from jaxgd.experiment import Claim, Statistic
 from jaxgd.landscapes.digits import _digits
 
-NUM_IMAGES, WIDTHS = 12, (4,)
+NUM_IMAGES, WIDTHS, NUM_CLASSES = 12, (4,), 4  # four hidden units can make no more than five outputs independent
 LARGE_IMAGES, LARGE_WIDTHS = 64, (500, 130)
 STOP = jaxgd.Stop(gradient_norm=1e-10, max_steps=60_000)
 
 
+def digits(num_classes: int = 10) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (n, 64) pixels and (n, num_classes) rows of the identity, of the digits below `num_classes`."""
+    pixels, labels = _digits()
+    is_in = np.argmax(labels, axis=1) < num_classes
+    return pixels[is_in], labels[is_in, :num_classes]
+
+
 def network(params: Any, pixels: Any) -> Any:
-    """Returns (n, 10) outputs."""
+    """Returns (n, classes) outputs."""
     for layer in params[:-1]:
         pixels = jnp.tanh(pixels @ layer["weights"] + layer["bias"][None, :])
     return pixels @ params[-1]["weights"] + params[-1]["bias"][None, :]
 
 
-def landscape_of(num_images: int, widths: tuple[int, ...], dtype: Any = jnp.float64) -> Landscape:
+def landscape_of(num_images: int, widths: tuple[int, ...], num_classes: int) -> Landscape:
     """Returns the mean squared error of a network on the first digits."""
-    pixels, targets = (jnp.asarray(array[:num_images], dtype) for array in _digits())
-    sizes = (64, *widths, 10)
+    pixels, targets = (jnp.asarray(array[:num_images]) for array in digits(num_classes))
+    sizes = (64, *widths, num_classes)
 
     def sample(key: Any) -> Any:
         layer = lambda key, inputs, outputs: {
-            "weights": jax.random.normal(key, (inputs, outputs), dtype) / inputs**0.5,
-            "bias": jax.random.normal(jax.random.fold_in(key, 1), (outputs,), dtype) / 10,
+            "weights": jax.random.normal(key, (inputs, outputs)) / inputs**0.5,
+            "bias": jax.random.normal(jax.random.fold_in(key, 1), (outputs,)) / 10,
         }
         keys = jax.random.split(key, len(sizes) - 1)
         return [layer(*each) for each in zip(keys, sizes[:-1], sizes[1:], strict=True)]
@@ -53,16 +60,18 @@ def landscape_of(num_images: int, widths: tuple[int, ...], dtype: Any = jnp.floa
 
 def rank_of(params: Any) -> int:
     """Returns the rank of the derivative of all outputs."""
-    pixels = jnp.asarray(_digits()[0][:NUM_IMAGES])
+    pixels = jnp.asarray(digits(NUM_CLASSES)[0][:NUM_IMAGES])
     rows = jax.tree.leaves(jax.jacobian(lambda params: network(params, pixels).ravel())(params))
     return int(
-        np.linalg.matrix_rank(np.concatenate([np.reshape(leaf, (NUM_IMAGES * 10, -1)) for leaf in rows], axis=1))
+        np.linalg.matrix_rank(
+            np.concatenate([np.reshape(leaf, (NUM_IMAGES * NUM_CLASSES, -1)) for leaf in rows], axis=1)
+        )
     )
 
 
 def sharpness_and_error(landscape: Landscape, places: Any) -> tuple[np.ndarray, np.ndarray]:
     """Returns the largest curvature at each place, and the share of other digits that are told wrongly there."""
-    pixels, targets = (jnp.asarray(array[NUM_IMAGES:]) for array in _digits())
+    pixels, targets = (jnp.asarray(array[NUM_IMAGES:]) for array in digits(NUM_CLASSES))
 
     def at(params: Any) -> tuple[Any, Any]:
         flat, unravel = jax.flatten_util.ravel_pytree(params)
@@ -78,7 +87,7 @@ def sharpness_and_error(landscape: Landscape, places: Any) -> tuple[np.ndarray, 
 def measure(options: experiment.Options) -> Claim:
     """Returns the dimension of valleys at zero loss, and sharpness and error along them."""
     num_ends, num_steps = (3, 6) if options.quick else (12, 60)
-    landscape = landscape_of(NUM_IMAGES, WIDTHS)
+    landscape = landscape_of(NUM_IMAGES, WIDTHS, NUM_CLASSES)
     ends = jaxgd.descend(landscape, jaxgd.transforms.lbfgs(max_step=1.0), num_ends, key=jax.random.key(0), stop=STOP)
     points = jaxgd.classify(landscape, ends)
     zero = np.flatnonzero((np.asarray(points.value) < 1e-18) & (np.asarray(ends.status) == int(jaxgd.Status.CONVERGED)))
@@ -124,7 +133,7 @@ def measure(options: experiment.Options) -> Claim:
 
 def _large() -> list[Statistic]:
     """Returns what products alone say of a network of some 1e5 parameters."""
-    landscape = landscape_of(LARGE_IMAGES, LARGE_WIDTHS)
+    landscape = landscape_of(LARGE_IMAGES, LARGE_WIDTHS, 10)
     begin = time.process_time()
     ends = jaxgd.descend(landscape, jaxgd.transforms.lbfgs(max_step=1.0), 1, key=jax.random.key(0), stop=STOP)
     trained = time.process_time()

@@ -150,25 +150,25 @@ def _points(x: jax.Array) -> jax.Array:
     return points
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def _anew(rule: SecondOrder) -> Callable[..., jax.Array]:
     """Returns the products that keep nothing but the points."""
     return rule.map(rule.product)
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def _prepared(rule: SecondOrder) -> Callable[..., Any]:
     """Returns what is to be kept of (points, units)."""
     return jax.jit(lambda points, units: rule.map(lambda x: rule.prepare(x, units))(points))
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def _applied(rule: SecondOrder) -> Callable[..., jax.Array]:
     """Returns the products with what was prepared."""
     return rule.map(rule.apply)
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def _batched(gradient: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     def apply(operand: Any, vectors: jax.Array) -> jax.Array:
         points, batches = operand
@@ -183,7 +183,7 @@ def _batched(gradient: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     return apply
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def _linearised(
     rule: SecondOrder, shape: tuple[int, int], dtype: str
 ) -> tuple[Callable[[jax.Array], Any], Callable[[Any, jax.Array], jax.Array], int]:

@@ -108,7 +108,7 @@ def second_order(gradient: Gradient, x: Any) -> SecondOrder:
     return _second_order(gradient, tuple(x.shape), jnp.dtype(x.dtype).name)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def _second_order(gradient: Gradient, shape: tuple[int, ...], dtype: str) -> SecondOrder:
     x, reasons = jax.ShapeDtypeStruct(shape, dtype), list[Exception]()
     for look in (_side_by_side, _one_by_one):

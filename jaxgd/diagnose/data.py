@@ -55,7 +55,7 @@ def read_data(data: Any, batch_size: int | None, max_examples: int = MAX_EXAMPLE
     """
     if data is None:
         return Data(arrays=None, num_examples=0, batch_size=None)
-    notes = []
+    notes: list[str] = []
     if _is_stream(data):
         data, found, notes = _gathered(data, max_examples)
         batch_size = found if batch_size is None else batch_size
@@ -102,7 +102,8 @@ def _gathered(batches: Any, max_examples: int) -> tuple[Any, int, list[str]]:
     num, notes = 0, []
     for batch in batches:
         batch = jax.tree.map(_array, batch)
-        if found and jax.tree.structure(batch) != jax.tree.structure(found[0]):
+        structure: Any = jax.tree.structure(batch)
+        if found and structure != jax.tree.structure(found[0]):
             raise InputValueError("the batches of `data` differ in structure: give batches of one kind.")
         found.append(batch)
         num += _num_examples(batch)
@@ -132,6 +133,6 @@ def _num_examples(tree: Any) -> int:
             f" {sorted(map(str, nums))}."
         )
     num = nums.pop()
-    if num == 0:
+    if not num:
         raise InputValueError("`data` has no examples.")
     return int(num)

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jax.extend.core import Literal
 
-from jaxgd.base import Array, Key
+from jaxgd.base import Key
 from jaxgd.curvature.lanczos import Ritz, lanczos
 from jaxgd.diagnose.problem import Problem
 from jaxgd.diagnose.response import Response

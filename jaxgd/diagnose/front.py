@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax import Array
 
-from jaxgd.base import Array, InputTypeError, InputValueError, Key
+from jaxgd.base import InputTypeError, InputValueError, Key
 from jaxgd.checks import first_line
 from jaxgd.diagnose import probe
 from jaxgd.diagnose.answer import Diagnosis, advice_for
@@ -36,7 +37,9 @@ NUM_PRODUCTS = 96
 _WORK = 2e12
 """Operations, about, that all probes together may take; longer ones are shortened."""
 
+_FEW_STEPS, _FEW_DRAWS = 32, 4  # where they take long
 _FACTORS = (0.1, 0.01, 10.0, 1e3, 1e5)  # of the step
+_ROUNDING = 64.0  # units of the loss, within which it is the same
 _CRITICAL_FACTORS = 2.0 ** np.arange(-8, 25)
 
 Progress = Callable[[str, int, int], None]
@@ -139,7 +142,9 @@ def diagnose(
 
     tell("probes", 2, 3)
     remedies = _remedies(problem, facts, key, parts.kind, is_given=optimizer is not None)
-    steps = num_steps or _affordable(problem, len(remedies), num_draws, gradient)
+    steps = num_steps or NUM_STEPS
+    if num_steps is None:
+        steps, num_draws = _affordable(problem, remedies, num_draws)
     if num_steps is None and steps < NUM_STEPS:
         notes.append(f"probes are {steps} steps long instead of {NUM_STEPS}, for a step takes long here")
     outcomes = probe.run(problem, problem_optimizer, remedies, value, jax.random.fold_in(key, 3), steps, num_draws)
@@ -238,12 +243,22 @@ def _remedies(problem: Problem, facts: Facts, key: Key, kind: str, is_given: boo
     return tried
 
 
-def _affordable(problem: Problem, num_remedies: int, num_draws: int, gradient: Array) -> int:
-    """Returns how many steps all probes can make within `_WORK` operations, by six a parameter and example."""
-    size = problem.data.batch_size or max(problem.data.num_examples, 1)
-    draws = num_draws if problem.data.batch_size else 1
-    work = 6.0 * problem.dim * size * draws * num_remedies
-    return int(np.clip(_WORK / work // probe.NUM_LOOKS * probe.NUM_LOOKS, 2 * probe.NUM_LOOKS, NUM_STEPS))
+def _affordable(problem: Problem, remedies: list[Remedy], num_draws: int) -> tuple[int, int]:
+    """Returns how many steps and draws all probes can make within `_WORK` operations, six a parameter and example."""
+    num = max(problem.data.num_examples, 1)
+    size = problem.data.batch_size or num
+    by_draws = sum(remedy.way != "lbfgs" for remedy in remedies)
+
+    def work(steps: int, draws: int) -> float:
+        draws = draws if problem.data.batch_size else 1
+        looks = probe.NUM_LOOKS * num / 3  # forward passes
+        return 6.0 * problem.dim * by_draws * draws * (steps * size + looks)
+
+    if work(NUM_STEPS, num_draws) <= _WORK:
+        return NUM_STEPS, num_draws
+    num_draws = min(num_draws, _FEW_DRAWS)
+    steps = [number for number in range(_FEW_STEPS, NUM_STEPS, probe.NUM_LOOKS) if work(number, num_draws) <= _WORK]
+    return max(steps, default=_FEW_STEPS), num_draws
 
 
 def _cheap(problem: Problem, facts: Facts, notes: list[str]) -> Diagnosis:
@@ -253,7 +268,8 @@ def _cheap(problem: Problem, facts: Facts, notes: list[str]) -> Diagnosis:
     update = jnp.asarray(facts.response.update, problem.x.dtype)
     places = problem.x[None] + jnp.asarray(_CRITICAL_FACTORS, update.dtype)[:, None] * update[None]
     values = np.asarray(values_along(problem.objective, places, problem.operand), np.float64)
-    rises = np.flatnonzero(~(values < facts.loss))
+    rounding = _ROUNDING * float(jnp.finfo(update.dtype).eps) * abs(facts.loss)
+    rises = np.flatnonzero(~(values <= facts.loss + rounding))  # what is not finite has risen, too
     factor = float(_CRITICAL_FACTORS[rises[0]]) if len(rises) else np.inf
     low = float(_CRITICAL_FACTORS[rises[0] - 1]) if len(rises) and rises[0] > 0 else 0.0
     found = [

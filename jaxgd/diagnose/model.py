@@ -20,8 +20,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
-from jaxgd.base import Array, InputTypeError, InputValueError, Params
+from jaxgd.base import InputTypeError, InputValueError, Params
 
 _HAIKU_AVERAGE = {"average", "counter", "hidden"}  # what haiku's moving averages keep
 
@@ -108,7 +109,12 @@ def take_apart(model: Any, trainable: Callable[[str], bool] | None = None) -> Pa
 
     places, structure = jax.tree_util.tree_flatten_with_path(whole)
     inside = {id(leaf) for leaf in jax.tree.leaves(of_params(whole))}
-    slots, trained_leaves, fixed, names, fixed_names, kept = [], [], [], [], [], []
+    slots: list[Any] = []
+    trained_leaves: list[Array] = []
+    fixed: list[Array] = []
+    names: list[str] = []
+    fixed_names: list[str] = []
+    kept: list[Any] = []
     for path, leaf in places:
         name = jax.tree_util.keystr(path, simple=True, separator="/")
         name = name.partition("/")[2].removesuffix("/value") if kind in ("nnx", "haiku") else name

@@ -14,11 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.stats
+from jax import Array
 
-from jaxgd.base import Array, Key
+from jaxgd.base import Key
 from jaxgd.diagnose.problem import Objective, Operand, Problem, mean_over, values_along
 from jaxgd.diagnose.response import step
-from jaxgd.transforms import lbfgs
+from jaxgd.transforms.lbfgs import lbfgs
 
 NUM_LOOKS = 16
 """Times that the loss of all data is looked at in one descent."""
@@ -126,8 +127,8 @@ def negative_curvature_step(problem: Problem, direction: Array) -> tuple[Array, 
     """Returns the lowest of some points along a direction, both ways, and the loss there."""
     size = float(jnp.linalg.norm(problem.x)) or 1.0
     lengths = size * np.geomspace(1e-3, 1.0, 10)
-    lengths = jnp.asarray(np.concatenate([-lengths, lengths]), problem.x.dtype)
-    places = problem.x[None] + lengths[:, None] * direction[None].astype(problem.x.dtype)
+    both_ways = jnp.asarray(np.concatenate([-lengths, lengths]), problem.x.dtype)
+    places = problem.x[None] + both_ways[:, None] * direction[None].astype(problem.x.dtype)
     values = np.asarray(values_along(problem.objective, places, problem.operand), np.float64)
     best = int(np.argmin(np.where(np.isfinite(values), values, np.inf)))
     return places[best], float(values[best])
@@ -180,7 +181,7 @@ def _descents(
     def descend(lane: Any, key: Key) -> Array:
         start, state, factor, gradient_scale = lane
 
-        def tick(carry: Any, number: Array) -> Any:
+        def tick(carry: Any, number: Any) -> Any:
             x, state = carry
             at = jax.random.fold_in(key, number)
             value, gradient, batch = evaluate(x, at)
@@ -189,7 +190,7 @@ def _descents(
             )
             return (x + factor / gradient_scale * move, state), None
 
-        def look(carry: Any, number: Array) -> Any:
+        def look(carry: Any, number: Any) -> Any:
             carry, _ = jax.lax.scan(tick, carry, number * steps + jnp.arange(steps))
             return carry, mean_over(lambda batch, key: objective.batch(carry[0], operand.fixed, batch, key), operand)
 

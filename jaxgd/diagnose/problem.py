@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
-from jaxgd.base import Array, InputTypeError, InputValueError, Key
+from jaxgd.base import InputTypeError, InputValueError, Key
 from jaxgd.checks import first_line
 from jaxgd.curvature.held import bytes_held
 from jaxgd.curvature.products import Product
@@ -236,10 +237,11 @@ def _hessian(objective: Objective) -> Callable[[Any, Array], Array]:
         return mean_over(one, operand)
 
     def apply(operand: Any, vectors: Array) -> Array:
+        x, arrays = operand
         try:
-            return forward(*operand, vectors[0])[None]
+            return forward(x, arrays, vectors[0])[None]
         except TypeError:  # a reverse rule of its own (`jax.custom_vjp`) has no forward derivative
-            return reverse(*operand, vectors[0])[None]
+            return reverse(x, arrays, vectors[0])[None]
 
     return apply
 

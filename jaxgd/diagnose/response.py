@@ -12,8 +12,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
-from jaxgd.base import Array, Key
+from jaxgd.base import Key
 from jaxgd.diagnose.model import fitted_state
 from jaxgd.diagnose.problem import Objective, Problem
 

@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.stats
+from jax import Array
 
-from jaxgd.base import Array, Key
+from jaxgd.base import Key
 from jaxgd.diagnose.problem import Objective, Problem
 
 NUM_SAMPLES, SAMPLE_SIZE = 64, 4

@@ -86,7 +86,7 @@ def _walk(
             outs = primitive.bind(*operands, **primitive.get_bind_params(equation.params))
             outs = outs if primitive.multiple_results else [outs]
             kind = _kind(equation)
-            shape = getattr(outs[0], "shape", ())
+            shape: tuple[int, ...] = getattr(outs[0], "shape", ())
             if kind and len(shape) >= 2 and shape[-1] > 0 and shape[0] == num_examples:
                 see(kind, outs[0])
         known.update(zip(equation.outvars, outs, strict=True))

@@ -32,15 +32,19 @@ def check_descent(descent: Descent, key: Key, starts: Params | None) -> None:
     _check_descent(descent, kind_of(key, starts))
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def _check_descent(descent: Descent, kind: Kind) -> None:
     """Refuses what tracing shows to be wrong; what has passed once for a kind of arguments is not traced again."""
     key_shape, starts = kind.abstract
     landscape, events = descent.landscape, descent.events
+
+    # what is asked for must be there
     if descent.is_noisy and landscape.noisy_value is None:
         raise InputValueError(f"landscape `{landscape.name}` has no `noisy_value` to descend.")
     if descent.stop.at_event is not None and descent.stop.at_event not in events:
         raise InputValueError(f"`at_event` names `{descent.stop.at_event}`, but the events are {sorted(events)}.")
+
+    # starts, value and gradient
     number, what = jax.ShapeDtypeStruct((), jnp.int32), f"the starts of landscape `{landscape.name}`"
     if not descent.has_starts or descent.restart is not None:
         drawn = call_checked(
@@ -53,6 +57,8 @@ def _check_descent(descent: Descent, kind: Kind) -> None:
     if descent.is_noisy and landscape.noisy_value is not None:
         check_scalar("`noisy_value`", functools.partial(jax.eval_shape, landscape.noisy_value, params, key_shape))
         call_checked("the gradient", lambda: jax.eval_shape(landscape.evaluate_noisy, params, key_shape))
+
+    # events, then the optimizer
     for name, fires in events.items():
         evaluated = jax.eval_shape(landscape.evaluate, params)
         fired = call_checked(f"event `{name}`", functools.partial(jax.eval_shape, fires, params, *evaluated))

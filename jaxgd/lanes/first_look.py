@@ -61,18 +61,20 @@ def look(descent: Descent, key: Key, starts: Params | None, num_descents: int) -
     return lambda: (*notes, *tried())
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def _repeatable(descent: Descent, kind: Kind) -> bool:
     """Refuses functions with a random state of their own, and returns whether all starts are the same."""
     landscape, (key, starts) = descent.landscape, kind.abstract
     params = descent.one_start(key, starts)
     of = f"of landscape `{landscape.name}`"
+
     is_drawn = not descent.has_starts or descent.restart is not None
     if is_drawn and not _is_ours(landscape.sample) and not is_repeatable(landscape.sample, key):
         raise InputValueError(
             f"`sample` {of} draws from a random state of its own, NumPy's or Python's: it is traced once, so that every"
             " start would be the same; draw from its key, for example with jax.random.uniform(key, shape)."
         )
+
     if not _is_ours(landscape.value) and not is_repeatable(landscape.value, params):
         raise InputValueError(
             f"`value` {of} gives two answers for the same params, since it draws from a random state of its own,"
@@ -83,10 +85,11 @@ def _repeatable(descent: Descent, kind: Kind) -> bool:
             f"`noisy_value` {of} draws from a random state of its own, NumPy's or Python's: it is traced once, so that"
             " every draw would be the same; draw from its key, for example with jax.random.normal(key, shape)."
         )
+
     return is_drawn and not uses(jax.make_jaxpr(landscape.sample)(key))
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def _brings_derivatives(landscape: Landscape, kind: Kind) -> bool:
     """Returns whether the gradient is more than jax's own derivative of the value."""
     if landscape.value_and_grad is not None:

@@ -128,6 +128,7 @@ class Descent:
         nan, infinity = jnp.full((), jnp.nan, dtype), jnp.full((), jnp.inf, dtype)
         is_patient = self.stop.patience > 0
         state = self.optimizer_of(number).init(params)
+
         return Lane(
             number=jnp.asarray(number, jnp.int32),
             attempt=jnp.asarray(attempt, jnp.int32),
@@ -272,6 +273,7 @@ class Descent:
         keep = lambda mask, new, old: jax.tree.map(lambda a, b: jnp.where(mask, a, b), new, old)
         is_best = is_accepted & (value < lane.best_value)
         is_same = (value == lane.value) & (gradient_norm == lane.gradient_norm)
+
         lane = lane._replace(
             num_still=jnp.where(is_accepted, jnp.where(is_same, lane.num_still + 1, 0), lane.num_still),
             last=keep(is_accepted, lane.params, lane.last),
@@ -280,6 +282,8 @@ class Descent:
             best_value=jnp.where(is_best, value, lane.best_value),
             best=keep(is_best, lane.params, lane.best) if self.keeps_best else None,
         )
+
+        # when the best value has last fallen by enough
         if lane.mark_value is not None:
             needed = self.stop.improvement * jnp.abs(lane.mark_value)
             improves = is_accepted & ((value < lane.mark_value - needed) | jnp.isinf(lane.mark_value))
@@ -287,6 +291,8 @@ class Descent:
                 mark_value=jnp.where(improves, value, lane.mark_value),
                 mark_step=jnp.where(improves, lane.num_steps, jnp.asarray(lane.mark_step)),
             )
+
+        # when each event has first happened
         event_steps = {
             name: jnp.where(
                 is_accepted & (lane.event_steps[name] < 0) & fires(lane.params, value, grad),
@@ -327,7 +333,7 @@ class Descent:
         return status
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def _second_order(landscape: Landscape, is_noisy: bool, kind: Kind) -> SecondOrder:
     """Returns how products of the Hessian can be had at params of this kind."""
     (params,) = kind.abstract
@@ -347,20 +353,20 @@ def _with_structure(structure: Any, params: Params) -> Params:
     return jax.tree.unflatten(structure, leaves)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def _one_start(descent: Descent, kind: Kind) -> Params:
     count = jax.ShapeDtypeStruct((), jnp.int32)
     return jax.eval_shape(descent.start, count, count, *kind.abstract)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def _value_type(landscape: Landscape, kind: Kind) -> Any:
     """Returns the dtype of the value at params of this kind."""
     (params,) = kind.abstract
     return jax.eval_shape(landscape.evaluate, params)[0].dtype
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def _frozen(descent: Descent, kind: Kind) -> Params | None:
     (params,) = kind.abstract
     count = jax.ShapeDtypeStruct((), jnp.int32)

@@ -235,6 +235,7 @@ class Run:
         buffer = jax.tree.map(lambda leaf: leaf[order], buffer)
         number, status, num_steps, num_restarts, num_hvps, num_still, *event_steps = buffer.counts.T
         value, gradient_norm, best_value = buffer.scalars.T
+
         ends = Ends(
             start_number=number.astype(np.int64),
             params=buffer.last,
@@ -261,5 +262,6 @@ class Run:
             stop=self.stop,
             origin=self.origin,
         )
+
         self._look_for_rounding(ends, np.asarray(num_still))
         return replace(ends, notes=self.notes)

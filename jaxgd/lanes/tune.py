@@ -69,7 +69,7 @@ def shape_of(descent: Descent, key: Key, starts: Params | None, device: jax.Devi
     return _shape_of(descent, kind_of(key, starts), device.device_kind)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def _shape_of(descent: Descent, kind: Kind, device_kind: str) -> Shape:
     key, starts = kind.abstract
     number = jax.ShapeDtypeStruct((), jnp.int32)

@@ -51,7 +51,7 @@ def usable_layout(
     return other, (f"landscape `{name}` cannot be traced with {wanted}, so it runs with {other} ({reason})",)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def _why_not(descent: Descent, kind: Kind, layout: str) -> Exception | None:
     """Returns what is raised when start, value and gradient of two lanes are traced; None for nothing."""
     key, starts = kind.abstract

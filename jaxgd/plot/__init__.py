@@ -2,13 +2,13 @@
 
     jaxgd.plot.waterfall(found).figure.savefig("waterfall.pdf")
 
-`plot` picks those that fit a result. matplotlib (`pip install 'jaxgd[plot]'`) is imported when a figure is drawn.
+`overview` picks those that fit a result. matplotlib (`pip install 'jaxgd[plot]'`) is imported when a figure is drawn.
 """
 
 from jaxgd.plot.basins import basins
 from jaxgd.plot.compare import compare
 from jaxgd.plot.dwell import dwell
-from jaxgd.plot.fitting import fitting, plot
+from jaxgd.plot.overview import fitting, overview
 from jaxgd.plot.scaling import scaling
 from jaxgd.plot.spectrum import spectrum
 from jaxgd.plot.surface import surface
@@ -24,7 +24,7 @@ __all__ = [
     "compare",
     "dwell",
     "fitting",
-    "plot",
+    "overview",
     "scaling",
     "spectrum",
     "surface",

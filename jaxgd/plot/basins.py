@@ -15,7 +15,6 @@ from jaxgd.trajectory import trajectories
 
 _NUM_LEVELS = 18
 _NUM_SAMPLES = 256  # starts that say how large the picture is
-_MAX_LINES = 40  # basins that are outlined
 _NUM_NOTES = 60  # places along a path
 
 
@@ -52,6 +51,13 @@ def basins(
     Raises:
       InputValueError: matplotlib is not installed, or the landscape has not two parameters.
       InputTypeError: it is no landscape.
+
+    Example:
+      >>> import jax.numpy as jnp, jaxgd
+      >>> wells = lambda x: jnp.sum((x**2 - 1) ** 2)
+      >>> axis = jaxgd.plot.basins(wells, "sgd(0.05)", sample=jaxgd.box(-2, 2, dim=2), num=5, num_paths=0)
+      >>> axis.get_xlabel()
+      'first parameter'
     """
     landscape = as_landscape(landscape, sample=sample)
     key = jax.random.key(seed)
@@ -65,7 +71,7 @@ def basins(
 
     axis = dressed(axis, width=4.8, height=4.4)
     sides = [np.linspace(corners[0][side], corners[1][side], num) for side in (0, 1)]
-    _areas(axis, sides, entry)
+    _areas(axis, sides, entry, np.asarray(found.catalogue.params).reshape(-1, 2))
     values = np.asarray(jax.lax.map(landscape.value, starts, batch_size=256), float).reshape(num, num)
     _contours(axis, sides, values)
     if num_paths:
@@ -99,15 +105,32 @@ def _corners(landscape: Any, low: Any, high: Any) -> list[np.ndarray]:
     return [np.broadcast_to(np.asarray(corner, float), (2,)) for corner in given]
 
 
-def _areas(axis: Any, sides: list[np.ndarray], entry: np.ndarray) -> None:
-    """Colours each start by where it ends, with a line where neighbours end elsewhere."""
+def _areas(axis: Any, sides: list[np.ndarray], entry: np.ndarray, rows: np.ndarray) -> None:
+    """Colours each start by where it ends, with a line where neighbours end elsewhere.
+
+    Colours follow the places of the points, so that two maps of one landscape agree.
+    """
+    from matplotlib.collections import LineCollection
     from matplotlib.colors import ListedColormap
 
-    num = max(int(entry.max()) + 1, 1)
-    colours = ListedColormap(["#ffffff", *(PALE[place % len(PALE)] for place in range(num))])
-    axis.pcolormesh(*sides, entry.T, cmap=colours, vmin=-1.5, vmax=num - 0.5, shading="nearest", rasterized=True)
-    for each in np.unique(entry)[:_MAX_LINES]:
-        axis.contour(*sides, (entry == each).T.astype(float), levels=[0.5], colors="white", linewidths=1.6)
+    rank = np.empty(len(rows) + 1, int)
+    rank[np.lexsort(np.round(rows, 3).T)] = np.arange(len(rows))
+    rank[-1] = -1  # no critical point
+    colours = ListedColormap(["#ffffff", *(PALE[place % len(PALE)] for place in range(max(len(rows), 1)))])
+    shown, num = rank[entry], max(len(rows), 1)
+    axis.pcolormesh(*sides, shown.T, cmap=colours, vmin=-1.5, vmax=num - 0.5, shading="nearest", rasterized=True)
+
+    lines = []
+    for first, (i, j) in ((0, (1, 0)), (1, (0, 1))):
+        here, there = entry[: len(entry) - i, : len(entry) - j], entry[i:, j:]
+        half = [(side[1] - side[0]) / 2 for side in sides]
+        for place in np.argwhere(here != there):
+            middle = np.array([sides[0][place[0]], sides[1][place[1]]])
+            middle[first] += half[first]
+            reach = np.zeros(2)
+            reach[1 - first] = half[1 - first]
+            lines.append([middle - reach, middle + reach])
+    axis.add_collection(LineCollection(lines, colors="white", linewidths=1.6, capstyle="projecting"))
 
 
 def _contours(axis: Any, sides: list[np.ndarray], values: np.ndarray) -> None:

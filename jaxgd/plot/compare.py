@@ -21,6 +21,13 @@ def compare(result: Any, axis: Any = None, *, max_rows: int = 14) -> Any:
     Raises:
       InputValueError: matplotlib is not installed.
       InputTypeError: it is something else.
+
+    Example:
+      >>> from jaxgd.compare import Comparison, Difference
+      >>> from jaxgd.statistics import Estimate
+      >>> row = Difference(what="share of minimum", first=0.5, second=0.8, difference=Estimate(0.3, 0.1, 0.5))
+      >>> compare(Comparison(names=("sgd", "fire"), num_pairs=40, rows=((row,),), confidence=0.95)).get_xlabel()
+      'difference of shares, 40 pairs'
     """
     if not hasattr(result, "num_pairs"):
         raise InputTypeError(f"`compare` draws what jaxgd.compare returns, got {type(result).__name__}.")
@@ -39,8 +46,10 @@ def compare(result: Any, axis: Any = None, *, max_rows: int = 14) -> Any:
         axis.plot([], [], shape, color=colour, ms=5, label=f"{arm} minus {result.names[0]}; open: may be zero")
     axis.axvline(0, color=INK, lw=0.8)
     axis.set_yticks(range(len(names)), names, fontsize=8)
-    axis.set(xlabel=f"difference of shares, {result.num_pairs:,} pairs", ylim=(len(names) - 0.4, -0.6))
+    axis.set(
+        xlabel=f"difference of shares, {result.num_pairs:,} pairs", ylabel="statistic", ylim=(len(names) - 0.4, -0.6)
+    )
     axis.grid(axis="y", visible=False)
     axis.tick_params(color=FAINT)
-    legend(axis, always=True, loc="lower left", bbox_to_anchor=(0, 1))
+    legend(axis, always=True, loc="lower right", bbox_to_anchor=(1, 1))
     return axis

@@ -20,6 +20,12 @@ def dwell(result: Any, axis: Any = None, *, confidence: float = 0.95) -> Any:
     Raises:
       InputValueError: matplotlib is not installed.
       InputTypeError: it is something else.
+
+    Example:
+      >>> import jaxgd
+      >>> seen = jaxgd.dwell_by_index("double_well_1d", "sgd(0.1)", 4, seed=0, num_steps=20)
+      >>> dwell(seen).get_ylabel()
+      'mean ticks'
     """
     if not hasattr(result, "spells"):
         raise InputTypeError(f"`dwell` draws what jaxgd.dwell_by_index returns, got {type(result).__name__}.")

@@ -20,6 +20,12 @@ def scaling(result: Any, axis: Any = None, *, xlabel: str = "size", ylabel: str 
     Raises:
       InputValueError: matplotlib is not installed.
       InputTypeError: it is something else.
+
+    Example:
+      >>> from jaxgd.statistics import compare_laws
+      >>> x = np.array([4.0, 8, 16, 32, 64])
+      >>> scaling(compare_laws(x, 2 * x**1.5), xlabel="dimension").get_xlabel()
+      'dimension'
     """
     if not hasattr(result, "fits"):
         raise InputTypeError(f"`scaling` draws what compare_laws returns, got {type(result).__name__}.")

@@ -22,6 +22,11 @@ def spectrum(result: Any, axis: Any = None, *, width: float | None = None) -> An
     Raises:
       InputValueError: matplotlib is not installed, or the eigenvalues are not a list of finite real numbers.
       InputTypeError: `result` is something else.
+
+    Example:
+      >>> axis = spectrum(np.array([-1.0, 0.5, 2.0]))
+      >>> [text.get_text() for text in axis.get_legend().get_texts()]
+      ['1 below zero', '2 zero and above']
     """
     below, above = LOOKS[Verdict.SADDLE][0], LOOKS[Verdict.MINIMUM][0]
     if isinstance(result, Density):

@@ -19,6 +19,11 @@ def surface(values: Any, axis: Any = None, *, radius: float = 1.0, num_levels: i
 
     Raises:
       InputValueError: matplotlib is not installed, or `values` are not a square grid with a finite number.
+
+    Example:
+      >>> side = np.linspace(-1, 1, 5)
+      >>> surface(side[:, None] ** 2 - side**2).get_xlabel()
+      'first direction'
     """
     grid = np.asarray(values, float)
     if grid.ndim != 2 or grid.shape[0] != grid.shape[1] or len(grid) < 3 or not np.isfinite(grid).any():

@@ -19,6 +19,11 @@ def survival(curves: SurvivalCurve | Mapping[str, SurvivalCurve], axis: Any = No
 
     Raises:
       InputValueError: matplotlib is not installed, or there is no curve.
+
+    Example:
+      >>> from jaxgd.statistics import survival_curve
+      >>> survival(survival_curve([1, 2, 3], [True, True, False])).get_ylabel()
+      'share not escaped'
     """
     arms = arms_of(curves, SurvivalCurve)
     axis = dressed(axis)

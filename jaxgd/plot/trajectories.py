@@ -26,6 +26,10 @@ def trajectories(
 
     Raises:
       InputValueError: matplotlib is not installed, or the shapes do not fit.
+
+    Example:
+      >>> trajectories((np.arange(3), np.array([[4.0, 2, 1], [3.0, 2, 1]]))).get_xlabel()
+      'updates'
     """
     steps, seen = result
     if isinstance(seen, tuple):

@@ -24,6 +24,11 @@ def unseen(result: Any, axis: Any = None, *, times: float = 1.0) -> Any:
 
     Raises:
       InputValueError: matplotlib is not installed, or no descent ended at a critical point.
+
+    Example:
+      >>> import jaxgd
+      >>> jaxgd.plot.unseen(jaxgd.survey("x_plus_sin_x", num_starts=8, seed=0)).get_ylabel()
+      'distinct critical points'
     """
     found = getattr(result, "catalogue", result)
     entry = np.asarray(found.entry)
@@ -48,7 +53,7 @@ def unseen(result: Any, axis: Any = None, *, times: float = 1.0) -> Any:
     at = num + more * num / hits.sum()
     low, high = ([num_known + getattr(each, side) for each in ahead] for side in ("low", "high"))
     axis.plot(
-        at, [num_known + each.expected for each in ahead], color=ARMS[0], lw=2, ls="--", label="at least expected"
+        at, [num_known + each.expected for each in ahead], color=ARMS[0], lw=2, ls="--", label="expected, at least"
     )
     label = f"{100 * found.confidence:g}% limits"
     axis.fill_between(at, low, high, color=ARMS[0], alpha=0.18, lw=0, label=label)
@@ -57,5 +62,5 @@ def unseen(result: Any, axis: Any = None, *, times: float = 1.0) -> Any:
     axis.set(xlabel="starts", ylabel="distinct critical points")
     axis.set_xlim(0, at[-1])
     axis.set_ylim(bottom=0)
-    legend(axis, loc="lower right")
+    legend(axis, loc="upper left")
     return axis

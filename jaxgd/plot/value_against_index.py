@@ -17,6 +17,11 @@ def value_against_index(result: Any, axis: Any = None) -> Any:
 
     Raises:
       InputValueError: matplotlib is not installed, or there is no critical point.
+
+    Example:
+      >>> import jaxgd
+      >>> jaxgd.plot.value_against_index(jaxgd.survey("x_plus_sin_x", num_starts=8, seed=0)).get_ylabel()
+      'value'
     """
     found = getattr(result, "catalogue", result)
     verdict, index, value = (np.asarray(column) for column in (found.verdict, found.index, found.value))

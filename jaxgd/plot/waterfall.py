@@ -7,6 +7,7 @@ import numpy as np
 from jaxgd.base import CRITICAL, Ends, InputValueError, Verdict
 from jaxgd.plot.style import ARMS, DASHES, LOOKS, dressed, legend, name_of
 
+_ROUNDING = 1e-9  # of the values, below which those of half the ends are one
 _WIDE = 30.0  # ratio of spreads from which values are drawn by their logarithm
 
 
@@ -21,6 +22,11 @@ def waterfall(result: Any, axis: Any = None, *, scale: str = "auto") -> Any:
 
     Raises:
       InputValueError: matplotlib is not installed, or the ends were not kept.
+
+    Example:
+      >>> import jaxgd
+      >>> jaxgd.plot.waterfall(jaxgd.survey("x_plus_sin_x", num_starts=8, seed=0)).get_ylabel()
+      'value'
     """
     if scale not in ("auto", "linear", "log"):
         raise InputValueError(f'`scale` must be "auto", "linear" or "log", got {scale!r}.')
@@ -29,7 +35,7 @@ def waterfall(result: Any, axis: Any = None, *, scale: str = "auto") -> Any:
     if not len(finite):
         raise InputValueError("there is no finite value to draw.")
     low, middle, high = finite.min(), np.median(finite), np.quantile(finite, 0.98)
-    is_log = scale == "log" or (scale == "auto" and high - low > _WIDE * max(middle - low, 1e-300) > 0)
+    is_log = scale == "log" or (scale == "auto" and high - low > _WIDE * (middle - low) > _ROUNDING * max(-low, high))
     above = finite[finite > low] - low
     floor = max(above.max() * 1e-16, above.min() / 3) if len(above) else 1.0  # the lowest stands a little below
     height = (lambda value: np.maximum(value - low, floor)) if is_log else (lambda value: value)

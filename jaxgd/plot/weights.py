@@ -17,6 +17,11 @@ def weights(result: Any, axis: Any = None, *, max_rows: int = 16) -> Any:
 
     Raises:
       InputValueError: matplotlib is not installed.
+
+    Example:
+      >>> import jaxgd
+      >>> jaxgd.plot.weights(jaxgd.survey("x_plus_sin_x", num_starts=8, seed=0)).get_ylabel()
+      'value'
     """
     found = getattr(result, "catalogue", result)
     num = min(len(found), max_rows)

@@ -393,7 +393,7 @@ def _coordinates(params: Params) -> np.ndarray:
     return np.concatenate([leaf.reshape(len(leaf), math.prod(leaf.shape[1:])) for leaf in leaves], axis=1)
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def _invariants(landscape: Landscape) -> ForRows:
     return ForRows(lambda params: jnp.ravel(ravel_pytree(landscape.symmetry.invariants(params))[0]))  # type: ignore[union-attr]
 

@@ -115,7 +115,7 @@ def certify(
     )
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def _measure(landscape: Landscape, kind: Kind) -> ForRows:
     """Returns what is measured at flat points: (length of the Newton step, |H^-1|, sampled Lipschitz constant)."""
     functions = flat(landscape, kind)

@@ -67,8 +67,9 @@ def classify(
         one in terminals and notebooks.
 
     Returns:
-      `Points`, in the order of the ends; those of one group share one point. Above 1,024 parameters the index is a
-      lower bound, and a minimum is one but for what `missed_probability` and `missed_curvature` say.
+      `Points`, in the order of the ends; those of one group share one point. Above 1,024 parameters index and
+      dimension of a valley are lower bounds, and a minimum is one but for what `missed_probability` and
+      `missed_curvature` say.
 
     Raises:
       InputValueError: the ends kept no params, the batch does not fit the landscape, or the value changes under the

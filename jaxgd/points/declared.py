@@ -51,7 +51,7 @@ def check_declared(landscape: Landscape, *, frozen: Params | None = None) -> Non
         )
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 @np.errstate(all="ignore")
 def _problem(landscape: Landscape, frozen: tuple[bool, ...] | None, _: bool) -> str:
     """Returns along or under what the value changes; an empty text if it does not."""

@@ -60,7 +60,7 @@ class Programs(NamedTuple):
     motions: ForRows  # x, unit -> (k, dim), in units of length
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def programs_of(functions: Flat, dtype: str) -> Programs:
     """Returns the programs of a landscape for points of this type."""
     point = jax.ShapeDtypeStruct(functions.is_free.shape, dtype)

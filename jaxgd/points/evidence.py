@@ -32,6 +32,7 @@ class Evidence(NamedTuple):
     dimension: Rows  # int32, of the manifold of critical points that the point lies on; -1 where unknown
     flat_low: Rows  # lower limit of the kernel's share of all directions, where products alone showed a valley
     flat_high: Rows  # upper limit
+    flat_length: Rows  # units of length along which it was shown
     is_told: Rows  # bool, whether these numbers decide the verdict
     lowest_eigenvalue: Rows
     eigenvalue_error: Rows
@@ -69,6 +70,7 @@ def nothing_found(ends: Rows) -> Evidence:
         dimension=np.full(num_points, -1, np.int32),
         flat_low=number(np.nan),
         flat_high=number(np.nan),
+        flat_length=number(np.nan),
         is_told=flag(True),
         lowest_eigenvalue=number(np.nan),
         eigenvalue_error=number(np.nan),

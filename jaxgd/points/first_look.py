@@ -83,7 +83,7 @@ def _at_limits(ends: Rows, gradient: Rows) -> Rows:
     return at_limit & (gradient != 0)
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def _programs(functions: Flat) -> tuple[ForRows, ForRows]:
     return ForRows(functools.partial(_look, functions)), ForRows(functools.partial(_falls_far_out, functions))
 
@@ -106,6 +106,11 @@ def _look(functions: Flat, x: jax.Array, unit: jax.Array, least_fall: jax.Array,
     steps = jnp.minimum(step, longest) * 0.5 ** jnp.arange(_HALVINGS, dtype=x.dtype)
     falls = value - jax.lax.map(lambda t: functions.value(x + t * direction), steps)
     promised, rounding = steps * slope, 16 * eps * jnp.abs(value)
+
+    # Where the value is all but zero, what the rounding of x itself makes of it is more than its own.
+    squared = jnp.sum((direction / unit) ** 2)
+    place = 16 * eps * jnp.maximum(1, jnp.max(jnp.abs(x) / unit))
+    rounding += place**2 * curvature / jnp.where(squared > 0, squared, 1)
     keeps_promise = falls >= _ARMIJO * promised
     is_falling = jnp.any(keeps_promise & (falls > jnp.maximum(least_fall, rounding)))
 

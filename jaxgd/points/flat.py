@@ -70,7 +70,7 @@ def _sizes(kind: Kind) -> list[int]:
     return [math.prod(shape) for shape, _ in kind.leaf_types]
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def flat(landscape: Landscape, kind: Kind) -> Flat:
     """Returns the functions of a landscape whose params are of this kind."""
     example = jax.tree.unflatten(kind.treedef, [jnp.zeros(shape, dtype) for shape, dtype in kind.leaf_types])

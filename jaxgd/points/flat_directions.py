@@ -61,7 +61,7 @@ def with_descents(landscape: Landscape, points: Points) -> Points:
     return replace(points, descends=answers)
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def _program(functions: Flat) -> ForRows:
     return ForRows(functools.partial(descends, functions.value, functions.gradient))
 

@@ -190,7 +190,7 @@ def _batch_of(ends: Any) -> tuple[Params, np.ndarray | None, Params | None]:
     return jax.tree.map(at_least_single, batch), status, frozen
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def _largest_array(landscape: Landscape, kind: Kind) -> int:
     """Returns the entries of the largest array on the way to the gradient; refuses points that do not fit."""
     one = jax.tree.unflatten(kind.treedef, [jax.ShapeDtypeStruct(*leaf) for leaf in kind.leaf_types])
@@ -219,14 +219,14 @@ def _notes(found: Evidence, points: Points) -> tuple[str, ...]:
         )
     is_large = np.isfinite(found.flat_low) & (found.dimension > 0)
     if np.any(is_large):
-        low, high = found.flat_low[is_large].min(), found.flat_high[is_large].max()
-        missed = points.missed_curvature[is_large].max()
+        low, high = 100 * found.flat_low[is_large].min(), 100 * found.flat_high[is_large].max()
+        length, missed = found.flat_length[is_large].min(), points.missed_curvature[is_large].max()
         notes.append(
             f"{is_large.sum():,} of {num_points:,} points lie on valleys, as products of the Hessian with vectors show:"
-            f" along each of {NUM_DIRECTIONS} random flat directions, over two lengths, value and gradient stay to"
-            f" rounding. {100 * low:.2f} to {100 * high:.2f} % of all directions are flat, with curvature below"
-            f" {np.sqrt(np.finfo(dtype).eps):.1g} of the largest (limits at {100 * CONFIDENCE:g} % over the random"
-            f" directions); the dimension is the lower limit. Curvature below -{missed:.1g} goes unseen with"
+            f" along each of {NUM_DIRECTIONS} random flat directions, over {length:.1g} units of length and a tenth of"
+            f" that, value and gradient stay to rounding. {low:.2f} to {high:.2f} % of all directions are flat, with"
+            f" curvature below {np.sqrt(np.finfo(dtype).eps):.1g} of the largest (limits at {100 * CONFIDENCE:g} % over"
+            f" the random directions); the dimension is the lower limit. Curvature below -{missed:.1g} goes unseen with"
             f" probability {points.missed_probability[is_large].max():.1g}."
         )
     is_imprecise = np.isin(points.reason, [int(Reason.PRECISION), int(Reason.UNEXPLAINED_GRADIENT)])

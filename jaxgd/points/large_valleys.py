@@ -9,7 +9,8 @@ so that they never move along its kernel: at a singular point (x^4) the gradient
 If a random direction of the kernel leads to critical points of the same value, over two lengths a decade apart, then
 all of them do but for an unlucky draw: directions that lead on would be a set of measure zero otherwise. And where the
 kernel is the tangent space of critical points, the rank cannot change along them: it can only rise beside a point, and
-the kernel is at least as large as the valley.
+the kernel is at least as large as the valley. What such a step cannot see is a single singular direction among very
+many flat ones, of which a random one of length L has no more than L / sqrt(dim): the length is stated for that reason.
 
 How much of a random vector is flat says how large the kernel is, as a poll does: |v_0|^2 / |v|^2 has the kernel's share
 for its mean, and varies no more than if dim / 2 directions had been drawn.
@@ -35,7 +36,7 @@ CONFIDENCE = 0.999
 NUM_DIRECTIONS = 2
 """Random flat directions along which a valley has to lead on."""
 
-_LONGEST, _SHORTEST = 1.0, 1e-2  # units of length, of the longer of the two steps
+_LONGEST, _SHORTEST = 1.0, 1e-3  # units of length, of the longer of the two steps
 _DECADE = -0.1  # times the longer one
 _THIRD = 1 / 3
 _MAX_PRODUCTS = 4000  # to find the flat part of a vector
@@ -82,28 +83,30 @@ def find_large_valleys(functions: Flat, found: Evidence, which: Rows, unit: Rows
     """
     num_free, draw = int(np.sum(functions.is_free)), np.random.default_rng(0)
     for point in which.tolist():
-        shares: list[float] = []
+        steps: list[LargeStep] = []
         for _ in range(NUM_DIRECTIONS):
             towards = draw.choice(np.array([-1, 1], unit.dtype), unit.shape[1])
-            share = _leads_on(functions, found.x[point], unit[point], towards, float(found.value_error[point]))
-            if share is None:
+            step = _leads_on(functions, found.x[point], unit[point], towards, float(found.value_error[point]))
+            if step is None:
                 break
-            shares.append(share)
-        if len(shares) == NUM_DIRECTIONS:
-            low, high = _limits(float(np.mean(shares)), NUM_DIRECTIONS * num_free / 2)
+            steps.append(step)
+        if len(steps) == NUM_DIRECTIONS:
+            share = float(np.mean([step.flat_share for step in steps]))
+            low, high = _limits(share, NUM_DIRECTIONS * num_free / 2)
             found.flat_low[point], found.flat_high[point] = low, high
+            found.flat_length[point] = min(step.length for step in steps)
             found.dimension[point] = max(1, int(low * num_free))
             found.index_high[point] = found.num_negative[point]
 
 
-def _leads_on(functions: Flat, x: Rows, unit: Rows, towards: Rows, value_error: float) -> float | None:
-    """Returns how much of a direction is flat, None if it does not lead to critical points of the same value."""
+def _leads_on(functions: Flat, x: Rows, unit: Rows, towards: Rows, value_error: float) -> LargeStep | None:
+    """Returns the longer step along a direction, None if it does not lead to critical points of the same value."""
     length = _LONGEST
     while length >= _SHORTEST:
         step = step_by_products(functions, x, unit, towards, length, value_error)
         if step.is_shown:
             other = step_by_products(functions, x, unit, towards, _DECADE * length, value_error)
-            return step.flat_share if other.is_shown else None
+            return step if other.is_shown else None
         if step.why != BENDS:
             return None
         length *= _THIRD
@@ -171,7 +174,7 @@ def step_by_products(
     return LargeStep(y, True, "", abs(length), error, share)
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def _flatten(functions: Flat) -> ForRows:
     """Returns what takes the curved part of a direction away: x, unit, direction -> _Flattened."""
 
@@ -189,7 +192,7 @@ def _flatten(functions: Flat) -> ForRows:
     return ForRows(flatten)
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def _solve(functions: Flat) -> ForRows:
     """Returns what solves H s = g in the range of H: x, unit, g -> s and what is left of g, all in units of length."""
 

@@ -163,7 +163,7 @@ def judge(functions: Flat, ends: Rows, unit: Rows, height: Rows) -> Evidence:
     )
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def _products(functions: Flat) -> Callable[[Rows, Rows], Rows]:
     """Returns what gives the Hessians' products at (lanes, dim) points with (lanes, k, dim) vectors."""
     one = ForRows(lambda x, vector: functions.second_order(x).product(x, vector))
@@ -175,7 +175,7 @@ def _products(functions: Flat) -> Callable[[Rows, Rows], Rows]:
     return products
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def _newton_equation(functions: Flat) -> ForRows:
     """Returns what solves the Newton equation: x, gradient, unit -> Solution."""
 

@@ -82,7 +82,7 @@ def _is_exact(functions: Flat, ends: np.ndarray) -> bool:
     return functions.second_order(jax.ShapeDtypeStruct(ends.shape[1:], ends.dtype)).kind != "differences"
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def _program(functions: Flat) -> ForRows:
     return ForRows(
         lambda end, unit: hessian(functions.gradient, end),

@@ -61,7 +61,7 @@ def newton_search(
     return as_params(ends[norms <= gradient_norm], kind)
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def _search(landscape: Landscape, kind: Kind) -> ForRows:
     """Returns the search from one flat start: start, num_steps, max_move -> end, its gradient's norm."""
     functions = flat(landscape, kind)

@@ -26,7 +26,7 @@ class Units(NamedTuple):
     values: np.ndarray  # (at most 64,) finite ones of the starts
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 @np.errstate(all="ignore")
 def units_of(landscape: Landscape, kind: Kind) -> Units:
     """Returns the units of a landscape whose params are of this kind."""

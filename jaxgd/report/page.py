@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxgd.base import InputTypeError, InputValueError, Reason
-from jaxgd.plot import fitting
+from jaxgd.plot.overview import fitting
 from jaxgd.plot.style import new_figure
 from jaxgd.report.reading import WHAT_TO_TRY, read, without_verdict
 from jaxgd.report.sheet import Sheet, number, word

@@ -83,6 +83,7 @@ class Manifest:
 def manifest_of(question: Question, written: Mapping[str, Any] | None) -> Manifest:
     """Returns the manifest of a run that asks this question here."""
     found = versions()
+
     return Manifest(
         landscape=question.landscape.name,
         optimizer=question.optimizer_name,
@@ -178,12 +179,14 @@ def _manifest(tree: dict[str, Any]) -> Manifest:
     stop = _is(tree["stop"], dict)
     if set(stop) != {item.name for item in fields(Stop)} or stop["at_event"] is not None:
         raise ValueError("`stop` is not a stop rule")
+
     if any(isinstance(value, (bool, list, dict)) for value in stop.values()):
         raise TypeError("`stop` holds something that is not a number")
     if tree["dtype"] not in ("float64", "float32"):
         raise ValueError("`dtype` is neither float64 nor float32")
     if tree["layout"] not in LAYOUTS:
         raise ValueError(f"`layout` is not one of {', '.join(LAYOUTS)}")
+
     return Manifest(
         landscape=_text(tree["landscape"]),
         optimizer=_text(tree["optimizer"]),

@@ -24,6 +24,7 @@ from jaxgd.curvature import hessian
 from jaxgd.points.evidence import Rows
 from jaxgd.points.flat import Kind, flat, motions_at
 from jaxgd.points.rows import ForRows
+from jaxgd.points.units import Units, lengths_at
 
 SIZES = (0.1, 0.8)
 """Least and largest displacement of a coordinate, in units of length; drawn evenly on a logarithmic scale."""
@@ -39,6 +40,14 @@ class Known(NamedTuple):
     unit: Rows  # (k, dim) of length
     modes: Rows  # (k, dim, dim) in units of length; times normal numbers they are a displacement along soft modes
     neighbours: Rows  # (k, m) the nearest others, m may be 0
+
+
+def lengths_around(units: Units, x: Rows) -> Rows:
+    """Returns (n, dim) units of length beside the (n, dim) points: none is smaller than in the middle of the starts.
+
+    Where all starts agree in a coordinate, a point that hardly differs from them says little about its unit.
+    """
+    return np.maximum(lengths_at(units, x), lengths_at(units, units.middle[None]))
 
 
 def known_points(landscape: Landscape, kind: Kind, x: Rows, unit: Rows) -> Known:

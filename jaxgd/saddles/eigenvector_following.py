@@ -57,7 +57,7 @@ class _State(NamedTuple):
     x: jax.Array
     move: jax.Array  # the last one, in units of length
     longest: jax.Array  # that the next one may be
-    size: jax.Array  # of the last step before it was cut to that
+    size: jax.Array  # of the last step before it was cut to that, in the coordinate where it was largest
 
 
 @functools.lru_cache(maxsize=32)
@@ -90,9 +90,9 @@ def search_program(landscape: Landscape, kind: Kind) -> ForRows:
             move = vectors @ jnp.where(ascends, length, -length)
 
             # A search that turns back would go to and fro for ever: its steps become shorter.
-            size, before = jnp.linalg.norm(move), jnp.linalg.norm(state.move)
-            turns_back = jnp.sum(move * state.move) < -_TURN * size * before
+            turns_back = jnp.sum(move * state.move) < -_TURN * jnp.linalg.norm(move) * jnp.linalg.norm(state.move)
             longest = jnp.where(turns_back, _SHORTER * state.longest, jnp.minimum(_LONGER * state.longest, max_move))
+            size = jnp.max(jnp.abs(move))
             move = move * jnp.minimum(1, longest / jnp.where(size > 0, size, 1))
             return _State(state.num_steps + 1, state.x + unit * move, move, longest, size)
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import numpy as np
@@ -64,6 +65,12 @@ class Search:
     def of_index(self, index: int) -> Catalogue:
         """Returns the part of the catalogue that holds the points of one index."""
         return rows_of(self.catalogue, self.catalogue.index == index)
+
+    def plot(self, *, axes: Any = None) -> Any:
+        """Returns matplotlib axes with the value of each point against its index."""
+        from jaxgd.plot.network import plot_index
+
+        return plot_index(self, axes=axes)
 
     def __str__(self) -> str:
         return self.table()

@@ -15,13 +15,14 @@ import jax
 import numpy as np
 
 from jaxgd.base import InputTypeError, InputValueError, Key, Landscape, Progress, Verdict
-from jaxgd.interrupt import interruptible
 from jaxgd.checks import check_count, check_key
+from jaxgd.interrupt import interruptible
 from jaxgd.points.catalogue import Catalogue
 from jaxgd.points.evidence import Rows
 from jaxgd.points.flat import Kind, as_params, as_rows
 from jaxgd.points.tally import join_catalogues
-from jaxgd.points.units import lengths_at, units_of
+from jaxgd.points.units import units_of
+from jaxgd.saddles.displaced import lengths_around
 from jaxgd.saddles.downhill import COARSE, FINE, PUSH, Descended, downhill_program, negative_mode
 from jaxgd.saddles.found import rows_of
 from jaxgd.saddles.graph import Forest, forest_of, path_edges
@@ -66,6 +67,12 @@ class Way:
     value: Rows
     length: Rows
     piece: Rows
+
+    def plot(self, *, axes: Any = None) -> Any:
+        """Returns matplotlib axes with the value along the path; see `jaxgd.plot.network.plot_way`."""
+        from jaxgd.plot.network import plot_way
+
+        return plot_way(self, axes=axes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +190,7 @@ class Network:
         if orders is None and self.landscape.symmetry is not None:
             raise InputValueError(
                 "rates on a landscape with a symmetry need the orders of the point groups of minima and saddles; give"
-                " `orders`, for clusters by jaxgd.saddles.pathsample.point_group_orders."
+                " `orders`, for clusters by `point_group_orders` of jaxgd.saddles.pathsample."
             )
         of_minima, of_saddles = (np.ones(len(self.minima)), np.ones(len(self.saddles))) if orders is None else orders
         if np.shape(of_minima) != (len(self.minima),) or np.shape(of_saddles) != (len(self.saddles),):
@@ -192,6 +199,12 @@ class Network:
         stiffness = (pick(self.log_curvature) - self.saddle_log_curvature[:, None]) / 2
         copies = pick(of_minima) / np.asarray(of_saddles, float)[:, None]
         return copies * np.exp(stiffness - self.barriers / temperature) / (2 * np.pi)
+
+    def plot(self, **options: Any) -> Any:
+        """Returns matplotlib axes with the disconnectivity graph; see `jaxgd.plot.network.plot_disconnectivity`."""
+        from jaxgd.plot.network import plot_disconnectivity
+
+        return plot_disconnectivity(self, **options)
 
     def to_networkx(self) -> Any:
         """Returns a `networkx.MultiGraph`: minima as nodes, saddles as edges keyed by their row, known ones only.
@@ -298,7 +311,7 @@ def network(
         raise InputValueError("`saddles` holds no isolated saddle of index 1, so that nothing is joined.")
 
     x, kind = as_rows(passes.params)
-    unit = lengths_at(units_of(landscape, kind), x)
+    unit = lengths_around(units_of(landscape, kind), x)
     curvature, mode = negative_mode(landscape, kind)(x, unit)
     starts = np.stack([x + PUSH * mode, x - PUSH * mode], axis=1)
     both = np.repeat(unit[:, None], 2, axis=1)
@@ -391,7 +404,7 @@ def _log_curvature(landscape: Landscape, points: Catalogue) -> Rows:
     if not len(points):
         return np.zeros(0)
     x, kind = as_rows(points.params)
-    curvature, _ = negative_mode(landscape, kind)(x, lengths_at(units_of(landscape, kind), x))
+    curvature, _ = negative_mode(landscape, kind)(x, lengths_around(units_of(landscape, kind), x))
 
     # The symmetry's modes stand last, raised above all others; any further zero modes are the smallest.
     which = np.arange(x.shape[1])[None, :] < x.shape[1] - points.num_symmetry_modes[:, None]
@@ -445,7 +458,7 @@ def _way(found: Network, passes: Rows, first: int, num_nodes: int) -> Way:
             minima=np.array(minima), saddles=passes, params=at, value=found.minima.value[[first]], length=np.zeros(1),
             piece=np.zeros(1, np.int64),
         )  # fmt: skip
-    unit = lengths_at(units_of(landscape, kind), x)
+    unit = lengths_around(units_of(landscape, kind), x)
     _, mode = negative_mode(landscape, kind)(x, unit)
     starts = np.stack([x + PUSH * mode, x - PUSH * mode], axis=1)
     both = np.repeat(unit[:, None], 2, axis=1)

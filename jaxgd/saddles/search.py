@@ -21,8 +21,8 @@ from jaxgd.interrupt import interruptible
 from jaxgd.points.catalogue import Catalogue
 from jaxgd.points.evidence import Rows
 from jaxgd.points.flat import Kind, as_rows, at_least_single
-from jaxgd.points.units import Units, lengths_at, units_of
-from jaxgd.saddles.displaced import Known, draw_beside, known_points
+from jaxgd.points.units import Units, units_of
+from jaxgd.saddles.displaced import Known, draw_beside, known_points, lengths_around
 from jaxgd.saddles.eigenvector_following import ANY_INDEX, Found, Outcome, search_program
 from jaxgd.saddles.found import Search, unseen_by_index
 from jaxgd.saddles.judged import Judged
@@ -44,7 +44,7 @@ def saddles(
     key: Key,
     until: float | None = None,
     max_steps: int = 100,
-    max_move: float = 0.4,
+    max_move: float = 0.25,
     reach: float = 8.0,
     confidence: float = 0.95,
     progress: Progress | None = None,
@@ -65,7 +65,8 @@ def saddles(
         indices together, one more search that arrives would find a new point of its index with no more than this
         probability.
       max_steps: steps of a search (>= 1), each of them a Hessian and its eigenvectors.
-      max_move: longest step, in units of length (> 0). Shorter ones find rare points more often, and cost more.
+      max_move: longest step in any coordinate, in units of length (> 0). Shorter ones find rare points more often, and
+        cost more.
       reach: how far from its start a search may go in any coordinate, in units of length (> 0); what goes farther has
         escaped.
       confidence: level of all intervals, in (0, 1).
@@ -193,9 +194,9 @@ class _Starts:
         """Returns the (n, dim) starts of these numbers, and the unit of length of each coordinate."""
         if self.given is not None:
             x = self.given[numbers.start : numbers.stop]
-            return x, lengths_at(self.units, x)
+            return x, lengths_around(self.units, x)
         x = random_rows(self.landscape, self.key, numbers)
-        unit = lengths_at(self.units, x)
+        unit = lengths_around(self.units, x)
         if self.known is not None:
             draw_beside(self.known, self.key, numbers, x, unit)
         return x, unit
@@ -235,7 +236,7 @@ def _starts_of(landscape: Landscape, start: Any, num_starts: int | None, key: Ke
         if not np.any(which):
             raise InputValueError("`start` holds no critical point to start beside; leave it out for random starts.")
         x = as_rows(jax.tree.map(lambda leaf: np.asarray(leaf)[which], held.params))[0]
-        known = known_points(landscape, kind, x, lengths_at(units, x))
+        known = known_points(landscape, kind, x, lengths_around(units, x))
         what = f"beside {len(x):,} known points"
     dtype = np.result_type(*(dtype for _, dtype in kind.leaf_types))
     return _Starts(

@@ -5,38 +5,64 @@ from typing import Any
 import numpy as np
 import scipy  # its rooms load when they are entered
 
-from jaxgd.base import InputTypeError, InputValueError
+from jaxgd.base import InputTypeError, InputValueError, plain_number
+
+_LARGEST = 2.0**53  # up to which every whole number is one of float64
 
 
 def check_confidence(confidence: float) -> float:
     """Returns a confidence level strictly between 0 and 1."""
-    if not 0 < confidence < 1:
+    level = plain_number("confidence", confidence)
+    if not 0 < level < 1:
         raise InputValueError(f"`confidence` must lie strictly between 0 and 1, got {confidence}.")
-    return float(confidence)
+    return level
+
+
+def _as_array(name: str, values: Any) -> np.ndarray:
+    """Returns an array; ragged lists and what is no list at all make none."""
+    try:
+        return np.asarray(values)
+    except (ValueError, TypeError) as error:
+        raise InputTypeError(
+            f"`{name}` must be numbers in a list or an array, got a {type(values).__name__}."
+        ) from error
 
 
 def check_choice(name: str, value: str, choices: Any) -> str:
     """Returns `value` if it is one of the choices."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise InputValueError(f"`{name}` must be one of {', '.join(sorted(choices))}, got {value!r}.")
     return value
 
 
 def as_counts(name: str, values: Any) -> np.ndarray:
     """Returns whole numbers >= 0 as an int64 array of the same shape."""
-    counts = np.asarray(values)
+    counts = _as_array(name, values)
     if counts.size == 0:
-        return counts.astype(np.int64)
-    if counts.dtype == bool or not np.issubdtype(counts.dtype, np.number):
+        return np.zeros(counts.shape, np.int64)
+    if counts.dtype.kind not in "iuf":
         raise InputTypeError(f"`{name}` must hold whole numbers, got dtype {counts.dtype}.")
     if not np.all((counts >= 0) & (counts == np.floor(counts)) & np.isfinite(counts)):
         raise InputValueError(f"`{name}` must hold whole numbers that are not negative.")
+    if np.sum(counts, dtype=np.float64) > _LARGEST:
+        raise InputValueError(f"`{name}` must sum to no more than 2**53, beyond which counts are not exact.")
     return counts.astype(np.int64)
+
+
+def as_count(name: str, value: Any) -> int:
+    """Returns one whole number >= 0."""
+    count = as_counts(name, value)
+    if count.ndim or count.size == 0:
+        raise InputTypeError(f"`{name}` must be one whole number, got shape {count.shape}.")
+    return int(count)
 
 
 def as_numbers(name: str, values: Any, ndim: int = 1) -> np.ndarray:
     """Returns a float64 array with `ndim` axes and no NaN; infinities pass."""
-    numbers = np.asarray(values, dtype=np.float64)
+    numbers = _as_array(name, values)
+    if numbers.size and numbers.dtype.kind not in "biuf":
+        raise InputTypeError(f"`{name}` must hold real numbers, got dtype {numbers.dtype}.")
+    numbers = numbers.astype(np.float64)
     if numbers.ndim != ndim:
         raise InputValueError(f"`{name}` must have {ndim} axis or axes, got shape {numbers.shape}.")
     if np.isnan(numbers).any():
@@ -46,7 +72,7 @@ def as_numbers(name: str, values: Any, ndim: int = 1) -> np.ndarray:
 
 def as_flags(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Returns a bool array of the given shape."""
-    flags = np.asarray(values)
+    flags = _as_array(name, values)
     if flags.size and flags.dtype != bool:
         raise InputTypeError(f"`{name}` must be an array of bool, got dtype {flags.dtype}.")
     if flags.shape != shape:

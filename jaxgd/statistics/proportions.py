@@ -16,7 +16,7 @@ import numpy as np
 import scipy  # its rooms load when they are entered
 
 from jaxgd.base import InputValueError
-from jaxgd.statistics.inputs import as_counts, as_numbers, check_choice, check_confidence, normal_quantile
+from jaxgd.statistics.inputs import as_count, as_counts, as_numbers, check_choice, check_confidence, normal_quantile
 
 
 class Interval(NamedTuple):
@@ -115,7 +115,7 @@ def simultaneous_intervals(hits: Any, trials: int, confidence: float = 0.95) -> 
       >>> print(low.round(3), high.round(3))
       [0.668 0.264 0.   ] [0.73  0.335 0.011]
     """
-    counts, total = as_counts("hits", hits), int(as_counts("trials", trials))
+    counts, total = as_counts("hits", hits), as_count("trials", trials)
     if counts.ndim != 1 or counts.sum() > total:
         raise InputValueError("`hits` must be one list of counts that sums to at most `trials`.")
     error = (1 - check_confidence(confidence)) / 2

@@ -16,12 +16,15 @@ from typing import Any
 import numpy as np
 import scipy  # its rooms load when they are entered
 
-from jaxgd.base import InputValueError
+from jaxgd.base import InputTypeError, InputValueError, plain_number
 from jaxgd.statistics.inputs import as_numbers, check_choice, check_confidence, normal_quantile
 from jaxgd.statistics.proportions import Estimate, Interval
 
 EXCLUDED = 10.0
 """A law this many units of AICc behind the best is excluded: its evidence is below 1/148 of the best's."""
+
+_MAX_GRID = 2**24
+"""Values of a grid at most."""
 
 _LAWS: dict[str, Callable[..., np.ndarray]] = {
     "constant": lambda x, a: a + 0.0 * x,
@@ -56,6 +59,11 @@ def log_grid(low: float, high: float, num: int, integers: bool = False) -> np.nd
       >>> log_grid(2, 1000, 6, integers=True)
       array([   2,    7,   24,   83,  289, 1000])
     """
+    low, high = plain_number("low", low), plain_number("high", high)
+    if isinstance(num, bool) or not isinstance(num, (int, np.integer)):
+        raise InputTypeError(f"`num` must be an integer, got {num!r}.")
+    if num > _MAX_GRID:
+        raise InputValueError(f"`num` must be at most {_MAX_GRID:,}, got {num}.")
     if not 0 < low < high < np.inf:
         raise InputValueError(f"`low` and `high` must satisfy 0 < low < high, got {low} and {high}.")
     if num < 2:

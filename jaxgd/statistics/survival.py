@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import scipy  # its rooms load when they are entered
 
-from jaxgd.base import InputValueError
+from jaxgd.base import InputValueError, plain_number
 from jaxgd.statistics.inputs import as_durations, as_numbers, check_confidence, normal_quantile
 from jaxgd.statistics.proportions import Estimate, Interval, beta_interval, proportion_interval
 
@@ -154,7 +154,7 @@ def restricted_mean(times: Any, escaped: Any, horizon: float | None = None, conf
     if curve.times.size == 0:
         raise InputValueError("`times` is empty: a mean needs at least one dwell.")
     last = float(curve.times[-1])
-    horizon = last if horizon is None else float(horizon)
+    horizon = last if horizon is None else plain_number("horizon", horizon)
     if not 0 < horizon <= last:
         raise InputValueError(f"`horizon` must lie in (0, {last}], the longest time watched; got {horizon}.")
     inside = curve.times < horizon

@@ -14,7 +14,7 @@ import numpy as np
 import scipy  # its rooms load when they are entered
 
 from jaxgd.base import InputValueError
-from jaxgd.statistics.inputs import as_counts, check_choice, check_confidence, normal_quantile
+from jaxgd.statistics.inputs import as_count, as_counts, check_choice, check_confidence, normal_quantile
 from jaxgd.statistics.proportions import beta_interval
 
 
@@ -192,7 +192,7 @@ def extrapolation(hits: Any, num_more: int, confidence: float = 0.95) -> Extrapo
       239 expected; 226 in [181, 457]
     """
     f, n = _frequencies(hits)
-    m = int(as_counts("num_more", num_more))
+    m = as_count("num_more", num_more)
     if n == 0:
         raise InputValueError("`hits` holds no draws: nothing to extrapolate from.")
 

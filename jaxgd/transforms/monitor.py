@@ -33,7 +33,7 @@ class MonitorRecord(NamedTuple):
       largest_norm: of all recorded gradients.
       signal: running mean of <g, g'>, about the squared norm of the true gradient.
       noise: running mean of |g' - g|^2 / 2, about the variance of one batch's gradient.
-      critical_step: the factor c; nan where no `value_fn` is passed.
+      critical_step: the factor c; nan where no `value_fn` is passed, or only a part of the parameters is seen.
       dwell: recorded steps in a row with a gradient norm below `small` times the largest.
       clipped_share: running mean of whether the gradient norm exceeds `clip_norm`.
       num_recorded: records so far.
@@ -131,17 +131,20 @@ def monitor(
     ) -> tuple[Params, MonitorState]:
         moves, inner_state = inner.update(updates, state.inner, params, **extra)
         place = state.num_steps % every
-        mean = lambda old, new, number: jnp.where(number == 0, new, decay * old + (1 - decay) * new).astype(new.dtype)
+        keep = scalar(decay, updates)
+        mean = lambda old, new, number: jnp.where(number == 0, new, keep * old + (1 - keep) * new)
 
         def first(_: None) -> tuple[MonitorRecord, Params]:
             record = state.record
             norm = jnp.sqrt(dot(updates, updates))
             largest = jnp.maximum(norm, record.largest_norm)
-            is_clipped = scalar(0, updates) if clip_norm is None else (norm > clip_norm).astype(norm.dtype)
+            is_clipped = (
+                scalar(0, updates) if clip_norm is None else (norm > scalar(clip_norm, updates)).astype(norm.dtype)
+            )
             record = record._replace(
                 gradient_norm=norm,
                 largest_norm=largest,
-                dwell=jnp.where(norm < small * largest, record.dwell + 1, 0),
+                dwell=jnp.where(norm < scalar(small, updates) * largest, record.dwell + 1, 0),
                 clipped_share=mean(record.clipped_share, is_clipped, record.num_recorded),
                 critical_step=_critical_step(updates, moves, params, extra, record.critical_step),
             )
@@ -169,8 +172,14 @@ def monitor(
 def _critical_step(gradient: Params, moves: Params, params: Any, extra: Any, unknown: jax.Array) -> jax.Array:
     """Returns the factor of the step at which the loss no longer falls."""
     value, value_fn = extra.get("value"), extra.get("value_fn")
-    if value is None or value_fn is None or params is None:
+    if value is None or value_fn is None or params is None or _is_part(params):
         return unknown
     slope = dot(gradient, moves)
     bend = value_fn(optax.apply_updates(params, moves)).astype(slope.dtype) - value - slope
     return jnp.where(bend > 0, -slope / jnp.where(bend > 0, bend, 1), jnp.inf).astype(unknown.dtype)
+
+
+def _is_part(params: Params) -> bool:
+    """Whether `optax.masked` or `optax.multi_transform` has taken something away, so that there is no loss of it."""
+    is_masked = lambda node: isinstance(node, optax.MaskedNode)
+    return any(map(is_masked, jax.tree.leaves(params, is_leaf=is_masked)))

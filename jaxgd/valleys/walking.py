@@ -36,8 +36,6 @@ _WHY = {
     Why.RANK: "the rank of the Hessian changes: a crossing, an edge or a kink",
     Why.TURNS: "the valley turns by more than sixty degrees at once: a corner",
 }
-_LARGEST_STEPS = 1.0  # units of length, above MAX_DENSE_DIM
-_STEPS = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +96,7 @@ def walk_valley(
     num_steps: int,
     *,
     key: Key,
-    step_length: float | None = None,
+    step_length: float = 0.1,
     is_straight: bool = False,
 ) -> ValleyWalk:
     """Returns walks along the valleys that some points lie on, each step shown to stay there.
@@ -108,8 +106,8 @@ def walk_valley(
       params: critical points, or ends beside some, with one leading axis of points; each is judged and polished first.
       num_steps: that each walk takes, at least 1.
       key: of the random directions; a walk does not depend on how many others there are.
-      step_length: the longest step, in units of length (the spread of the starts along each coordinate); 0.1 by
-        default, and 1 above 1,024 parameters.
+      step_length: the longest step, in units of length (the spread of the starts along each coordinate);
+        where the valley bends more sharply, steps get shorter by themselves.
       is_straight: draw one direction for each walk and go on straight, as far as the valley lets it; otherwise each
         step has a direction of its own, and where one is blocked another is drawn.
 
@@ -132,13 +130,12 @@ def walk_valley(
       (20, 2, True)
     """
     num_steps, key = check_count("num_steps", num_steps), check_key(key)
-    if step_length is not None and not (np.isfinite(step_length) and step_length > 0):
+    if not (np.isfinite(step_length) and step_length > 0):
         raise InputValueError(f"`step_length` must be positive and finite, got {step_length}.")
     batch = params.params if isinstance(params, Points) else params
     points = judge_in_full(landscape, jax.tree.map(at_least_single, batch)).points
     x, kind = as_rows(jax.tree.map(at_least_single, points.params))
     is_small = x.shape[1] <= MAX_DENSE_DIM
-    longest = step_length if step_length is not None else _STEPS if is_small else _LARGEST_STEPS
     trails = _Trails(x, points, num_steps)
 
     def directions(which: np.ndarray, number: int) -> np.ndarray:
@@ -149,7 +146,7 @@ def walk_valley(
 
     walk = _walk_by_spectra if is_small else _walk_by_products
     has_way = np.isin(points.verdict, [int(verdict) for verdict in _ON_VALLEYS]) & (points.dimension > 0)
-    walk(landscape, kind, points, np.flatnonzero(has_way), directions, longest, is_straight, trails)
+    walk(landscape, kind, points, np.flatnonzero(has_way), directions, step_length, is_straight, trails)
 
     value_and_gradient = flat(landscape, kind).evaluate
     value, gradient = jax.jit(lambda rows: jax.lax.map(value_and_gradient, rows))(trails.x.reshape(-1, x.shape[1]))
@@ -247,7 +244,7 @@ def _walk_by_products(
                     break
             else:
                 length /= 3
-                if length <= 1e-3 * longest:
+                if length <= 1e-4 * longest:
                     break
         if trails.taken[walk] < trails.num_steps:
             trails.ended[walk] = step.why

@@ -30,6 +30,7 @@ def test_xor_at_ln_2_is_a_plateau_and_no_minimum():
     assert found.is_stuck
 
 
+@pytest.mark.slow
 def test_zero_weights_before_a_linear_goal_are_a_strict_saddle():
     """Input and goal being correlated, weights of the two layers gain together: curvature is minus the covariance."""
     x = jax.random.normal(jax.random.key(1), (64, 2))

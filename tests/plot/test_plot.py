@@ -59,7 +59,7 @@ def results(found, comparison):
     }
 
 
-@pytest.mark.parametrize("name", sorted(set(plot.__all__) - {"plot", "fitting", "basins"}))
+@pytest.mark.parametrize("name", sorted(set(plot.__all__) - {"overview", "fitting", "basins"}))
 def test_each_figure_draws_on_the_given_axis_names_both_and_saves_as_pdf(results, name):
     axis = Figure().add_subplot()
     assert getattr(plot, name)(results[name], axis) is axis
@@ -113,7 +113,7 @@ def test_basins_colour_each_start_by_the_point_that_its_descent_reaches():
 
 def test_plot_picks_what_fits_and_says_where_nothing_does(found, comparison):
     assert list(plot.fitting(found)) == ["waterfall", "weights", "unseen"]
-    assert len(found.plot().axes) == 3
+    assert len(found.plot().axes) == len(plot.overview(found).axes) == 3
     for result in (found.ends, found.points, found.catalogue, comparison):
         assert result.plot().axes
     swept = jaxgd.sweep(wells, optax.sgd, 4, sample=BOX, key=jax.random.key(0), learning_rate=[0.01, 0.02])

@@ -9,7 +9,6 @@ import jaxgd
 from jaxgd import InputValueError, Landscape
 from jaxgd.saddles.disconnectivity import disconnectivity
 from jaxgd.saddles.pathsample import point_group_orders, write_pathsample
-from jaxgd.saddles.plot import plot_disconnectivity, plot_index, plot_way
 
 KEY = jax.random.key(0)
 
@@ -60,19 +59,19 @@ def test_minima_above_the_highest_level_are_left_out(network):
 
 def test_pictures_are_drawn(found, network):
     pytest.importorskip("matplotlib")
-    axes = plot_disconnectivity(network, group=[0, 1, 1])
+    axes = network.plot(group=[0, 1, 1])
     assert len(axes.collections[0].get_segments()) == len(disconnectivity(network).lines)
-    assert plot_index(found[0]).get_xlabel() == "index"
-    assert len(plot_way(network.way(0, 1)).lines) == 1
+    assert found[0].plot().get_xlabel() == "index"
+    assert len(network.way(0, 1).plot().lines) == 1
     with pytest.raises(InputValueError, match="`group` must hold one number for each of 3 minima"):
-        plot_disconnectivity(network, group=[1])
+        network.plot(group=[1])
 
 
 def test_without_matplotlib_one_sentence_says_how_to_install_it(found, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(InputValueError, match=r"pip install 'jaxgd\[plot\]'"):
-        plot_index(found[0])
+        found[0].plot()
 
 
 def test_files_hold_values_ends_from_one_and_coordinates(network, tmp_path):

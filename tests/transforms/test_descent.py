@@ -103,11 +103,17 @@ def test_lbfgs_tries_the_least_factor_where_the_cubic_overflows():
 
 
 def test_lbfgs_accepts_a_rise_within_rounding_or_within_max_rise_only():
-    for max_rise, rise, is_accepted in ((0.0, 1e-15, True), (0.0, 1e-6, False), (1e-4, 1e-6, True)):
+    for unit, max_rise, rise, is_accepted in (
+        (1.0, 0.0, 1e-15, True),
+        (1.0, 0.0, 1e-6, False),
+        (1.0, 1e-4, 1e-6, True),
+        (1e-21, 0.0, 1e-15, True),
+        (1e-21, 0.0, 1e-6, False),
+    ):
         optimizer, x = lbfgs(max_rise=max_rise), jnp.ones(1)
-        move, state = optimizer.update(x, optimizer.init(x), x, value=1.0)
-        _, state = optimizer.update(x / 2, state, x + move, value=1.0 + rise)
-        assert (float(state.value) > 1) == is_accepted
+        move, state = optimizer.update(x, optimizer.init(x), x, value=unit)
+        _, state = optimizer.update(x / 2, state, x + move, value=unit * (1.0 + rise))
+        assert (float(state.value) > unit) == is_accepted
 
 
 def test_lbfgs_never_moves_further_than_its_cap():

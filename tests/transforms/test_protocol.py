@@ -467,6 +467,7 @@ TABLE = {
         {"optimizer": optax.sgd(0.1), "every": 2},
         descent(0.1),
         {"every": 1, "decay": 1.0, "small": 0.0, "clip_norm": -1.0},
+        static=("optimizer", "every"),
     ),
     "pull_to_start": Case(
         transforms.pull_to_start,

@@ -44,6 +44,24 @@ def by_diffrax(p, adjoint=None):
     return jnp.sum((found.ys - STAYED) ** 2)
 
 
+def test_a_function_that_raises_far_out_is_judged_where_it_does_not(look):
+    """A first look asks a million units out whether the value falls for ever."""
+
+    def squared(x):
+        if np.any(np.abs(x) > 1e4):
+            raise ArithmeticError("beyond the table")
+        return np.sum(np.asarray(x) ** 2)
+
+    @jax.custom_jvp
+    def of_table(x):
+        return jax.pure_callback(squared, jax.ShapeDtypeStruct((), x.dtype), x, vmap_method="sequential")
+
+    of_table.defjvp(lambda x, dx: (of_table(x[0]), 2 * x[0] @ dx[0]))
+    points = look(lambda x: of_table(x) + jnp.sum(x**4) - x[0], [[0.3855, 0.0], [0.6, 0.3], [1.0, 1.0]])
+    assert points.verdict_counts() == {"minimum": 1, "undecided": 2}
+    assert points.reason_counts() == {"still_descending": 2}
+
+
 @jax.custom_vjp
 def bowl_of_numpy(p):
     return jax.pure_callback(lambda x: np.sum((np.asarray(x) - 1.3) ** 2), jax.ShapeDtypeStruct((), p.dtype), p,

@@ -25,6 +25,15 @@ def test_global_minima_of_a_factorisation_are_no_saddles(ask):
     assert (says == Outcome.RIGHT).all()
 
 
+def test_points_exactly_on_a_valley_of_value_zero_are_minima_of_its_dimension(look):
+    """Here the gradient, the value and what is left of both are rounding."""
+    half = np.exp(np.random.default_rng(0).standard_normal((100, 3)))
+    points = look(lambda p: jnp.sum((p["a"] * p["b"] - 1) ** 2), {"a": half, "b": 1 / half})
+    says = outcomes(points, minimum(6, dimension=3), 6)
+    assert not (says == Outcome.WRONG).any()
+    assert (says == Outcome.RIGHT).mean() > 0.95
+
+
 def rotation(v):
     """Rodrigues' formula."""
     angle = jnp.sqrt(jnp.sum(v**2) + 1e-16)

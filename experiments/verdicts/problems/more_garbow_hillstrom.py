@@ -266,7 +266,12 @@ TABLE: dict[str, tuple[Callable[[Any], Any], Any, tuple[Known, ...], dict[str, A
         {},
     ),
     "Powell singular": (_powell_singular, [3.0, -1.0, 0.0, 1.0], (Known(value=0.0, zeros=2, params=np.zeros(4)),), {}),
-    "Wood": (_wood, [-3.0, -1.0, -3.0, -1.0], (_ones(4),), {}),
+    "Wood": (
+        _wood,
+        [-3.0, -1.0, -3.0, -1.0],
+        (_ones(4), Known(value=7.876967165176868, negative=1)),  # the saddle beside the source's start, by root finding
+        {},
+    ),
     "Kowalik and Osborne": (
         _kowalik_osborne,
         [0.25, 0.39, 0.415, 0.39],

@@ -50,7 +50,7 @@ def fitting(result: Any) -> dict[str, Callable[[Any, Any], Any]]:
     return {known[kind].__name__: known[kind]} if kind in known else {}
 
 
-def plot(result: Any) -> Any:
+def overview(result: Any) -> Any:
     """Returns a figure with all figures that fit a result.
 
     Raises:
@@ -58,7 +58,7 @@ def plot(result: Any) -> Any:
 
     Example:
       >>> import jaxgd
-      >>> len(plot(jaxgd.survey("x_plus_sin_x", num_starts=8, seed=0)).axes)
+      >>> len(overview(jaxgd.survey("x_plus_sin_x", num_starts=8, seed=0)).axes)
       3
     """
     figures = fitting(result)
