@@ -6,7 +6,7 @@ of them is the answer. A walk along the valley is shown, step by step, so that t
 value on any other path is an upper bound of what has to be passed: a lower path may exist.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -186,8 +186,8 @@ class _Paths:
 
         @jax.jit
         def look(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
-            norm = lambda x: (lambda value, gradient: (value, jnp.linalg.norm(gradient)))(*evaluate(x))
-            return jax.lax.map(norm, rows)
+            values, gradients = jax.lax.map(evaluate, rows)
+            return values, jnp.linalg.norm(gradients, axis=1)
 
         self._look = look
         values = np.asarray(look(jnp.asarray(ends))[0])
@@ -247,9 +247,7 @@ def _along_valley(ground: _Paths, pair: Points) -> np.ndarray | None:
             one = draw.standard_normal(x[:1].shape).astype(x.dtype)
         direction = one if number % 2 == 0 else -one
         places = [x[:1]]
-        for ahead in walk_on(
-            valley, x[:1], lambda _, towards=direction: towards, like, _STEPS_OF_A_DETOUR, _LENGTH_OF_A_DETOUR
-        ):
+        for ahead in walk_on(valley, x[:1], _always(direction), like, _STEPS_OF_A_DETOUR, _LENGTH_OF_A_DETOUR):
             places.append(ahead.step.places.x[ahead.step.is_shown])
         detour = np.concatenate(places)
         near = np.argsort(np.linalg.norm((detour - x[1]) / ground.unit, axis=1))[:_LOOKS_FROM_A_DETOUR]
@@ -259,3 +257,7 @@ def _along_valley(ground: _Paths, pair: Points) -> np.ndarray | None:
                 found = np.concatenate([detour[:place], rest])
                 break
     return found
+
+
+def _always(direction: np.ndarray) -> Callable[[int], np.ndarray]:
+    return lambda _: direction

@@ -61,9 +61,9 @@ def matched(landscape: Landscape, a: Params, b: Params, layers: Sequence[str], t
     # Weights may stand as (inputs, outputs) or as (outputs, inputs): the value tells.
     draw = np.random.default_rng(0)
     for is_output_last in (True, False):
-        joints = [_joint(others, *pair, is_output_last) for pair in pairwise(zip(layers, matrices, strict=True))]
-        if all(joint is not None for joint in joints):
-            joints = [joint for joint in joints if joint is not None]
+        places = [_joint(others, *pair, is_output_last) for pair in pairwise(zip(layers, matrices, strict=True))]
+        joints = [joint for joint in places if joint is not None]
+        if len(joints) == len(places):
             sizes = [others[joint[0].leaf].shape[joint[0].axis] for joint in joints]
             orders = [draw.permutation(size) for size in sizes]
             if keeps(_moved(others, joints, orders, [np.ones(size) for size in sizes])):

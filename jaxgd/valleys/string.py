@@ -32,10 +32,10 @@ def _program(functions: Flat) -> jax.stages.Wrapped:
         operator = functions.second_order(x).at(x, unit)
 
         def power(_: int, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-            vector, _ = carry
+            vector = carry[0]
             image = unit * operator(unit * vector)
-            size = jnp.linalg.norm(image)
-            return image / jnp.where(size > 0, size, 1), size
+            length = jnp.linalg.norm(image)
+            return image / jnp.where(length > 0, length, 1), length
 
         signs = jax.random.rademacher(jax.random.key(0), x.shape, x.dtype)
         start = (signs / jnp.sqrt(jnp.asarray(x.size, x.dtype)), jnp.zeros((), x.dtype))
