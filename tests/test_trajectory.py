@@ -55,7 +55,7 @@ def test_what_cannot_be_meant_is_refused(key):
     with pytest.raises(InputValueError, match="`every`"):
         trajectories(WELL, optax.sgd(0.1), 1, key=key, num_steps=1, every=0)
     with pytest.raises(InputTypeError, match="`optimizer` must be"):
-        trajectories(WELL, "sgd", 1, key=key, num_steps=1)
+        trajectories(WELL, 0.1, 1, key=key, num_steps=1)
     with pytest.raises(InputValueError, match="`num_starts` or `starts`"):
         trajectories(WELL, optax.sgd(0.1), key=key, num_steps=1)
 

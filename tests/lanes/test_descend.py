@@ -338,7 +338,7 @@ BAD = {
     "`at_event` names `gone`": dict(stop=Stop(at_event="gone")),
     "event `bad` must return one bool": dict(events={"bad": lambda x, v, g: x}),
     "has no `noisy_value`": dict(is_noisy=True),
-    "`optimizer` must be an optax": dict(optimizer="sgd"),
+    "`optimizer` must be an optax": dict(optimizer=0.1),
     "state changes shape": dict(
         optimizer=optax.GradientTransformation(lambda p: jnp.zeros(1), lambda u, s, p=None: (u, jnp.append(s, s)))
     ),
