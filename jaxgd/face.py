@@ -64,8 +64,8 @@ def room(name: str) -> Any:
 
 def _is_same(mine: Any, theirs: Any) -> bool:
     """Returns whether two fields are equal, NaN being equal to NaN."""
-    ours, structure = jax.tree.flatten(mine, is_leaf=lambda leaf: leaf is None)
-    others, other_structure = jax.tree.flatten(theirs, is_leaf=lambda leaf: leaf is None)
+    flat: list[Any] = [jax.tree.flatten(tree, is_leaf=lambda leaf: leaf is None) for tree in (mine, theirs)]
+    (ours, structure), (others, other_structure) = flat
     if structure != other_structure:
         return False
     return all(_is_equal(one, other) for one, other in zip(ours, others, strict=True))

@@ -65,7 +65,7 @@ def basins(
     if getattr(one, "shape", None) != (2,):
         raise InputValueError("a map of basins needs params of shape (2,); use `waterfall` and `weights` for more.")
     corners = _corners(landscape, low, high)
-    starts = grid(*corners, num).astype(one.dtype)
+    starts = grid(corners[0].tolist(), corners[1].tolist(), num).astype(one.dtype)
     found = survey(landscape, optimizer, starts=starts, key=key, progress=False, **rules)
     entry = np.asarray(found.catalogue.entry).reshape(num, num)
 

@@ -33,7 +33,7 @@ def plot_disconnectivity(
 
     axes = _new_axes() if axes is None else axes
     _, number = np.unique(group, return_inverse=True)
-    one_colour = number.max(initial=0) == 0
+    one_colour = len(np.unique(group)) == 1
     colours = ["black" if one_colour or not alone else f"C{number[row] % 10}"
                for row, alone in zip(tree.minimum, tree.is_alone, strict=True)]  # fmt: skip
     axes.add_collection(LineCollection(tree.lines, colors=colours, linewidths=0.9))

@@ -40,7 +40,7 @@ def fitting(result: Any) -> dict[str, Callable[[Any, Any], Any]]:
         return figures
     if kind == "Points":
         return {"value_against_index": value_against_index} if result.is_critical().any() else {}
-    known = {
+    known: dict[str, Callable[..., Any]] = {
         "Ends": waterfall,
         "Sweep": waterfall,
         "GradientFlow": waterfall,

@@ -30,7 +30,7 @@ def value_against_index(result: Any, axis: Any = None) -> Any:
     if not is_critical.any():
         raise InputValueError("there is no critical point to draw.")
     axis = dressed(axis)
-    sizes = 14 + 120 * hits / hits.max() if not isinstance(found, Points) else np.full(len(value), 10.0)
+    sizes = 14 + 120 * hits / np.max(hits) if not isinstance(found, Points) else np.full(len(value), 10.0)
     for code in np.unique(verdict[is_critical]):
         colour, shape = LOOKS[int(code)]
         which = is_critical & (verdict == code)

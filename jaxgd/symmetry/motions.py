@@ -36,7 +36,7 @@ def rigid_motions(at: At = None, *, reflections: bool = True) -> Group:
     def move(leaves: list[Array], key: Key) -> list[Array]:
         (x,) = leaves
         key_turn, key_shift = jax.random.split(key)
-        shift = jnp.max(jnp.abs(x)) * jax.random.normal(key_shift, (1, x.shape[1]), x.dtype)
+        shift = jax.lax.stop_gradient(jnp.max(jnp.abs(x))) * jax.random.normal(key_shift, (1, x.shape[1]), x.dtype)
         return [_turned(x, key_turn, reflections) + shift]
 
     def look(views: Views, numbers: list[int]) -> Views:

@@ -11,8 +11,8 @@ from jaxgd.diagnose import Cause, diagnose
 CORNERS = jnp.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
 
 
-def told(params, loss, data=None, **how):
-    return diagnose(params, loss, data, key=jax.random.key(0), optimizer=optax.sgd(0.1), **how)
+def told(params, loss, data=None, rate=0.1):
+    return diagnose(params, loss, data, key=jax.random.key(0), optimizer=optax.sgd(rate))
 
 
 def test_xor_at_ln_2_is_a_plateau_and_no_minimum():
@@ -70,7 +70,8 @@ def test_linear_autoencoder_is_stuck_unless_it_has_the_leading_components(which,
     x = jnp.linalg.svd(x - x.mean(0)[None], full_matrices=False)[0] * (10 * jnp.array([2.0, 1.5, 1.0, 0.5])[None])
     code = jnp.eye(4)[:, jnp.array(which)]
     loss = lambda p, batch: jnp.mean(jnp.sum((batch @ p["in"] @ p["out"] - batch) ** 2, axis=1))
-    assert told({"in": code, "out": code.T}, loss, x).cause == cause
+    # At a rate of 0.1 rounding grows so fast along the saddle that going on as before leaves it within the probe.
+    assert told({"in": code, "out": code.T}, loss, x, rate=0.01).cause == cause
 
 
 @pytest.mark.slow
