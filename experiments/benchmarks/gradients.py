@@ -214,7 +214,7 @@ def _by_optax(case: Case, starts: np.ndarray) -> Spent:
     def body(carry: Any) -> Any:
         x, state, last, gradient, count = carry
         update, state = optimizer.update(gradient, state, x, value=last, grad=gradient, value_fn=value)
-        count = count + optax.tree.get(state, "num_linesearch_steps")
+        count = count + jnp.asarray(optax.tree.get(state, "num_linesearch_steps"), count.dtype)
         return (
             optax.apply_updates(x, update),
             state,
