@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from jaxgd.base import Reason, Verdict
+from jaxgd.face import room
 from jaxgd.points.catalogue import Catalogue
 from jaxgd.points.evidence import Rows
 from jaxgd.saddles.eigenvector_following import ANY_INDEX
@@ -68,9 +69,7 @@ class Search:
 
     def plot(self, *, axes: Any = None) -> Any:
         """Returns matplotlib axes with the value of each point against its index."""
-        from jaxgd.plot.network import plot_index
-
-        return plot_index(self, axes=axes)
+        return room("plot.network").plot_index(self, axes=axes)
 
     def __str__(self) -> str:
         return self.table()

@@ -16,6 +16,7 @@ import numpy as np
 
 from jaxgd.base import InputTypeError, InputValueError, Key, Landscape, Progress, Verdict
 from jaxgd.checks import check_count, check_key
+from jaxgd.face import room
 from jaxgd.interrupt import interruptible
 from jaxgd.points.catalogue import Catalogue
 from jaxgd.points.evidence import Rows
@@ -70,9 +71,7 @@ class Way:
 
     def plot(self, *, axes: Any = None) -> Any:
         """Returns matplotlib axes with the value along the path; see `jaxgd.plot.network.plot_way`."""
-        from jaxgd.plot.network import plot_way
-
-        return plot_way(self, axes=axes)
+        return room("plot.network").plot_way(self, axes=axes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,9 +201,7 @@ class Network:
 
     def plot(self, **options: Any) -> Any:
         """Returns matplotlib axes with the disconnectivity graph; see `jaxgd.plot.network.plot_disconnectivity`."""
-        from jaxgd.plot.network import plot_disconnectivity
-
-        return plot_disconnectivity(self, **options)
+        return room("plot.network").plot_disconnectivity(self, **options)
 
     def to_networkx(self) -> Any:
         """Returns a `networkx.MultiGraph`: minima as nodes, saddles as edges keyed by their row, known ones only.
