@@ -1,8 +1,31 @@
-"""The cores that this process may use."""
+"""The cores that this process may use, and threads for them."""
 
 import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import jax
 
 
 def own_cores() -> list[int]:
     """Returns the numbers of the cores that this process may use, ascending; at least one."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
+class Threads(ThreadPoolExecutor):
+    """Threads in which those settings of jax hold that hold for whoever hands work to them.
+
+    A setting that is made by a context (`with jax.enable_x64(True):`) belongs to the thread that made it.
+    """
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Hands a call over to a thread."""
+        x64, dtypes = jax.config.jax_enable_x64, jax.config.jax_numpy_dtype_promotion
+        ranks = jax.config.jax_numpy_rank_promotion
+
+        def call() -> Any:
+            with jax.enable_x64(x64), jax.numpy_dtype_promotion(dtypes), jax.numpy_rank_promotion(ranks):
+                return fn(*args, **kwargs)
+
+        return super().submit(call)

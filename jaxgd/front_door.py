@@ -315,7 +315,7 @@ def _check_share(name: str, given: Any) -> None:
 def _check_ends(name: str, given: Any) -> None:
     if isinstance(given, Points):
         raise InputTypeError(f"`{name}` must be Ends or params, got Points; hand in their `.params`.")
-    if not isinstance(given, Ends):
+    if not isinstance(given, Ends) and any(np.size(leaf) for leaf in jax.tree.leaves(given)):
         check_params(given, f"`{name}`")
 
 

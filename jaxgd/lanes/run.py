@@ -13,13 +13,14 @@ starts. The second signal drops what is under way: these descents come back, too
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 
 import jax
 import numpy as np
 
 from jaxgd.base import Cost, Ends, InputValueError, Key, Params, Progress, Status
+from jaxgd.cores import Threads
 from jaxgd.interrupt import interruptible, say
 from jaxgd.lanes import relative_stop, rounding
 from jaxgd.lanes.lane import RESTARTING, RUNNING
@@ -136,7 +137,7 @@ class Run:
           InputValueError: value or gradient is not finite at any of the first starts.
         """
         report = progress or (lambda phase, done, total: None)
-        with interruptible() as told, ThreadPoolExecutor(len(self.workers) + 1) as pool:
+        with interruptible() as told, Threads(len(self.workers) + 1) as pool:
             looking = pool.submit(self.look)
             self._load(pool)
             self.notes += looking.result()
@@ -173,7 +174,7 @@ class Run:
                 under_way = self.end - self.workers[0].first - self._sum("num_done")
                 say(f"no further descents begin; {under_way:,} are still under way. Interrupt again to drop them.")
 
-    def _load(self, pool: ThreadPoolExecutor) -> None:
+    def _load(self, pool: Threads) -> None:
         """Compiles the loop for every place where there are workers, and begins it there."""
         began = time.perf_counter()
         first_at = {worker.key.sharding: worker for worker in reversed(self.workers)}
@@ -183,7 +184,7 @@ class Run:
             worker.load(self.loop, compiled[worker.key.sharding].result())
         self.seconds_compile += time.perf_counter() - began
 
-    def _advance(self, pool: ThreadPoolExecutor) -> dict[Future[Buffer], Worker]:
+    def _advance(self, pool: Threads) -> dict[Future[Buffer], Worker]:
         """Sends every worker on that has work left."""
         under_way = [worker for worker in self.workers if not worker.has_finished(self.end)]
         return {pool.submit(worker.advance, self.end): worker for worker in under_way}

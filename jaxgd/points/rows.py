@@ -14,7 +14,7 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 import jax
@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from jaxgd.cores import own_cores
+from jaxgd.cores import Threads, own_cores
 from jaxgd.tracing import kind_of
 
 _BYTES_TOGETHER = 2**21  # of what a program takes and makes, at most, unless a single row has more
@@ -175,5 +175,5 @@ def _linear_algebra() -> ThreadpoolController:
 
 
 @functools.cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(len(own_cores()), thread_name_prefix="jaxgd")
+def _pool() -> Threads:
+    return Threads(len(own_cores()), thread_name_prefix="jaxgd")
