@@ -22,7 +22,7 @@ from jaxgd.curvature.dense import hessian_and_error
 from jaxgd.points.evidence import Evidence, Rows, nothing_found, put_fields
 from jaxgd.points.flat import Flat, fine, motions_at
 from jaxgd.points.newton import norms, put, walk
-from jaxgd.points.noise import Noise, both_signs, noise_at
+from jaxgd.points.noise import Noise, at_places, both_signs, noise_at
 from jaxgd.points.rows import ForRows
 from jaxgd.points.scaled import (
     RAW_SPECTRUM,
@@ -45,6 +45,9 @@ _SHORT = 0.375  # power of eps: units of length, a Newton step that leaves nothi
 _STEPS_LEFT = 8.0  # Newton steps that a multiple root may still be away
 _STANDS_OUT = 16.0  # times the gradient that is left along a mode
 _SAFETY = 4.0  # on measured noise
+_ROUNDINGS = 4.0  # that places lie off at which slopes are compared
+_SPREADS = 2.0  # of the slopes there
+_ANGLE = 0.25  # power of eps
 _TINY = float(np.finfo(np.float32).tiny)
 _MAX_LOOKS = 16  # modes of a point that are looked at one by one
 
@@ -266,7 +269,7 @@ def _found_at(programs: Programs, x: Rows, unit: Rows, height: Rows) -> _Found:
         off = programs.hessian_and_error(x, unit)[1]
         off = (off + np.swapaxes(off, 1, 2)) / 2
         at = at._replace(error=at.error + _shift(at, off), skew=at.skew + np.linalg.norm(off, axis=(1, 2)))
-    return _Found(at, value, gradient, noise, _placed(at, x, value, gradient, noise, height))
+    return _Found(at, value, gradient, noise, _placed(programs, at, x, value, gradient, noise, height))
 
 
 def _found_with_errors(programs: Programs, x: Rows, unit: Rows, height: Rows) -> tuple[_Found, Rows]:
@@ -283,7 +286,9 @@ class _Placed(NamedTuple):
     distance: Rows  # (n, dim) how far off the true point may be
 
 
-def _placed(at: Scaled, x: Rows, value: Rows, gradient: Rows, noise: Noise, height: Rows) -> _Placed:
+def _placed(
+    programs: Programs, at: Scaled, x: Rows, value: Rows, gradient: Rows, noise: Noise, height: Rows
+) -> _Placed:
     eps = np.finfo(x.dtype).eps
     along, hidden = along_modes(at, gradient), spread_over_modes(at, noise.gradient)
     size, curved = np.abs(at.eigenvalues), is_curved(at)
@@ -291,13 +296,39 @@ def _placed(at: Scaled, x: Rows, value: Rows, gradient: Rows, noise: Noise, heig
     is_short = curved & (steps * extent(at) <= eps**_SHORT)
     # Over a whole unit of length such a gradient changes the value by rounding alone.
     is_nothing = ~curved & (np.abs(along) <= (_SAFETY * eps * (height + np.abs(value)))[:, None] * extent(at))
-    is_explained = (np.abs(along) <= _SAFETY * hidden) | is_short | is_nothing | ~at.is_mode
+    is_noise = np.abs(along) <= _SAFETY * hidden
+    is_explained = is_noise | is_short | is_nothing | ~at.is_mode
+    if x.dtype.itemsize == 4:
+        is_explained &= ~_is_slope(programs, x, at, noise, along, is_noise & at.is_mode & ~is_short & ~is_nothing)
 
     # One rounding of each coordinate, and what noise and the steps that are left come to.
     rounding = np.einsum("nij,ni->nj", np.abs(at.vectors), eps * np.abs(x) / at.scale)
     off = np.where(curved, _STEPS_LEFT * (hidden / np.where(curved, size, 1) + steps), 0)
     distance = np.minimum(rounding + off, _FARTHEST / extent(at))
     return _Placed(is_explained, np.where(at.is_mode, distance, 0))
+
+
+def _is_slope(programs: Programs, x: Rows, at: Scaled, noise: Noise, along: Rows, is_wanted: Rows) -> Rows:
+    """Returns (n, dim) which of the wanted modes have a gradient that is no noise, though it is below all noise.
+
+    The noise of all coordinates, and of all curvature, hides a slope along a faint mode in float32. What the gradient
+    along it comes to at places a few roundings off is compared with how much these differ.
+    """
+    is_slope = np.zeros(is_wanted.shape, bool)
+    modes = _modes(at, noise, is_wanted)
+    if not len(modes.point):
+        return is_slope
+    eps = np.finfo(x.dtype).eps
+    points, of = np.unique(modes.point, return_inverse=True)
+    near = _ROUNDINGS * eps * np.maximum(np.abs(x), at.unit)[points, None] * (both_signs(x, 4) * programs.is_free)
+    slopes = np.einsum("nki,ni->nk", at_places(programs.evaluate, x[points], near)[1][of], modes.direction)
+    spread = np.max(slopes, axis=1) - np.min(slopes, axis=1)
+
+    # Modes are known up to an angle only, by which the gradient along others shows.
+    own = along[modes.point, modes.mode]
+    aside = np.sqrt(np.maximum(np.sum(along[modes.point] ** 2, axis=1) - own**2, 0))
+    is_slope[modes.point, modes.mode] = np.abs(np.mean(slopes, axis=1)) > _SPREADS * spread + eps**_ANGLE * aside
+    return is_slope
 
 
 def _change_of_hessian(programs: Programs, x: Rows, at: Scaled, distance: Rows) -> Rows:

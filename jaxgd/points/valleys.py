@@ -11,19 +11,15 @@ Beside a singular point a gradient is left, or the rank changes: nothing moves b
 
 import numpy as np
 
-from jaxgd.points.dense import Places, places_at, programs_of
+from jaxgd.points.dense import places_at
 from jaxgd.points.evidence import Evidence, Rows
 from jaxgd.points.flat import Flat
-from jaxgd.points.newton import norms, take
-from jaxgd.points.noise import at_places, both_signs
+from jaxgd.points.newton import take
 from jaxgd.points.valley_walks import Ground, Like, step_on
 
 _LENGTHS = {8: (1e-2, -1e-3), 4: (1e-1, -3e-2)}  # units of length, to either side; by bytes of a number
 _NUM_DIRECTIONS = 2
 _AT_ONCE = 1024
-_ROUNDINGS = 4.0  # that places lie off whose slopes are compared
-_SPREADS = 4.0  # of the slopes there
-_ANGLE = 0.25  # power of eps
 
 
 def find_valleys(functions: Flat, found: Evidence, which: Rows, unit: Rows, height: Rows) -> None:
@@ -67,31 +63,5 @@ def _leads_on(functions: Flat, found: Evidence, which: Rows, unit: Rows, height:
             np.full(len(row), np.inf, unit.dtype),
             take(like, row),
         )
-        is_shown = step.is_shown & _is_level(functions, step.places, moves.reshape(-1, dim), int(dimension))
-        leads_on[some] = np.all(is_shown.reshape(len(some), -1), axis=1)
+        leads_on[some] = np.all(step.is_shown.reshape(len(some), -1), axis=1)
     return leads_on
-
-
-def _is_level(functions: Flat, places: Places, moves: Rows, dimension: int) -> Rows:
-    """Returns (n,) whether the gradients at places vanish along the kernel, to their own noise.
-
-    What a gradient may be elsewhere, noise of all coordinates and of all curvature, says too little here: a slope along
-    a faint direction passes for noise in float32. So the slope is compared with its own spread over a few roundings.
-    In float64 what Newton's method leaves is larger than such a spread, and far below what would matter.
-    """
-    if moves.dtype.itemsize == 8:
-        return np.ones(len(moves), bool)
-    kernel = places.basis[:, :, :dimension]
-    along = np.einsum("nik,njk,nj->ni", kernel, kernel, moves / places.unit)
-    direction = places.unit * along / np.maximum(norms(along), np.finfo(along.dtype).tiny)[:, None]
-
-    eps = np.finfo(moves.dtype).eps
-    around = _ROUNDINGS * eps * np.maximum(np.abs(places.x), places.unit)[:, None] * both_signs(places.x, 4)
-    evaluate = programs_of(functions, moves.dtype.name).evaluate
-    gradients = at_places(evaluate, places.x, around)[1]
-    slopes = np.einsum("nki,ni->nk", gradients, direction)
-    spread = np.max(slopes, axis=1) - np.min(slopes, axis=1)
-
-    # The kernel is known up to an angle only, by which a gradient across it shows.
-    across = norms(places.unit * np.mean(gradients, axis=1))
-    return np.abs(np.mean(slopes, axis=1)) <= _SPREADS * spread + eps**_ANGLE * across
