@@ -298,8 +298,7 @@ def _placed(
     is_nothing = ~curved & (np.abs(along) <= (_SAFETY * eps * (height + np.abs(value)))[:, None] * extent(at))
     is_noise = np.abs(along) <= _SAFETY * hidden
     is_explained = is_noise | is_short | is_nothing | ~at.is_mode
-    if x.dtype.itemsize == 4:
-        is_explained &= ~_is_slope(programs, x, at, noise, along, is_noise & at.is_mode & ~is_short & ~is_nothing)
+    is_explained &= ~_is_slope(programs, x, at, noise, along, is_noise & at.is_mode & ~is_short & ~is_nothing)
 
     # One rounding of each coordinate, and what noise and the steps that are left come to.
     rounding = np.einsum("nij,ni->nj", np.abs(at.vectors), eps * np.abs(x) / at.scale)
@@ -311,8 +310,8 @@ def _placed(
 def _is_slope(programs: Programs, x: Rows, at: Scaled, noise: Noise, along: Rows, is_wanted: Rows) -> Rows:
     """Returns (n, dim) which of the wanted modes have a gradient that is no noise, though it is below all noise.
 
-    The noise of all coordinates, and of all curvature, hides a slope along a faint mode in float32. What the gradient
-    along it comes to at places a few roundings off is compared with how much these differ.
+    The noise of all coordinates, and of all curvature, hides a slope along a faint mode. What the gradient along it
+    comes to at places a few roundings off is compared with how much these differ.
     """
     is_slope = np.zeros(is_wanted.shape, bool)
     modes = _modes(at, noise, is_wanted)

@@ -84,16 +84,22 @@ def test_groups_are_those_of_the_points_that_were_scattered(seed):
     assert len(set(zip(found, label, strict=True))) == len(leaders)
 
 
-def test_of_all_sign_vectors_none_is_lost():
-    signs = np.array(np.meshgrid(*[[-1.0, 1.0]] * 16, indexing="ij")).reshape(16, -1).T
+@pytest.mark.parametrize("size", [12, pytest.param(16, marks=pytest.mark.slow)])
+def test_of_all_sign_vectors_none_is_lost(size):
+    signs = np.array(np.meshgrid(*[[-1.0, 1.0]] * size, indexing="ij")).reshape(size, -1).T
     twice = np.concatenate([signs, signs])
     first, which = equal_rows([np.zeros(len(twice)), twice])
-    assert len(first) == 2**16
+    assert len(first) == 2**size
     np.testing.assert_array_equal(twice[first[which]], twice)
     entry, leaders = group(
-        np.zeros((2**16, 1)), np.ones(2**16), np.full(2**16, 1e-12), signs, np.full(signs.shape, 1e-9), np.ones(2**16)
+        np.zeros((2**size, 1)),
+        np.ones(2**size),
+        np.full(2**size, 1e-12),
+        signs,
+        np.full(signs.shape, 1e-9),
+        np.ones(2**size),
     )
-    assert len(leaders) == len(np.unique(entry)) == 2**16
+    assert len(leaders) == len(np.unique(entry)) == 2**size
 
 
 def test_each_point_brings_its_own_error():
