@@ -84,14 +84,14 @@ def test_third_derivatives_and_transposes_match_the_ten_line_oracle(key):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_invariants_are_the_distances_from_the_centre_and_of_pairs_in_rising_order(dtype, key):
+def test_invariants_are_the_distances_of_each_atom_and_of_pairs_in_rising_order(dtype, key):
     landscape = landscapes.lennard_jones(num_atoms=5)
     x = np.asarray(landscape.sample(key), dtype)
-    from_centre = np.linalg.norm(x - x.mean(axis=0), axis=1)
+    of_each = np.mean(np.sum((x[:, None] - x) ** 2, axis=2), axis=1)
     of_pairs = [np.linalg.norm(x[first] - x[second]) for second in range(5) for first in range(second)]
     invariants = landscape.symmetry.invariants(x)
     assert invariants.dtype == dtype
-    expected = np.concatenate([np.sort(from_centre), np.sort(of_pairs)])
+    expected = np.concatenate([np.sort(of_each), np.sort(of_pairs)])
     np.testing.assert_allclose(invariants, expected, rtol=20 * np.finfo(dtype).eps)
 
 
