@@ -24,6 +24,9 @@ from jaxgd.base import InputValueError
 MAX_BYTES = 2**30
 """What a directory of programs is brought back to when it is opened."""
 
+READS_QUIETLY = jax.__version_info__ >= (0, 12)
+"""Whether this jax reads kept programs without a word; older ones print a page of false alarms for each on CPU."""
+
 _MIN_SECONDS = 0.02  # of compilation, for a program to be kept
 
 

@@ -342,9 +342,10 @@ def _start_jax(dtype: str, devices: int | None = None, *, is_distributed: bool =
 
         jax.config.update("jax_enable_compilation_cache", False)
     else:
-        from jaxgd.caches import keep_programs
+        from jaxgd.caches import READS_QUIETLY, keep_programs
 
-        keep_programs(cache["directory"])
+        if READS_QUIETLY or cache["directory"] is not None:
+            keep_programs(cache["directory"])
     command.start_jax(dtype, num_devices=devices and max(num_cores(), min(devices, os.cpu_count() or 1)))
     if is_distributed:
         from jaxgd.launch import join

@@ -95,7 +95,10 @@ def test_the_command_line_keeps_programs_unless_it_is_told_not_to(tmp_path):
     assert not list(tmp_path.rglob("*-cache"))
     if sys.platform.startswith("linux"):
         run()
-        assert list((tmp_path / "jaxgd").rglob("*-cache"))
+        assert bool(list((tmp_path / "jaxgd").rglob("*-cache"))) == caches.READS_QUIETLY
+    named = tmp_path / "mine"
+    run("--compilation-cache", str(named))
+    assert list(named.rglob("*-cache"))
 
 
 def test_clearing_the_caches_lets_go_of_landscapes_and_answers_the_same_afterwards(key):
