@@ -1,26 +1,26 @@
-"""Pictures of searches and networks: disconnectivity graphs, value against index, the profile of a path."""
+"""Pictures of networks: disconnectivity graphs, and the profile of a path."""
 
 from typing import Any
 
 import numpy as np
 
 from jaxgd.base import InputValueError
+from jaxgd.plot.style import dressed
 from jaxgd.saddles.disconnectivity import disconnectivity
-from jaxgd.saddles.found import Search
 from jaxgd.saddles.network import Network, Way
 
 
 def plot_disconnectivity(
-    network: Network, *, num_levels: int = 20, highest: float | None = None, group: Any = None, axes: Any = None
+    network: Network, *, num_levels: int = 20, highest: float | None = None, group: Any = None, axis: Any = None
 ) -> Any:
-    """Returns matplotlib axes with the disconnectivity graph of a network.
+    """Returns an axis with the disconnectivity graph of a network.
 
     Args:
       network: of minima and saddles.
       num_levels: see `disconnectivity`.
       highest: likewise.
       group: (num_minima,) whole numbers; lines to minima of one number have one colour.
-      axes: to draw on; new ones if None.
+      axis: of matplotlib; a new one if None.
 
     Raises:
       InputValueError: matplotlib is not installed, or a bad question.
@@ -31,57 +31,32 @@ def plot_disconnectivity(
         raise InputValueError(f"`group` must hold one number for each of {len(network.minima)} minima.")
     from matplotlib.collections import LineCollection
 
-    axes = _new_axes() if axes is None else axes
+    axis = dressed(axis)
     _, number = np.unique(group, return_inverse=True)
     one_colour = len(np.unique(group)) == 1
     colours = ["black" if one_colour or not alone else f"C{number[row] % 10}"
                for row, alone in zip(tree.minimum, tree.is_alone, strict=True)]  # fmt: skip
-    axes.add_collection(LineCollection(tree.lines, colors=colours, linewidths=0.9))
-    axes.autoscale()
-    axes.set_xticks([])
-    axes.set_ylabel("value")
-    for side in ("top", "right", "bottom"):
-        axes.spines[side].set_visible(False)
-    return axes
+    axis.add_collection(LineCollection(tree.lines, colors=colours, linewidths=0.9))
+    axis.autoscale()
+    axis.grid(visible=False)
+    axis.set_xticks([])
+    axis.set_ylabel("value")
+    axis.spines["bottom"].set_visible(False)
+    return axis
 
 
-def plot_index(search: Search, *, axes: Any = None) -> Any:
-    """Returns matplotlib axes with the value of each point against its index.
-
-    Args:
-      search: of several indices.
-      axes: to draw on; new ones if None.
-
-    Raises:
-      InputValueError: matplotlib is not installed.
-    """
-    axes = _new_axes() if axes is None else axes
-    axes.plot(search.catalogue.index, search.catalogue.value, "o", markersize=4, alpha=0.6)
-    axes.set_xlabel("index")
-    axes.set_ylabel("value")
-    return axes
-
-
-def plot_way(way: Way, *, axes: Any = None) -> Any:
-    """Returns matplotlib axes with the value along a minimum-energy path.
+def plot_way(way: Way, *, axis: Any = None) -> Any:
+    """Returns an axis with the value along a minimum-energy path.
 
     Args:
       way: of `Network.way`.
-      axes: to draw on; new ones if None.
+      axis: of matplotlib; a new one if None.
 
     Raises:
       InputValueError: matplotlib is not installed.
     """
-    axes = _new_axes() if axes is None else axes
-    axes.plot(way.length, way.value)
-    axes.set_xlabel("length of the path")
-    axes.set_ylabel("value")
-    return axes
-
-
-def _new_axes() -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputValueError("pictures need matplotlib: pip install 'jaxgd[plot]'.") from error
-    return Figure(figsize=(6, 5), layout="constrained").add_subplot()
+    axis = dressed(axis)
+    axis.plot(way.length, way.value)
+    axis.set_xlabel("length of the path")
+    axis.set_ylabel("value")
+    return axis

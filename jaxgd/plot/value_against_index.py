@@ -12,7 +12,7 @@ def value_against_index(result: Any, axis: Any = None) -> Any:
     """Returns an axis with the distinct critical points by index and value, larger where more descents ended.
 
     Args:
-      result: a `Survey`, `Catalogue` or `Points`.
+      result: a `Survey`, `Search`, `Catalogue` or `Points`.
       axis: of matplotlib; a new one if None.
 
     Raises:

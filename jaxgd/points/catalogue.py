@@ -143,24 +143,34 @@ class Catalogue(Face):
 
     def table(self, max_rows: int = 24) -> str:
         """Returns the catalogue as a table for a person, the lowest `max_rows` points of it."""
-        percent = f"{100 * self.confidence:g}% interval"
-        head = f"{'value':>16}  {'verdict':<12} {'index':>5} {'zero':>4} {'dim':>4} {'hits':>9}"
+        return "\n".join([*self.rows(max_rows, with_weights=True), "", self.summary()])
+
+    def rows(self, max_rows: int, *, with_weights: bool = False) -> list[str]:
+        """Returns the lines of a table of the lowest `max_rows` points, its head first."""
         is_of_kinds = bool(np.any(self.num_points > 1))
+        head = f"{'value':>16}  {'verdict':<12} {'index':>5} {'zero':>4} {'dim':>4} {'hits':>9}"
         head += f" {'points':>7}" if is_of_kinds else ""
-        lines = [f"{head} {'weight':>8}  {percent}"]
+        head += f" {'weight':>8}  {100 * self.confidence:g}% interval" if with_weights else ""
+        lines = [head]
         for i in range(min(len(self), max_rows)):
-            lines.append(
+            line = (
                 f"{self.value[i]:>16.9g}  {Verdict(self.verdict[i]).name.lower():<12} {self.index[i]:>5}"
                 f" {self.num_zero_modes[i]:>4} {self.dimension[i] if self.dimension[i] >= 0 else '?':>4}"
-                f" {self.hits[i]:>9,}{f' {self.num_points[i]:>7,}' if is_of_kinds else ''} {self.weight[i]:>8.4f}"
-                f"  {self.weight_low[i]:.4f} to {self.weight_high[i]:.4f}"
+                f" {self.hits[i]:>9,}{f' {self.num_points[i]:>7,}' if is_of_kinds else ''}"
             )
+            if with_weights:
+                line += f" {self.weight[i]:>8.4f}  {self.weight_low[i]:.4f} to {self.weight_high[i]:.4f}"
+            lines.append(line)
         if len(self) > max_rows:
             lines.append(f"... and {len(self) - max_rows:,} more")
-        if not len(self):
-            lines.append("no critical point was found")
-        lines += ["", self.summary()]
-        return "\n".join(lines)
+        return lines if len(self) else [*lines, "no critical point was found"]
+
+    def told_reasons(self) -> list[str]:
+        """Returns a sentence on each reason for which ends are at no critical point, with their number."""
+        return [
+            f"{count:,} at no critical point: {Reason[name.upper()].sentence()}."
+            for name, count in self.reasons.items()
+        ]
 
     def summary(self) -> str:
         """Returns in a few sentences how many points there are, and what was not seen."""
@@ -175,8 +185,7 @@ class Catalogue(Face):
                 f"\n{self.num_unjoined:,} of them lie on valleys that were not shown to be connected, so the number of"
                 f" distinct ones is at most {len(self):,}."
             )
-        for name, count in self.reasons.items():
-            text += f"\n{count:,} at no critical point: {Reason[name.upper()].sentence()}."
+        text += "".join(f"\n{sentence}" for sentence in self.told_reasons())
         if self.unseen is None:
             return text
         at_least = math.floor(self.unseen.num_low)

@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgd.base import Reason, Verdict
 from jaxgd.face import room
 from jaxgd.points.catalogue import Catalogue
 from jaxgd.points.evidence import Rows
@@ -67,9 +66,9 @@ class Search:
         """Returns the part of the catalogue that holds the points of one index."""
         return rows_of(self.catalogue, self.catalogue.index == index)
 
-    def plot(self, *, axes: Any = None) -> Any:
-        """Returns matplotlib axes with the value of each point against its index."""
-        return room("plot.network").plot_index(self, axes=axes)
+    def plot(self, axis: Any = None) -> Any:
+        """Returns an axis with the value of each point against its index; see `jaxgd.plot.value_against_index`."""
+        return room("plot").value_against_index(self, axis)
 
     def __str__(self) -> str:
         return self.table()
@@ -81,17 +80,7 @@ class Search:
         lines = [f"{self.landscape}: {len(self.searched):,} searches for {what}, {self.start}."]
         if self.is_interrupted:
             lines.append(f"Interrupted after {self.num_starts:,} of {self.num_asked:,} starts.")
-        lines += ["", f"{'value':>16}  {'verdict':<12} {'index':>5} {'zero':>4} {'dim':>4} {'hits':>9}"]
-        for i in range(min(len(found), max_rows)):
-            lines.append(
-                f"{found.value[i]:>16.9g}  {Verdict(found.verdict[i]).name.lower():<12} {found.index[i]:>5}"
-                f" {found.num_zero_modes[i]:>4} {found.dimension[i] if found.dimension[i] >= 0 else '?':>4}"
-                f" {found.hits[i]:>9,}"
-            )
-        if len(found) > max_rows:
-            lines.append(f"... and {len(found) - max_rows:,} more")
-        if not len(found):
-            lines.append("no critical point was found")
+        lines += ["", *found.rows(max_rows)]
         return "\n".join([*lines, "", *self._sentences()])
 
     def _sentences(self) -> list[str]:
@@ -119,11 +108,7 @@ class Search:
                 " distinct ones may be smaller."
             )
         lines += [f"{self.outcomes[name]:,} {what}." for name, what in _SENTENCES.items() if name in self.outcomes]
-        lines += [
-            f"{count:,} at no critical point: {Reason[name.upper()].sentence()}."
-            for name, count in found.reasons.items()
-        ]
-        return [*lines, *(f"{note[0].upper()}{note[1:]}" for note in self.notes)]
+        return [*lines, *found.told_reasons(), *(f"{note[0].upper()}{note[1:]}" for note in self.notes)]
 
 
 def rows_of(catalogue: Catalogue, which: Rows) -> Catalogue:

@@ -69,9 +69,9 @@ class Way:
     length: Rows
     piece: Rows
 
-    def plot(self, *, axes: Any = None) -> Any:
-        """Returns matplotlib axes with the value along the path; see `jaxgd.plot.network.plot_way`."""
-        return room("plot.network").plot_way(self, axes=axes)
+    def plot(self, axis: Any = None) -> Any:
+        """Returns an axis with the value along the path; see `jaxgd.plot.network.plot_way`."""
+        return room("plot.network").plot_way(self, axis=axis)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +200,7 @@ class Network:
         return copies * np.exp(stiffness - self.barriers / temperature) / (2 * np.pi)
 
     def plot(self, **options: Any) -> Any:
-        """Returns matplotlib axes with the disconnectivity graph; see `jaxgd.plot.network.plot_disconnectivity`."""
+        """Returns an axis with the disconnectivity graph; see `jaxgd.plot.network.plot_disconnectivity`."""
         return room("plot.network").plot_disconnectivity(self, **options)
 
     def to_networkx(self) -> Any:
