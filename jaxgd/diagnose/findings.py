@@ -92,7 +92,6 @@ class Facts:
       leaf_shares: of each leaf without influence.
       zero_leaves: names of leaves on which the loss does not depend at all.
       batch_size: of a training step; None where it sees all data.
-      depth_ratio: least over largest root mean square of the gradient's spread in a leaf of weights.
     """
 
     loss: float
@@ -107,7 +106,6 @@ class Facts:
     leaf_shares: dict[str, float]
     zero_leaves: tuple[str, ...]
     batch_size: int | None
-    depth_ratio: float
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -173,17 +171,12 @@ def rounding_of(problem: Problem, gradient: Array) -> float:
     return float(jnp.linalg.norm(problem.gradient(beside)[1] - gradient))
 
 
-def influence_of(
-    problem: Problem, gradient: Array, samples: Samples | None
-) -> tuple[np.ndarray, dict[str, float], float]:
-    """Returns which coordinates no example moves, their share in each leaf, and the least spread by the largest."""
+def influence_of(problem: Problem, gradient: Array, samples: Samples | None) -> tuple[np.ndarray, dict[str, float]]:
+    """Returns which coordinates no example moves, and their share in each leaf."""
     sizes = np.abs(np.asarray(gradient, np.float64)) if samples is None else samples.spread
     is_without = sizes <= _NO_INFLUENCE * np.max(sizes, initial=0.0)
     shares = {name: float(np.mean(is_without[part])) for name, part in zip(problem.names, problem.slices, strict=True)}
-    weights = [part for part, shape in zip(problem.slices, problem.objective.shapes, strict=True) if len(shape) >= 2]
-    spread = [float(np.sqrt(np.mean(sizes[part] ** 2))) for part in weights]
-    ratio = min(spread) / max(spread) if len(spread) > 1 and max(spread) > 0 else 1.0
-    return is_without, shares, ratio
+    return is_without, shares
 
 
 def zero_leaves_of(problem: Problem) -> tuple[str, ...]:

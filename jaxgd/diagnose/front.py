@@ -167,7 +167,7 @@ def _facts(
 ) -> tuple[Facts, Any]:  # fmt: skip
     """Returns the findings, and the optimizer to go on with."""
     samples = gradient_samples(problem, gradient, jax.random.fold_in(key, 1))
-    without, shares, ratio = influence_of(problem, gradient, samples)
+    without, shares = influence_of(problem, gradient, samples)
     curvature: Curvature | None = None
     rate = 0.0
     if optimizer is None and tier == "full":  # its rate follows from the curvature
@@ -184,7 +184,7 @@ def _facts(
         loss=value, gradient_norm=float(jnp.linalg.norm(gradient)), rounding=rounding_of(problem, gradient),
         scale=scale if scale > 0 else abs(value), samples=samples, curvature=curvature, response=response,
         layers=_layers(problem, notes), without_influence=without, leaf_shares=shares,
-        zero_leaves=zero_leaves_of(problem), batch_size=problem.data.batch_size, depth_ratio=ratio,
+        zero_leaves=zero_leaves_of(problem), batch_size=problem.data.batch_size,
     )  # fmt: skip
     return facts, chosen
 

@@ -44,12 +44,10 @@ class Views(NamedTuple):
 
     Attributes:
       of: view of each leaf by its number, until a factor has made invariants of it.
-      is_ordered: numbers of the leaves whose rows no factor permutes.
       finished: vectors of invariants.
     """
 
     of: dict[int, View]
-    is_ordered: frozenset[int]
     finished: tuple[Array, ...] = ()
 
 
@@ -146,8 +144,7 @@ def _number(numbers: Any, at: At, name: str) -> int:
 
 def _invariants(factors: Sequence[Factor], params: Params) -> Array:
     leaves, _, own = _leaves(factors, params)
-    permuted = {number for factor, of in zip(factors, own, strict=True) if factor.stage == ORDER for number in of}
-    views = Views({i: View(leaf) for i, leaf in enumerate(leaves)}, frozenset(range(len(leaves))) - permuted)
+    views = Views({i: View(leaf) for i, leaf in enumerate(leaves)})
     for factor, numbers in sorted(zip(factors, own, strict=True), key=lambda pair: pair[0].stage):
         views = factor.look(views, numbers)
     rest = [
