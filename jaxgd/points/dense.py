@@ -22,7 +22,7 @@ from jaxgd.curvature.dense import hessian_and_error
 from jaxgd.points.evidence import Evidence, Rows, nothing_found, put_fields
 from jaxgd.points.flat import Flat, fine, motions_at
 from jaxgd.points.newton import norms, put, walk
-from jaxgd.points.noise import Noise, at_places, both_signs, noise_at
+from jaxgd.points.noise import Noise, a_few_roundings, at_places, both_signs, noise_at
 from jaxgd.points.rows import ForRows
 from jaxgd.points.scaled import (
     RAW_SPECTRUM,
@@ -45,8 +45,7 @@ _SHORT = 0.375  # power of eps: units of length, a Newton step that leaves nothi
 _STEPS_LEFT = 8.0  # Newton steps that a multiple root may still be away
 _STANDS_OUT = 16.0  # times the gradient that is left along a mode
 _SAFETY = 4.0  # on measured noise
-_ROUNDINGS = 4.0  # that places lie off at which slopes are compared
-_SPREADS = 2.0  # of the slopes there
+_SPREADS = 2.0  # of slopes a few roundings off
 _ANGLE = 0.25  # power of eps
 _TINY = float(np.finfo(np.float32).tiny)
 _MAX_LOOKS = 16  # modes of a point that are looked at one by one
@@ -319,7 +318,7 @@ def _is_slope(programs: Programs, x: Rows, at: Scaled, noise: Noise, along: Rows
         return is_slope
     eps = np.finfo(x.dtype).eps
     points, of = np.unique(modes.point, return_inverse=True)
-    near = _ROUNDINGS * eps * np.maximum(np.abs(x), at.unit)[points, None] * (both_signs(x, 4) * programs.is_free)
+    near = a_few_roundings(x[points], at.unit[points], both_signs(x, 4) * programs.is_free)
     slopes = np.einsum("nki,ni->nk", at_places(programs.evaluate, x[points], near)[1][of], modes.direction)
     spread = np.max(slopes, axis=1) - np.min(slopes, axis=1)
 

@@ -49,7 +49,7 @@ def noise_at(evaluate: ForRows, x: Rows, value: Rows, gradient: Rows, model: Mod
     """
     eps = np.finfo(x.dtype).eps
     signs = both_signs(x, _NUM_DRAWS) * model.is_free
-    near = _ROUNDINGS * eps * np.maximum(np.abs(x), model.unit)[:, None] * signs
+    near = a_few_roundings(x, model.unit, signs)
     moves = np.concatenate([near, near + _FARTHER * eps**0.5 * model.unit[:, None] * signs], axis=1)
     values, gradients = at_places(evaluate, x, moves)
 
@@ -67,6 +67,11 @@ def noise_at(evaluate: ForRows, x: Rows, value: Rows, gradient: Rows, model: Mod
     least = eps * np.abs(value)[:, None] / model.unit
     noise = np.minimum(_SAFETY * differences, most) + 2 * model.rounding + least
     return Noise(noise, _SAFETY * uneven + 16 * eps * np.abs(value))
+
+
+def a_few_roundings(x: Rows, unit: Rows, signs: Rows) -> Rows:
+    """Returns (n, k, dim) moves of points `x` (n, dim) by a few roundings, by each of the signs (1, k, dim)."""
+    return _ROUNDINGS * np.finfo(x.dtype).eps * np.maximum(np.abs(x), unit)[:, None] * signs
 
 
 def both_signs(x: Rows, num_draws: int) -> Rows:
