@@ -1,8 +1,5 @@
 """The experiments on escape and basins: their laws against independent numbers, and small runs of each."""
 
-import json
-
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -12,7 +9,6 @@ import scipy
 import jaxgd
 from experiments.basins import distortion, product_weights
 from experiments.escape import double_well, minibatch_dwell, moments, octopus, quadratic_saddle
-from jaxgd import experiment
 
 EVERY = (quadratic_saddle, double_well, octopus, minibatch_dwell, product_weights, distortion)
 
@@ -83,13 +79,5 @@ def test_events_are_recorded_under_their_own_names(key):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("module", EVERY, ids=lambda module: module.__name__)
-def test_quick_run_prints_the_contract_and_draws_its_figure(module, capsys, tmp_path):
-    pytest.importorskip("matplotlib")
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        arguments = ["--quick", "--json", "--out", str(tmp_path)]
-        assert experiment.main(module.measure, arguments, description="", figure=module.figure) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["verdict"] in ("supported", "conditional", "undecided")
-    assert found["rows"]
-    assert all(row["measured"] is not None for row in found["rows"])
-    assert (tmp_path / f"{found['experiment']}.png").stat().st_size > 10_000
+def test_quick_run_prints_the_contract_and_draws_its_figure(module, check_quick_run):
+    check_quick_run(module)

@@ -1,6 +1,5 @@
 """The experiments on valleys: their exact numbers, and small runs of each."""
 
-import json
 import math
 
 import jax
@@ -9,7 +8,6 @@ import numpy as np
 import pytest
 
 from experiments.valleys import digits, known, overparameterised_student, singular
-from jaxgd import experiment
 
 EVERY = (known, overparameterised_student, digits, singular)
 
@@ -46,12 +44,5 @@ def test_places_of_the_random_polynomials_are_critical_to_the_distance_they_are_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("module", EVERY, ids=lambda module: module.__name__)
-def test_quick_run_prints_the_contract_and_draws_its_figure(module, capsys, tmp_path):
-    pytest.importorskip("matplotlib")
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        arguments = ["--quick", "--json", "--out", str(tmp_path)]
-        assert experiment.main(module.measure, arguments, description="", figure=module.figure) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["verdict"] in ("supported", "conditional", "undecided")
-    assert all(row["measured"] is not None for row in found["rows"])
-    assert (tmp_path / f"{found['experiment']}.png").stat().st_size > 10_000
+def test_quick_run_prints_the_contract_and_draws_its_figure(module, check_quick_run):
+    check_quick_run(module)
