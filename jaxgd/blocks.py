@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import optax
 
-from jaxgd.base import Ends, Engine, Key, Landscape, Points, Progress, Stop
+from jaxgd.base import Ends, Engine, Key, Landscape, Params, Points, Progress, Stop
 from jaxgd.checks import check_count, check_key, check_optimizer
 from jaxgd.descend import choose_engine, concatenate, descent_of, stream
 from jaxgd.judging_ahead import check_judging
@@ -29,6 +29,9 @@ MAX_BLOCK_SIZE = 2**16
 _DESCENTS_PER_LANE = 8, 128  # in a block: at its end places stand idle, which many descents before that make up for
 _BLOCK_OPERATIONS = 10**8  # of one tick of all its descents: ten seconds of a core or so, at a thousand ticks each
 _MAX_BLOCK_BYTES = 2**28
+_LISTED = (
+    "the starts were listed, not drawn: weights, intervals and what was not seen are as if they were a random sample"
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,6 +47,7 @@ class Question:
       is_noisy: whether gradients are noisy draws.
       engine: with nothing left open.
       block_size: starts in a block.
+      starts: params with one leading axis, where they are listed and not drawn; all of them are one block.
       notes: what is to be said of the engine and of judging, a sentence each.
     """
 
@@ -55,6 +59,7 @@ class Question:
     is_noisy: bool
     engine: Engine
     block_size: int
+    starts: Params | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -68,6 +73,7 @@ def ask(
     is_noisy: bool,
     engine: Engine | None,
     block_size: int | None = None,
+    starts: Params | None = None,
 ) -> Question:
     """Returns the question with everything chosen that was left open.
 
@@ -81,10 +87,12 @@ def ask(
     if block_size is not None:
         check_count("block_size", block_size)
 
-    descent = descent_of(landscape, transformation, False, stop, None, (), is_noisy, False)
-    engine, notes = choose_engine(descent, num_starts, key=key, starts=None, engine=engine)
+    descent = descent_of(landscape, transformation, starts is not None, stop, None, (), is_noisy, False)
+    engine, notes = choose_engine(descent, num_starts, key=key, starts=starts, engine=engine)
     assert engine.num_lanes is not None
-    notes += check_judging(landscape, frozen=descent.frozen(descent.one_start(key, None)))
+    notes += check_judging(landscape, frozen=descent.frozen(descent.one_start(key, starts)))
+    if starts is not None:
+        block_size, notes = num_starts, (*notes, _LISTED)
     return Question(
         landscape=landscape,
         optimizer=transformation,
@@ -94,6 +102,7 @@ def ask(
         is_noisy=is_noisy,
         engine=engine,
         block_size=block_size or min(_block_size(descent, key, engine.num_lanes), num_starts),
+        starts=starts,
         notes=notes,
     )
 
@@ -123,11 +132,12 @@ def cut(ends: Sequence[int], block_size: int) -> list[range]:
 
 def do_block(question: Question, block: range, progress: Progress | None = None) -> tuple[Ends, Points]:
     """Returns the ends of a block and what they are; of fewer starts, or dropped ones, if it was interrupted."""
+    num_starts = len(block) if question.starts is None else None  # listed ones say it themselves
     parts = list(
         stream(
-            question.landscape, question.optimizer, len(block), first_start=block.start, key=question.key,
-            stop=question.stop, is_noisy=question.is_noisy, keep=("params",), engine=question.engine,
-            progress=progress,
+            question.landscape, question.optimizer, num_starts, first_start=block.start, key=question.key,
+            starts=question.starts, stop=question.stop, is_noisy=question.is_noisy, keep=("params",),
+            engine=question.engine, progress=progress,
         )
     )  # fmt: skip
     ends = concatenate(parts)

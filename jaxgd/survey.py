@@ -33,11 +33,11 @@ from jaxgd.base import (
 )
 from jaxgd.blocks import ask
 from jaxgd.checks import check_count, check_starts
-from jaxgd.descend import check_engine, concatenate, descend, note_at_start, with_note_at_start
+from jaxgd.descend import check_engine, concatenate, note_at_start, with_note_at_start
 from jaxgd.face import Face, room
 from jaxgd.front_door import front_door
 from jaxgd.interrupt import Interrupt, interruptible
-from jaxgd.points import Catalogue, classify
+from jaxgd.points import Catalogue
 from jaxgd.points.catalogue import check_up_to
 from jaxgd.points.classify import join_points
 from jaxgd.points.tally import Tally
@@ -48,9 +48,6 @@ from jaxgd.versions import versions
 from jaxgd.workers import Overtaken, Workers, workers_of
 
 _FIRST_LOOK = 1024  # starts before the first look at what was not seen
-_GIVEN = (
-    "the starts were listed, not drawn: weights, intervals and what was not seen are as if they were a random sample"
-)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -245,10 +242,7 @@ def survey(
     if starts is not None:
         if num_starts is not None or out is not None or until is not None or executor is not None or keep != "ends":
             raise InputValueError("`starts` come without `num_starts`, `out`, `until`, `executor` and `keep`.")
-        found = _survey_given(
-            landscape, optimizer, starts, key, stop, is_noisy, confidence, check_engine(engine), progress
-        )
-        return _up_to(found, up_to)
+        num_starts = check_starts(starts)
     if out is not None and not str(out):
         raise InputValueError("`out` must name a directory, got an empty text.")
     num_starts = 1000 if num_starts is None else check_count("num_starts", num_starts)
@@ -259,8 +253,9 @@ def survey(
     if out is not None and is_run(Path(out)):
         engine = replace(engine, tune=False)  # a run has its own layout and lanes
     question = ask(
-        landscape, optimizer, num_starts, key=key, stop=stop, is_noisy=is_noisy, engine=engine, block_size=block_size
-    )
+        landscape, optimizer, num_starts, key=key, stop=stop, is_noisy=is_noisy, engine=engine, block_size=block_size,
+        starts=starts,
+    )  # fmt: skip
 
     if out is None:
         store: Store = Memory(question.block_size)
@@ -297,40 +292,7 @@ def survey(
     )
     if out is not None:
         write_result(directory, found)  # of points: their kinds are in it
-    return _up_to(found, up_to)
-
-
-def _up_to(found: Survey, up_to: str) -> Survey:
-    """Returns the survey, its catalogue one of points or of their kinds."""
     return replace(found, catalogue=found.catalogue.kinds()) if up_to == "isometry" else found
-
-
-def _survey_given(
-    landscape: Landscape,
-    optimizer: optax.GradientTransformation | str | None,
-    starts: Params,
-    key: Key,
-    stop: Stop | None,
-    is_noisy: bool,
-    confidence: float,
-    engine: Engine,
-    progress: Progress | None,
-) -> Survey:
-    """Returns the survey of starts that are listed and not drawn: one block, which no run directory can hold."""
-    num_starts = check_starts(starts)
-    question = ask(landscape, optimizer, num_starts, key=key, stop=stop, is_noisy=is_noisy, engine=engine)
-    ends = descend(
-        landscape, question.optimizer, key=key, starts=starts, stop=question.stop, is_noisy=is_noisy,
-        keep=("params",), engine=question.engine, progress=progress,
-    )  # fmt: skip
-    judging = None if progress is None else functools.partial(progress, "judging")
-    points = classify(landscape, ends, progress=judging)
-    tally = Tally(landscape=landscape, confidence=confidence)
-    tally.add(replace(ends, notes=(*question.notes, *ends.notes, _GIVEN)), points)
-    return survey_of(
-        tally, landscape=landscape.name, optimizer=question.optimizer_name, stop=question.stop, engine=question.engine,
-        num_starts=num_starts, kept=[(ends, points)],
-    )  # fmt: skip
 
 
 def _fill(

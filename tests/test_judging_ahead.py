@@ -83,7 +83,8 @@ def test_a_symmetry_that_cannot_be_traced_is_refused_before_descents(symmetry, m
         jaxgd.survey(landscape, "lbfgs", 4, key=jax.random.key(0))
 
 
-def test_ends_are_kept_with_a_note_where_judging_fails(key):
+@pytest.mark.parametrize("starts", [{"num_starts": 4}, {"starts": jnp.full((4, 2), 0.7)}], ids=["drawn", "listed"])
+def test_ends_are_kept_with_a_note_where_judging_fails(starts, key):
     """Here a function gives way that only judging calls."""
 
     def breaks(x):
@@ -92,7 +93,8 @@ def test_ends_are_kept_with_a_note_where_judging_fails(key):
     motion = lambda x: jax.pure_callback(breaks, jax.ShapeDtypeStruct((1, 2), x.dtype), x)
     symmetry = Symmetry(name="broken", invariants=lambda x: x, generators=motion)
     assert check_judging(Landscape(value=wells, sample=draw, symmetry=symmetry)) == ()
-    found = jaxgd.survey(Landscape(value=wells, sample=draw, symmetry=symmetry), "lbfgs", 4, key=key, stop=STOP)
+    broken = Landscape(value=wells, sample=draw, symmetry=symmetry)
+    found = jaxgd.survey(broken, "lbfgs", key=key, stop=STOP, **starts)
     assert found.points.verdict_counts() == {"undecided": 4}
     assert found.ends.status_counts() == {"converged": 4}
     assert any("ArithmeticError: beyond the table" in note for note in found.notes)
