@@ -9,7 +9,7 @@ from typing import Any
 import optax
 
 from jaxgd.base import Params
-from jaxgd.transforms import checks
+from jaxgd.checks import check_optimizer
 
 
 def ascend(optimizer: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
@@ -41,7 +41,7 @@ def ascend(optimizer: optax.GradientTransformation) -> optax.GradientTransformat
       >>> print(f"{x:.5f}")
       -4.35641
     """
-    checks.transformation("optimizer", optimizer)
+    check_optimizer(optimizer)
     inner = optax.with_extra_args_support(optimizer)
 
     def update(updates: Params, state: Any, params: Params | None = None, **extra: Any) -> tuple[Params, Any]:

@@ -78,12 +78,6 @@ def choice(name: str, word: Any, words: tuple[str, ...]) -> None:
         raise InputValueError(f"`{name}` must be one of {', '.join(map(repr, words))}, got {word!r}.")
 
 
-def transformation(name: str, optimizer: Any) -> None:
-    """Refuses what is no optax transformation."""
-    if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
-        raise InputTypeError(f"`{name}` must be an optax gradient transformation, got {optimizer!r}.")
-
-
 def given(method: str, **extra: Any) -> None:
     """Refuses an `update` of `method` that was called without the named arguments."""
     for name, argument in extra.items():

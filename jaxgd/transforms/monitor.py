@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgd.base import Params
+from jaxgd.checks import check_optimizer
 from jaxgd.transforms import checks
 from jaxgd.transforms.algebra import dot, scalar
 
@@ -109,7 +110,7 @@ def monitor(
       >>> float(state.record.critical_step)
       4.0
     """
-    checks.transformation("optimizer", optimizer)
+    check_optimizer(optimizer)
     checks.count("every", every, least=2)
     checks.fraction("decay", decay)
     checks.between("small", small, 0, 1)
