@@ -216,3 +216,12 @@ def described(thing: Any) -> str:
     if hasattr(thing, "shape") and hasattr(thing, "dtype"):
         return f"an array of shape {tuple(thing.shape)} and type {thing.dtype}"
     return f"a {type(thing).__name__}"
+
+
+def what_is(thing: Any) -> str:
+    """Returns what was given where something else was meant: short literals as they are, else the kind of thing."""
+    if isinstance(thing, type):
+        return f"the class `{thing.__name__}` itself"
+    if thing is None or isinstance(thing, (bool, int, float, complex, str, bytes)):
+        return repr(thing) if len(repr(thing)) < 60 else f"a {type(thing).__name__}"
+    return f"{'an' if type(thing).__name__[0] in 'AEIOU' else 'a'} {type(thing).__name__}"

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 try:
     import click
 
-    from jaxgd.progress import ProgressBar
+    from jaxgd.progress_bar import ProgressBar
 except ImportError as error:  # pragma: no cover
     if error.name not in ("click", "rich"):
         raise

@@ -12,14 +12,10 @@ become a Landscape, a transformation, a key, a Stop and a function; and keywords
 nearest one that something does. The functions themselves know nothing of it.
 """
 
-import contextlib
-import contextvars
 import difflib
 import functools
 import inspect
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar, overload
 
@@ -27,16 +23,15 @@ import jax
 import numpy as np
 
 from jaxgd import names
-from jaxgd.base import Ends, InputTypeError, InputValueError, Key, Landscape, Points, Progress, Restart, Stop
-from jaxgd.checks import check_count, check_key, check_params, check_starts
+from jaxgd.base import Ends, InputTypeError, InputValueError, Key, Landscape, Points, Restart, Stop
+from jaxgd.checks import check_count, check_key, check_params, check_starts, what_is
+from jaxgd.progress import shown
 
 R = TypeVar("R")
 
 _RULES = tuple(item.name for item in fields(Stop))
 _FILLED = ("key", "optimizer", "stop", "progress")
 _REQUIRED = inspect.Parameter.empty
-_PATIENCE = 0.5  # seconds before a bar that nobody asked for is shown
-_is_inside: contextvars.ContextVar[bool] = contextvars.ContextVar("is_inside", default=False)
 
 
 @overload
@@ -93,7 +88,7 @@ def front_door(
             given["progress"] = None
         if "progress" not in takes or is_lazy:
             return function(**given)
-        with _progress(given.get("progress"), phase) as given["progress"]:
+        with shown(given.get("progress"), phase) as given["progress"]:
             return function(**given)
 
     filled = [each.replace(default=None) if each.name in _FILLED else each for each in takes.values()]
@@ -125,14 +120,16 @@ def as_landscape(given: Any, *, sample: Any = None, starts: Any = None) -> Lands
     if sample is not None and (not callable(sample) or isinstance(sample, type)):
         raise InputTypeError(
             "`sample` must be a law of starts such as jaxgd.box(-2, 2, dim=3), or a function of a key,"
-            f" got {_a(sample)}."
+            f" got {what_is(sample)}."
         )
     if isinstance(given, str):
         given = _named(given) if ":" not in given else names.find_landscape(given)
     if isinstance(given, Landscape):
         return given if sample is None else _cached(_with_law, given, sample)
     if not callable(given) or isinstance(given, type) or is_dataclass(given):
-        raise InputTypeError(f"`landscape` must be a jaxgd.Landscape, a function of params or a name, got {_a(given)}.")
+        raise InputTypeError(
+            f"`landscape` must be a jaxgd.Landscape, a function of params or a name, got {what_is(given)}."
+        )
     if given in names.landscape_builders().values():
         raise InputTypeError(
             f"`{given.__name__}` builds a landscape: call it, jaxgd.landscapes.{given.__name__}(...), or write its name"
@@ -178,7 +175,7 @@ def as_optimizer(given: Any, landscape: Landscape | None = None) -> Any:
         )
     raise InputTypeError(
         f'`optimizer` must be an optax.GradientTransformation such as optax.sgd(0.01), or a name such as "sgd(0.01)",'
-        f" got {_a(given)}."
+        f" got {what_is(given)}."
     )
 
 
@@ -215,7 +212,7 @@ def as_stop(stop: Any, rules: dict[str, Any], landscape: Landscape | None = None
             write = f"max_steps={stop}"
         elif isinstance(stop, (float, np.floating)):
             write = f"gradient_norm={stop}"
-        raise InputTypeError(f"`stop` must be a jaxgd.Stop, got {_a(stop)}; write {write}.")
+        raise InputTypeError(f"`stop` must be a jaxgd.Stop, got {what_is(stop)}; write {write}.")
     if not rules:
         return stop
     return replace(stop or (landscape.default_stop if landscape else Stop()), **rules)
@@ -289,12 +286,12 @@ def _by_name(
 
 def _check_points(name: str, given: Any) -> None:
     if not isinstance(given, Points):
-        raise InputTypeError(f"`{name}` must be what jaxgd.classify returns, got {_a(given)}.")
+        raise InputTypeError(f"`{name}` must be what jaxgd.classify returns, got {what_is(given)}.")
 
 
 def _check_restart(name: str, given: Any) -> None:
     if not isinstance(given, Restart):
-        raise InputTypeError(f"`{name}` must be a jaxgd.Restart, got {_a(given)}.")
+        raise InputTypeError(f"`{name}` must be a jaxgd.Restart, got {what_is(given)}.")
 
 
 def _check_events(name: str, given: Any) -> None:
@@ -302,12 +299,14 @@ def _check_events(name: str, given: Any) -> None:
         raise InputTypeError(f'`{name}` must be a dictionary such as {{"low": lambda params, value, grad: value < 0}}.')
     for event, fires in given.items():
         if not callable(fires):
-            raise InputTypeError(f"event `{event}` must be a function of (params, value, gradient), got {_a(fires)}.")
+            raise InputTypeError(
+                f"event `{event}` must be a function of (params, value, gradient), got {what_is(fires)}."
+            )
 
 
 def _check_share(name: str, given: Any) -> None:
     if isinstance(given, bool) or not isinstance(given, (int, float, np.integer, np.floating)):
-        raise InputTypeError(f"`{name}` must be a number strictly between 0 and 1, got {_a(given)}.")
+        raise InputTypeError(f"`{name}` must be a number strictly between 0 and 1, got {what_is(given)}.")
     if not 0 < given < 1:
         raise InputValueError(f"`{name}` must lie strictly between 0 and 1, got {given}.")
 
@@ -322,7 +321,7 @@ def _check_ends(name: str, given: Any) -> None:
 def _check_builder(name: str, given: Any) -> None:
     if not callable(given) or isinstance(given, type):
         raise InputTypeError(
-            f"`{name}` must be a function that builds an optimizer, such as optax.sgd, got {_a(given)}."
+            f"`{name}` must be a function that builds an optimizer, such as optax.sgd, got {what_is(given)}."
         )
 
 
@@ -335,15 +334,6 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "confidence": _check_share,
     "until": _check_share,
 }
-
-
-def _a(thing: Any) -> str:
-    """Returns what a thing is, in a few words."""
-    if isinstance(thing, type):
-        return f"the class `{thing.__name__}` itself"
-    if thing is None or isinstance(thing, (bool, int, float, complex, str, bytes)):
-        return repr(thing) if len(repr(thing)) < 60 else f"a {type(thing).__name__}"
-    return f"{'an' if type(thing).__name__[0] in 'AEIOU' else 'a'} {type(thing).__name__}"
 
 
 # ------------------------------------------------------------------------------------------------ landscapes
@@ -372,54 +362,3 @@ def _with_law(landscape: Landscape, sample: Callable[..., Any]) -> Landscape:
 @functools.lru_cache(maxsize=128)
 def _named(name: str) -> Landscape:
     return names.find_landscape(name)
-
-
-# -------------------------------------------------------------------------------------------------- progress
-
-
-@contextlib.contextmanager
-def _progress(given: Any, phase: str | None) -> Iterator[Any]:
-    """Yields what is called with the progress, or None."""
-    is_outer, before = not _is_inside.get(), _is_inside.set(True)
-    try:
-        if given is None and not (is_outer and (sys.stderr.isatty() or in_notebook())):
-            yield None
-        elif given is None or given is True:
-            with _bar(_PATIENCE if given is None else 0.0) as show:
-                yield show if phase is None else functools.partial(show, phase)
-        elif given is False:
-            yield None
-        elif callable(given) and not isinstance(given, type):
-            yield given
-        else:
-            raise InputTypeError(f"`progress` must be True, False, or a function such as print, got {_a(given)}.")
-    finally:
-        _is_inside.reset(before)
-
-
-@contextlib.contextmanager
-def _bar(patience: float) -> Iterator[Progress]:
-    """Yields what shows progress as a bar, once something has taken longer than `patience` seconds."""
-    began = time.perf_counter()
-    with contextlib.ExitStack() as stack:
-        shown: list[Progress] = []
-
-        def show(phase: str, done: int, total: int) -> None:
-            if not shown and time.perf_counter() - began >= patience:
-                try:
-                    from jaxgd.progress import ProgressBar
-                except ImportError:  # rich is an option; without it there is no bar
-                    shown.append(lambda phase, done, total: None)
-                else:
-                    shown.append(stack.enter_context(ProgressBar()))
-            for each in shown:
-                each(phase, done, total)
-
-        yield show
-
-
-def in_notebook() -> bool:
-    """Returns whether this is a cell of a notebook."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None and hasattr(ipython, "get_ipython") else None
-    return type(shell).__name__ == "ZMQInteractiveShell"

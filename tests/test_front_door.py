@@ -12,7 +12,8 @@ from click.testing import CliRunner
 import jaxgd
 from jaxgd import InputTypeError, InputValueError, cli
 from jaxgd.experiment import command
-from jaxgd.front_door import as_landscape, in_notebook
+from jaxgd.front_door import as_landscape
+from jaxgd.progress import in_notebook
 
 
 def wells(x):

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from jaxgd.base import InputValueError, Verdict
+from jaxgd.progress import in_notebook
 
 INK = "#222222"
 FAINT = "#8a8a8a"
@@ -50,8 +51,6 @@ def new_figure(width: float = 5.2, height: float = 3.4, **subplots: Any) -> Any:
     Raises:
       InputValueError: matplotlib is not installed.
     """
-    from jaxgd.front_door import in_notebook
-
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

@@ -22,7 +22,7 @@ from jaxgd.blocks import Question
 from jaxgd.descend import concatenate, stream
 from jaxgd.points import classify
 from jaxgd.points.tally import Tally
-from jaxgd.progress import duration
+from jaxgd.progress_bar import duration
 from jaxgd.runs.parts import block_content
 
 _SECONDS, _MAX_SECONDS = 3.0, 10.0  # to descend for, and to wait for a first end
