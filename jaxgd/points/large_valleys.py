@@ -63,7 +63,15 @@ class LargeStep(NamedTuple):
     why: str  # it does not count; empty where it does
     length: float  # units of length along the kernel
     value_error: float
-    flat_share: float  # of the random vector
+
+
+class FlatDirection(NamedTuple):
+    """The flat part of a direction."""
+
+    vector: np.ndarray  # (dim,) of length one, in units of length
+    is_told: bool  # it was told from the curved part
+    norm: float  # of the Hessian
+    share: float  # of the direction that is flat, squared
 
 
 class _Flattened(NamedTuple):
@@ -83,30 +91,31 @@ def find_large_valleys(functions: Flat, found: Evidence, which: Rows, unit: Rows
     """
     num_free, draw = int(np.sum(functions.is_free)), np.random.default_rng(0)
     for point in which.tolist():
-        steps: list[LargeStep] = []
+        lengths, shares = [], []
         for _ in range(NUM_DIRECTIONS):
             towards = draw.choice(np.array([-1, 1], unit.dtype), unit.shape[1])
-            step = _leads_on(functions, found.x[point], unit[point], towards, float(found.value_error[point]))
-            if step is None:
+            flat = flat_direction(functions, found.x[point], unit[point], towards)
+            length = _leads_on(functions, found.x[point], unit[point], flat, float(found.value_error[point]))
+            if length is None:
                 break
-            steps.append(step)
-        if len(steps) == NUM_DIRECTIONS:
-            share = float(np.mean([step.flat_share for step in steps]))
-            low, high = _limits(share, NUM_DIRECTIONS * num_free / 2)
+            lengths.append(length)
+            shares.append(flat.share)
+        if len(lengths) == NUM_DIRECTIONS:
+            low, high = _limits(float(np.mean(shares)), NUM_DIRECTIONS * num_free / 2)
             found.flat_low[point], found.flat_high[point] = low, high
-            found.flat_length[point] = min(step.length for step in steps)
+            found.flat_length[point] = min(lengths)
             found.dimension[point] = max(1, int(low * num_free))
             found.index_high[point] = found.num_negative[point]
 
 
-def _leads_on(functions: Flat, x: Rows, unit: Rows, towards: Rows, value_error: float) -> LargeStep | None:
-    """Returns the longer step along a direction, None if it does not lead to critical points of the same value."""
+def _leads_on(functions: Flat, x: Rows, unit: Rows, flat: FlatDirection, value_error: float) -> float | None:
+    """Returns how far the longer step goes, None if the direction leads to no critical points of the same value."""
     length = _LONGEST
     while length >= _SHORTEST:
-        step = step_by_products(functions, x, unit, towards, length, value_error)
+        step = step_by_products(functions, x, unit, flat, length, value_error)
         if step.is_shown:
-            other = step_by_products(functions, x, unit, towards, _DECADE * length, value_error)
-            return step if other.is_shown else None
+            other = step_by_products(functions, x, unit, flat, _DECADE * length, value_error)
+            return step.length if other.is_shown else None
         if step.why != BENDS:
             return None
         length *= _THIRD
@@ -122,37 +131,50 @@ def _limits(share: float, trials: float) -> tuple[float, float]:
 
 
 @np.errstate(all="ignore")
-def step_by_products(
-    functions: Flat, x: Rows, unit: Rows, towards: Rows, length: float, value_error: float
-) -> LargeStep:
-    """Returns where a step along the flat part of a direction, and back across, leads.
+def flat_direction(functions: Flat, x: Rows, unit: Rows, towards: Rows) -> FlatDirection:
+    """Returns the flat part of a direction; up to some thousands of products, so that steps along it share it.
 
     Args:
       functions: of a landscape, on flat points.
       x: (dim,) a critical point.
       unit: (dim,) of length.
       towards: (dim,) the direction, in units of length.
+    """
+    row = lambda vector: np.asarray(vector, x.dtype)[None]
+    towards = np.where(functions.is_free, towards, 0)
+    found = _flatten(functions)(row(x), row(unit), row(towards))
+    flat, norm = found.direction[0], float(found.norm[0])
+    size = float(np.linalg.norm(flat))
+    little = float(np.finfo(x.dtype).eps) ** 0.375 * norm
+    is_told = bool(np.isfinite(norm) and size > 0 and found.curvature[0] <= little)  # what is not small is none
+    return FlatDirection(flat / size, is_told, norm, (size / float(np.linalg.norm(towards))) ** 2)
+
+
+@np.errstate(all="ignore")
+def step_by_products(
+    functions: Flat, x: Rows, unit: Rows, flat: FlatDirection, length: float, value_error: float
+) -> LargeStep:
+    """Returns where a step along a flat direction, and back across, leads.
+
+    Args:
+      functions: of a landscape, on flat points.
+      x: (dim,) a critical point.
+      unit: (dim,) of length.
+      flat: the direction, flat at `x`.
       length: of the step, in units of length; below zero the other way.
       value_error: of the value at `x`.
     """
     eps, row = float(np.finfo(x.dtype).eps), lambda vector: np.asarray(vector, x.dtype)[None]
     evaluate = programs_of(functions, x.dtype.name).evaluate
-    towards = np.where(functions.is_free, towards, 0)
-    flattened = _flatten(functions)(row(x), row(unit), row(towards))
-    flat, norm = flattened.direction[0], float(flattened.norm[0])
-    size = float(np.linalg.norm(flat))
-    share = (size / float(np.linalg.norm(towards))) ** 2
-    nothing = _ROUNDINGS * eps * norm * max(float(np.linalg.norm(x / unit)), 1.0)
+    nothing = _ROUNDINGS * eps * flat.norm * max(float(np.linalg.norm(x / unit)), 1.0)
 
     def unshown(why: str) -> LargeStep:
-        return LargeStep(x, False, why, abs(length), value_error, share)
+        return LargeStep(x, False, why, abs(length), value_error)
 
-    # What is not small is known to be flat.
-    value = float(evaluate(row(x))[0][0])
-    if not (np.isfinite(norm) and size > 0 and flattened.curvature[0] <= eps**0.375 * norm):
+    if not flat.is_told:
         return unshown(UNSOLVED)
-
-    y, last = x + row(length)[0] * unit * (flat / size), _BEND * abs(length)
+    value = float(evaluate(row(x))[0][0])
+    y, last = x + row(length)[0] * unit * flat.vector, _BEND * abs(length)
     for _ in range(_MAX_BACK):
         value_there, gradient = (leaf[0] for leaf in evaluate(row(y)))
         left = float(np.linalg.norm(unit * gradient))
@@ -171,7 +193,7 @@ def step_by_products(
     error = max(value_error, 16 * eps * abs(float(value_there)))
     if abs(float(value_there) - value) > _SAFETY * (value_error + error):
         return unshown(CHANGES)
-    return LargeStep(y, True, "", abs(length), error, share)
+    return LargeStep(y, True, "", abs(length), error)
 
 
 @functools.lru_cache(maxsize=8)

@@ -23,7 +23,7 @@ from jaxgd.base import Array, InputValueError, Key, Landscape, Params, Points, V
 from jaxgd.checks import check_count, check_key
 from jaxgd.points.flat import as_params, as_rows, at_least_single, flat
 from jaxgd.points.judge import MAX_DENSE_DIM, judge_in_full
-from jaxgd.points.large_valleys import step_by_products
+from jaxgd.points.large_valleys import flat_direction, step_by_products
 from jaxgd.points.units import lengths_at, units_of, value_scale_at
 from jaxgd.points.valley_walks import Ground, Like, Why, walk_on
 
@@ -235,7 +235,8 @@ def _walk_by_products(
         unit, length, ahead = lengths_at(units, x[None])[0], longest, None
         for number in range(2 * trails.num_steps + 8):
             towards = directions(one, number)[0] if ahead is None or not is_straight else ahead
-            step = step_by_products(functions, x, unit, towards, length, float(points.value_error[walk]))
+            flat_there = flat_direction(functions, x, unit, towards)
+            step = step_by_products(functions, x, unit, flat_there, length, float(points.value_error[walk]))
             if step.is_shown:
                 ahead, x = (step.x - x) / unit, step.x
                 trails.add(one, x[None], np.array([step.value_error]), np.array([step.length]))
