@@ -20,11 +20,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgd.base import Key, Landscape
-from jaxgd.curvature import hessian
 from jaxgd.points.evidence import Rows
-from jaxgd.points.flat import Kind, flat, motions_at
+from jaxgd.points.flat import Kind, flat
 from jaxgd.points.rows import ForRows
 from jaxgd.points.units import Units, lengths_at
+from jaxgd.saddles.modes import modes_at
 
 SIZES = (0.1, 0.8)
 """Least and largest displacement of a coordinate, in units of length; drawn evenly on a logarithmic scale."""
@@ -91,16 +91,13 @@ def draw_beside(
         x[row], unit[row] = known.x[origin] + off, known.unit[origin]
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def _soft_modes(landscape: Landscape, kind: Kind) -> ForRows:
     """Returns the modes of one flat point, each as long as heat would displace it, one unit on average."""
     functions = flat(landscape, kind)
 
     def modes(x: jax.Array, unit: jax.Array) -> jax.Array:
-        matrix = unit[:, None] * hessian(functions.second_order(x), x, unit) * unit[None, :]
-        motions = motions_at(functions, x, unit)
-        height = jnp.linalg.norm(matrix)
-        curvature, vectors = jnp.linalg.eigh((matrix + matrix.T) / 2 + height * motions.T @ motions)
+        curvature, vectors, _, height = modes_at(functions, x, unit, unit, raised=1.0)
         least = jnp.finfo(x.dtype).eps ** 0.5 * height + jnp.finfo(x.dtype).tiny
         length = 1 / jnp.sqrt(jnp.maximum(jnp.abs(curvature), least))
         return vectors * (length / jnp.sqrt(jnp.mean(length**2)))[None, :]

@@ -21,10 +21,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxgd.base import Landscape
-from jaxgd.curvature import hessian
 from jaxgd.points.evidence import Rows
-from jaxgd.points.flat import Kind, flat, motions_at
+from jaxgd.points.flat import Flat, Kind, flat
 from jaxgd.points.rows import ForRows
+from jaxgd.saddles.modes import Modes, modes_at
 
 FINE, COARSE = 0.01, 0.04
 """Shares of the gradient by which the model may be wrong at the end of a step."""
@@ -66,13 +66,13 @@ class _Trial(NamedTuple):
     holds: jax.Array
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def negative_mode(landscape: Landscape, kind: Kind) -> ForRows:
     """Returns of a flat saddle: x, unit -> (dim,) curvatures, ascending, motions last; (dim,) the lowest one's mode."""
     functions = flat(landscape, kind)
 
     def look(x: jax.Array, unit: jax.Array) -> tuple[jax.Array, jax.Array]:
-        curvature, vectors, _ = _spectrum(functions, x, unit)
+        curvature, vectors, *_ = _plain_modes(functions, x, unit)
         lowest = vectors[:, 0]
         largest = jnp.argmax(jnp.abs(lowest / unit))  # the same sign for the same saddle
         return curvature, lowest * jnp.sign(lowest[largest]) / jnp.max(jnp.abs(lowest / unit))
@@ -80,7 +80,7 @@ def negative_mode(landscape: Landscape, kind: Kind) -> ForRows:
     return ForRows(look)
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def downhill_program(landscape: Landscape, kind: Kind, most_nodes: int = 0) -> ForRows:
     """Returns the way down from one flat point: start, unit, spacing, accuracy -> `Descended`.
 
@@ -96,8 +96,8 @@ def downhill_program(landscape: Landscape, kind: Kind, most_nodes: int = 0) -> F
 
         def step(state: _State) -> _State:
             gradient = functions.gradient(state.x)
-            curvature, vectors, motions = _spectrum(functions, state.x, unit)
-            slope = vectors.T @ (gradient - motions.T @ (motions @ gradient))
+            curvature, vectors, *_ = modes = _plain_modes(functions, state.x, unit)
+            slope = modes.slope(gradient)
             steep = jnp.linalg.norm(unit * gradient)
 
             # What is left may be no more than a Newton step, which rounding need not let the gradient follow.
@@ -136,7 +136,7 @@ def downhill_program(landscape: Landscape, kind: Kind, most_nodes: int = 0) -> F
 
         is_left = lambda state: jnp.any(state.last_step > small * unit)
         goes = lambda state: (state.num_steps < MAX_STEPS) & is_left(state) & jnp.all(jnp.isfinite(state.x))
-        curvature = _spectrum(functions, start, unit)[0]
+        curvature = _plain_modes(functions, start, unit).curvature
         begin = _State(
             num_steps=jnp.int32(0),
             x=start,
@@ -152,13 +152,9 @@ def downhill_program(landscape: Landscape, kind: Kind, most_nodes: int = 0) -> F
     return ForRows(descend, num_shared=1)
 
 
-def _spectrum(functions: object, x: jax.Array, unit: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Returns curvatures, modes and motions in plain coordinates; the motions are raised above all curvatures."""
-    matrix = hessian(functions.second_order(x), x, unit)  # type: ignore[attr-defined]
-    motions = motions_at(functions, x, jnp.ones((), x.dtype))  # type: ignore[arg-type]
-    height = jnp.linalg.norm(matrix)
-    curvature, vectors = jnp.linalg.eigh((matrix + matrix.T) / 2 + 2 * height * motions.T @ motions)
-    return curvature, vectors, motions
+def _plain_modes(functions: Flat, x: jax.Array, unit: jax.Array) -> Modes:
+    """Returns curvatures and modes in plain coordinates."""
+    return modes_at(functions, x, unit, jnp.ones_like(x), raised=2.0)
 
 
 def _written(state: _State, move: jax.Array, length: jax.Array, spacing: jax.Array) -> tuple[jax.Array, jax.Array]:

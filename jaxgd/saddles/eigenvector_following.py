@@ -19,10 +19,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxgd.base import Landscape
-from jaxgd.curvature import hessian
 from jaxgd.points.evidence import Rows
-from jaxgd.points.flat import Kind, flat, motions_at
+from jaxgd.points.flat import Kind, flat
 from jaxgd.points.rows import ForRows
+from jaxgd.saddles.modes import modes_at
 
 ANY_INDEX = -1
 """Ascends whatever curves downwards, wherever that leads."""
@@ -60,7 +60,7 @@ class _State(NamedTuple):
     size: jax.Array  # of the last step before it was cut to that, in the coordinate where it was largest
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def search_program(landscape: Landscape, kind: Kind) -> ForRows:
     """Returns the search from one flat start: start, unit, index, max_steps, max_move, reach -> `Found`."""
     functions = flat(landscape, kind)
@@ -78,11 +78,8 @@ def search_program(landscape: Landscape, kind: Kind) -> ForRows:
 
         def step(state: _State) -> _State:
             gradient = unit * functions.gradient(state.x)
-            matrix = unit[:, None] * hessian(functions.second_order(state.x), state.x, unit) * unit[None, :]
-            motions = motions_at(functions, state.x, unit)
-            height = jnp.linalg.norm(matrix)
-            curvature, vectors = jnp.linalg.eigh((matrix + matrix.T) / 2 + _HEIGHT * height * motions.T @ motions)
-            slope = vectors.T @ (gradient - motions.T @ (motions @ gradient))
+            curvature, vectors, _, height = modes = modes_at(functions, state.x, unit, unit, raised=_HEIGHT)
+            slope = modes.slope(gradient)
 
             steepness = jnp.maximum(jnp.abs(curvature), eps * height + jnp.finfo(start.dtype).tiny)
             length = 2 * slope / (steepness * (1 + jnp.sqrt(1 + 4 * (slope / steepness) ** 2)))
