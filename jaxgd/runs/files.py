@@ -164,7 +164,11 @@ def _link(temporary: Path, path: Path) -> bool:
     try:
         os.link(temporary, path)
     except FileExistsError:
-        return temporary.stat().st_nlink > 1  # a network file system may have done it and lost the answer
+        # A network file system may have given the name and lost the answer. Where the temporary file is gone, another
+        # process has cleared it away, and clears away only what has a file of its name beside it.
+        with contextlib.suppress(FileNotFoundError):
+            return temporary.stat().st_nlink > 1
+        return False
     except OSError:  # a file system without hard links
         if path.exists():
             return False

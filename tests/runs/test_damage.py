@@ -159,6 +159,27 @@ def test_a_file_that_is_there_is_never_replaced(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.parametrize("moment", ["before the link", "after it has failed"])
+def test_a_writer_whose_half_written_file_others_clear_away_has_lost_to_them_and_nothing_else(
+    tmp_path, monkeypatch, moment
+):
+    path, link = tmp_path / "file", os.link
+
+    def link_late(temporary, name):
+        name.write_bytes(b"theirs")
+        if moment == "before the link":
+            temporary.unlink()
+        try:
+            link(temporary, name)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    monkeypatch.setattr(os, "link", link_late)
+    assert not write_once(path, b"ours")
+    assert path.read_bytes() == b"theirs"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 # ---------------------------------------------------------------------------------------- hostile manifests
 
 
