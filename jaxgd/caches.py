@@ -28,6 +28,7 @@ READS_QUIETLY = jax.__version_info__ >= (0, 12)
 """Whether this jax reads kept programs without a word; older ones print a page of false alarms for each on CPU."""
 
 _MIN_SECONDS = 0.02  # of compilation, for a program to be kept
+_config: Any = jax.config  # not every version of jax declares its settings
 
 
 class KeptPrograms(NamedTuple):
@@ -67,9 +68,9 @@ def keep_programs(directory: str | Path | None = None) -> KeptPrograms | None:
       >>> kept is None or kept.num_bytes <= 2**30
       True
     """
-    if not jax.config.jax_enable_compilation_cache:
+    if not _config.jax_enable_compilation_cache:
         return None
-    is_named, there = directory is not None, jax.config.jax_compilation_cache_dir
+    is_named, there = directory is not None, _config.jax_compilation_cache_dir
     place = Path(directory) if directory is not None else Path(there) if there else programs_directory()
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -88,8 +89,8 @@ def keep_programs(directory: str | Path | None = None) -> KeptPrograms | None:
 
 def kept_programs() -> KeptPrograms | None:
     """Returns what is kept on disk where jax writes now; None if it writes nowhere."""
-    place = jax.config.jax_compilation_cache_dir
-    if not place or not jax.config.jax_enable_compilation_cache:
+    place = _config.jax_compilation_cache_dir
+    if not place or not _config.jax_enable_compilation_cache:
         return None
     sizes = [state.st_size for _, state in _files(Path(place))]
     return KeptPrograms(Path(place), len(sizes), sum(sizes))

@@ -21,8 +21,8 @@ class Threads(ThreadPoolExecutor):
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Hands a call over to a thread."""
-        x64, dtypes = jax.config.jax_enable_x64, jax.config.jax_numpy_dtype_promotion
-        ranks = jax.config.jax_numpy_rank_promotion
+        config: Any = jax.config  # not every version declares its settings
+        x64, dtypes, ranks = config.jax_enable_x64, config.jax_numpy_dtype_promotion, config.jax_numpy_rank_promotion
 
         def call() -> Any:
             with jax.enable_x64(x64), jax.numpy_dtype_promotion(dtypes), jax.numpy_rank_promotion(ranks):

@@ -139,7 +139,7 @@ def _tried(descent: Descent, key: Key, starts: Params | None) -> Callable[[], tu
 
     def compute() -> tuple[str, ...]:
         try:
-            program = traced.compile(compiler_options={"xla_backend_optimization_level": 0})  # it runs twice
+            program = traced.compile(compiler_options={"xla_backend_optimization_level": "0"})  # it runs twice
             once, again = (jax.tree.map(np.asarray, program(key, starts, numbers, steps)) for _ in range(2))
         except Exception:  # of the caller's own function, which will say so again in the run itself
             return ()

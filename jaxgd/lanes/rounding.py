@@ -60,7 +60,7 @@ def note_on_rounding(
 @functools.lru_cache(maxsize=8)
 def _program(descent: Descent, kind: Kind) -> Any:
     traced = jax.jit(functools.partial(_noises, descent)).lower(*kind.abstract)
-    return traced.compile(compiler_options={"xla_backend_optimization_level": 0})  # it hardly runs
+    return traced.compile(compiler_options={"xla_backend_optimization_level": "0"})  # it hardly runs
 
 
 def _noises(descent: Descent, rows: Params) -> jax.Array:
