@@ -30,6 +30,7 @@ from jaxgd.diagnose import Diagnosis, diagnose
 from jaxgd.dwell import DwellByIndex, dwell_by_index
 from jaxgd.flow import Distortion, GradientFlow, basin_distortion, gradient_flow
 from jaxgd.points import Catalogue, catalogue, classify
+from jaxgd.proof import Proof, prove
 from jaxgd.runs.stored import StoredRun, open_run
 from jaxgd.saddles import Network, Search, critical_points, network, saddles
 from jaxgd.start_laws import box, grid, normal_like
@@ -57,6 +58,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "saddles",
     "critical_points",
     "network",
+    "prove",
     # one trained model
     "diagnose",
     # laws of starts
@@ -86,6 +88,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "Sweep",
     "Search",
     "Network",
+    "Proof",
     "Comparison",
     "StoredRun",
     "GradientFlow",

@@ -261,6 +261,28 @@ def tune(name: str, params: dict[str, str], starts: int, as_json: bool, **option
 
 @main.command()
 @click.argument("name")
+@click.option("--param", "params", multiple=True, callback=_parameter, help="Argument of the landscape, k=v.")
+@click.option("--low", required=True, help="Corner of the box: one number, or one for each coordinate, with commas.")
+@click.option("--high", required=True, help="Likewise.")
+@click.option("--max-boxes", default=200_000, show_default=True, type=click.IntRange(1, 2**31 - 2))
+@_JSON
+def prove(name: str, params: dict[str, str], low: str, high: str, max_boxes: int, as_json: bool) -> None:
+    """Prove what critical points of landscape NAME there are in a box; what is undecided is said."""
+    _start_jax("float64")
+    from jaxgd import names
+    from jaxgd.proof.front import prove as run_proof
+
+    landscape = names.find_landscape(name, {key: names.parse_value(text) for key, text in params.items()})
+    corners = [names.parse_value(text) for text in (low, high)]
+    with ProgressBar() as show:
+        found = run_proof(landscape, *corners, max_boxes=max_boxes, progress=show)
+    click.echo(json.dumps(found.to_json(), indent=1, allow_nan=False) if as_json else str(found))
+    if found.is_interrupted:
+        sys.exit(130)
+
+
+@main.command()
+@click.argument("name")
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="Parameters by name: .npz or .safetensors.")
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
 @click.option("--seed", default=0, show_default=True, type=int)
