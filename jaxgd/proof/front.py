@@ -99,9 +99,7 @@ class Proof:
             )
         if self.degree:
             found = int(np.sum((-1.0) ** self.index[self.index >= 0]))
-            lines.append(
-                f"By the gradient on the boundary the signs (-1)^index add up to {self.degree}; found: {found}."
-            )
+            lines.append(f"By the gradient on the boundary the signs (-1)^index sum to {self.degree}; found: {found}.")
         if self.dtype != "float64":
             lines.append(f"The function was traced in {self.dtype}, so that its constants are rounded to it.")
         return "\n".join([*lines, f"{self.num_boxes:,} boxes looked at, bounds in float64 rounded outward."])
@@ -119,8 +117,8 @@ def prove(
     """Returns all critical points of a box, proven by interval arithmetic; what cannot be proven is returned as boxes.
 
     A search says what it found, this says what there is: every critical point in the box is one of `points` or lies in
-    an undecided box. The cost grows with the volume, so it is for a few parameters. Degenerate points, valleys and kinks
-    stay undecided. The derivative rules of the function are taken at their word.
+    an undecided box. The cost grows with the volume, so it is for a few parameters. Degenerate points, valleys and
+    kinks stay undecided. The derivative rules of the function are taken at their word.
 
     Args:
       landscape: a `Landscape`, or a function of params.
@@ -141,7 +139,7 @@ def prove(
       >>> import jax.numpy as jnp, jaxgd
       >>> wells = lambda x: jnp.sum((x**2 - 1) ** 2 + 0.3 * x)
       >>> jaxgd.prove(wells, jnp.array([-2.0, -2.0]), jnp.array([2.0, 2.0])).index.tolist()
-      [0, 1, 1, 2, 0, 1, 0, 1, 0]
+      [0, 1, 0, 1, 2, 1, 0, 1, 0]
     """
     max_boxes = check_count("max_boxes", max_boxes)
     if not 0 < resolution < 1:

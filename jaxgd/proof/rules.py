@@ -48,7 +48,7 @@ class Program:
         self._traced = traced
         self._maps: dict[Any, Any] = {}
         self._is_smooth: Rows = np.ones(1, bool)
-        self.largest = max((out.aval.size for line in traced.jaxpr.eqns for out in line.outvars), default=1)
+        self.largest = max((_size(out) for line in traced.jaxpr.eqns for out in line.outvars), default=1)
 
     def __call__(self, x: Interval) -> tuple[list[Interval], Rows]:
         """Returns the outputs on (n, dim) boxes, and (n,) bool, whether it is surely smooth all over each box."""
@@ -194,7 +194,7 @@ class Program:
         self._needs(a.low > 0)
         base = Interval(np.where(a.low > 0, a.low, np.nan), a.high)
         corners = [np.power(x, y) for x in base for y in b]
-        return intervals.widened(np.minimum.reduce(corners), np.maximum.reduce(corners))
+        return intervals.widened(np.min(corners, axis=0), np.max(corners, axis=0))
 
     def _rsqrt(self, a: Interval, **_: Any) -> Interval:
         self._needs(a.low > 0)
@@ -283,6 +283,10 @@ class Program:
     def _sign(self, a: Interval, **_: Any) -> Interval:
         self._needs((a.low > 0) | (a.high < 0))
         return Interval(np.sign(a.low), np.sign(a.high))
+
+
+def _size(out: Any) -> int:
+    return int(np.prod(out.aval.shape, dtype=np.int64))
 
 
 def _key(line: Any, given: list[Any]) -> Any:

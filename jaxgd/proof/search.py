@@ -4,9 +4,9 @@ With a box X, its middle m, a bound J on the Hessian over X and any matrix Y, he
 
 $$K(X) = m - Y g(m) + (I - Y J) (X - m)$$
 
-holds every zero of the gradient g in X; there is none where K and X do not meet, and exactly one, with a regular Hessian,
-where K lies inside X. Boxes are inflated before they are looked at, so that what lies where two of them meet is inside
-of one. Where the function may not be smooth only the gradient's own bounds exclude.
+holds every zero of the gradient g in X; there is none where K and X do not meet, and exactly one, with a regular
+Hessian, where K lies inside X. Boxes are inflated before they are looked at, so that what lies where two of them meet
+is inside of one. Where the function may not be smooth only the gradient's own bounds exclude.
 
 Source: Krawczyk, Computing 4, 187 (1969); Moore, SIAM J. Numer. Anal. 14, 611 (1977).
 """
@@ -92,8 +92,8 @@ def halves(low: Rows, high: Rows, unit: Rows) -> Interval:
 def indices_of(derivatives: Program, at: Interval) -> Rows:
     """Returns (n,) the proven number of negative eigenvalues of the Hessian all over each box, -1 where there is none.
 
-    In approximate eigenvectors V of its middle, V^T H V has diagonals that outweigh their rows; then it is regular, with
-    as many negative eigenvalues as negative diagonals, and so is H by Sylvester's law.
+    In approximate eigenvectors V of its middle, V^T H V has diagonals that outweigh their rows; then it is regular,
+    with as many negative eigenvalues as negative diagonals, and so is H by Sylvester's law.
     """
     (_, curvature), is_smooth = derivatives(at)
     middle = np.nan_to_num((curvature.low + curvature.high) / 2, posinf=0, neginf=0)
