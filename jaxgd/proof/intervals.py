@@ -70,12 +70,14 @@ def power(a: Interval, exponent: int) -> Interval:
     """Returns a to an integer power."""
     if exponent < 0:
         return divide(thin(1.0), power(a, -exponent))
+    if exponent <= 1:
+        return a if exponent else thin(np.ones_like(a.low))
     low, high = np.power(a.low, exponent), np.power(a.high, exponent)
     if exponent % 2:
         return widened(low, high)
     has_zero = (a.low <= 0) & (a.high >= 0)
     found = widened(np.where(has_zero, 0, np.minimum(low, high)), np.maximum(low, high))
-    return Interval(np.where(found.low < 0, 0, found.low) if exponent else found.low, found.high)
+    return Interval(np.maximum(found.low, 0), found.high)
 
 
 def monotone(function: Callable[[Rows], Rows], a: Interval, low: float, high: float) -> Interval:
