@@ -1,4 +1,5 @@
 import functools
+import json
 import math
 import signal
 
@@ -173,3 +174,14 @@ def test_what_cannot_be_meant_is_refused(error, message, function, low, high, op
 
 def test_whole_numbers_are_taken_for_corners():
     assert len(jaxgd.prove(himmelblau, np.array([-5, -5]), np.array([5, 5]))) == 9
+
+
+def test_the_command_line_proves():
+    from click.testing import CliRunner
+
+    from jaxgd.cli import main
+
+    words = "--no-cache prove styblinski_tang --param dim=2 --low -5 --high 5 --json".split()
+    told = CliRunner().invoke(main, words)
+    assert told.exit_code == 0, told.output
+    assert sorted(json.loads(told.stdout)["index"]) == [0, 0, 0, 0, 1, 1, 1, 1, 2]
