@@ -114,9 +114,9 @@ def measure(options: experiment.Options) -> Table:
                         num_descents=num))  # fmt: skip
     starts = starts_of(200, 10, 99)
     logs = by_logarithms(1.0, 10, starts)
-    reached = np.sum(logs[:, :1] >= 0) and escape_with(starts)
+    reached = escape_with(starts)
     rows.append(exact("L=1, d=10: most saddles that float64 ever leaves by gradient descent", reached, num_descents=200,
-                      expected=10, relation="at_most", source="1,074 halvings, then zero"))  # fmt: skip
+                      expected=9, relation="at_most", source="1,074 halvings, then zero"))  # fmt: skip
     rows.append(estimate("L=1, d=10: steps to leave all saddles, by logarithms, over 1,000", logs[:, -1].mean() / 1e3,
                          logs[:, -1].std(ddof=1) / 200**0.5 / 1e3, 200))  # fmt: skip
     return stated("octopus", __doc__, rows, data={"times": times})
