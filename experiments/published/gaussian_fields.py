@@ -7,7 +7,9 @@ matrix of variances 1/N beside and 2/N on the diagonal, plus a common shift of v
 (arccos u - u sqrt(1 - u^2))/pi with u = (m - e)/2 (Bray and Dean, PRL 98, 150201 (2007), for m = 0).
 
 Searches: on each draw (seed = its number) Newton's method from N(0, (2/m)^2) starts; points are distinct beyond 1e-4.
-The sum of (-1)^index is 1 in a trap, which checks each draw. Nothing is left out where it is not.
+The sum of (-1)^index is 1 in a trap, which checks each draw: where it is not, points were missed, and as many other
+starts are tried, up to eight times. Nothing is left out where it still is not. (With one attempt 3 of 100 draws at N = 3
+missed a point.)
 """
 
 import functools
@@ -27,6 +29,8 @@ COMPUTED = {1: (2.439, 1.719), 2: (3.848, 2.190), 3: (5.538, 2.621), 5: (10.22, 
 CASES = {(1, 0.6): (300, 60), (2, 0.6): (300, 200), (3, 0.6): (200, 400), (4, 0.6): (100, 1_000), (5, 0.6): (60, 2_500),
          (1, 0.3): (300, 200), (2, 0.4): (200, 600), (3, 0.9): (200, 200)}  # fmt: skip
 """(N, m): draws, Newton starts of each."""
+
+MOST_ATTEMPTS = 8
 
 
 def law(dim: int, m: float, num: int) -> tuple[np.ndarray, np.ndarray]:
@@ -50,9 +54,10 @@ def index_at(dim: int, m: float, energies: np.ndarray, num: int = 20_000) -> np.
 
 
 @functools.partial(jax.jit, static_argnums=(1, 3))
-def searched(key: jax.Array, dim: int, m: float, num: int) -> tuple[jax.Array, ...]:
+def searched(key: jax.Array, dim: int, m: float, num: int, attempt: int) -> tuple[jax.Array, ...]:
     """Returns of one draw Newton's ends (num, dim), their gradient norms, V/N there, and indices."""
     key_waves, key_phases, key_starts = jax.random.split(key, 3)
+    key_starts = jax.random.fold_in(key_starts, attempt)
     features = 500 * dim
     waves = jax.random.normal(key_waves, (features, dim)) / np.sqrt(dim)
     phases = jax.random.uniform(key_phases, (features,), maxval=2 * np.pi)
@@ -80,11 +85,17 @@ def searched(key: jax.Array, dim: int, m: float, num: int) -> tuple[jax.Array, .
 
 def points_of(draw: int, dim: int, m: float, num: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns V/N and index of the distinct stationary points of one draw."""
-    found = searched(jax.random.fold_in(jax.random.key(dim), draw), dim, m, num)
-    x, norm, energy, index = (np.asarray(part) for part in found)
-    good = norm < 1e-9
-    _, first = np.unique(np.round(x[good] @ np.linspace(1, 2, dim) ** 3, 4), return_index=True)
-    return energy[good][first], index[good][first]
+    places, parts = np.zeros(0), (np.zeros(0), np.zeros(0, int))
+    for attempt in range(MOST_ATTEMPTS):
+        found = searched(jax.random.fold_in(jax.random.key(dim), draw), dim, m, num, attempt)
+        x, norm, energy, index = (np.asarray(part) for part in found)
+        good = norm < 1e-9
+        names = np.round(np.concatenate([places, x[good] @ np.linspace(1, 2, dim) ** 3]), 4)
+        places, first = np.unique(names, return_index=True)
+        parts = tuple(np.concatenate(pair)[first] for pair in zip(parts, (energy[good], index[good]), strict=True))
+        if np.sum((-1.0) ** parts[1]) == 1:
+            break
+    return parts
 
 
 def measure(options: experiment.Options) -> Table:
@@ -92,7 +103,7 @@ def measure(options: experiment.Options) -> Table:
     rows, seen = [], {}
     cases = {c: n for c, n in CASES.items() if not options.quick or c in ((1, 0.6), (2, 0.6), (3, 0.6))}
     for (dim, m), (num_draws, num_starts) in cases.items():
-        num_draws = num_draws // 2 if options.quick else num_draws
+        num_draws = num_draws // 4 if options.quick else num_draws
         draws = [points_of(draw, dim, m, num_starts) for draw in range(num_draws)]
         expected, error = law(dim, m, 400_000 if options.quick else 4_000_000)
         rows.append(mean(f"N={dim}, m={m:g}: stationary points", [len(index) for _, index in draws], source_error=error[0],

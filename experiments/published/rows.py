@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import scipy
 
-from jaxgd import experiment
 from jaxgd.base import InputValueError
 from jaxgd.experiment import Claim, Statistic
 from jaxgd.experiment.printing import plain, short, table
@@ -110,6 +109,8 @@ def share(
       source_trials: how many trials that share rests on; None for an exact one.
       **fields: further fields of `Row`.
     """
+    if trials < 1:
+        raise InputValueError(f"`{statistic}` has no trials, so that there is no share.")
     low, high = proportion_interval(hits, trials, LEVEL)
     z = None
     if expected is not None and fields.get("relation", "equal") == "equal":
@@ -191,8 +192,8 @@ def lines_of(results: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
         {
             "experiment": result["experiment"].removeprefix("published."),
             "statistic": row["statistic"],
-            "published": "-" if row["expected"] is None else sign[row["relation"]] + short(row["expected"]),
-            "ours": f"{short(row['measured'])} [{short(row['low'])}, {short(row['high'])}]",
+            "published": "-" if row["expected"] is None else sign[row["relation"]] + _number(row, row["expected"]),
+            "ours": _ours(row),
             "z": "-" if row["z"] is None else f"{row['z']:.1f}",
             "verdict": row["verdict"],
             "n": f"{row['num_descents']:,}",
@@ -201,6 +202,22 @@ def lines_of(results: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
         for result in results
         for row in plain(result["rows"])
     ]
+
+
+def _number(row: dict[str, Any], value: Any) -> str:
+    """Returns a number in nine digits where no chance has part in the row, else in four."""
+    return f"{value:.9g}" if value is not None and _is_sharp(row) else short(value)
+
+
+def _is_sharp(row: dict[str, Any]) -> bool:
+    low, high = row["low"], row["high"]
+    return low is not None and high is not None and high - low <= 1e-5 * abs(row["measured"])
+
+
+def _ours(row: dict[str, Any]) -> str:
+    if _is_sharp(row):
+        return _number(row, row["measured"])
+    return f"{short(row['measured'])} [{short(row['low'])}, {short(row['high'])}]"
 
 
 def stated(name: str, docstring: str | None, rows: Sequence[Row], **fields: Any) -> Table:
@@ -218,7 +235,3 @@ def draw_rows(panel: Any, rows: Sequence[Row], title: str = "z of each row") -> 
         panel.plot([row.z], [line], "o", color=colours[row.verdict], ms=5)
     panel.set_yticks(range(len(shown)), [row.statistic for row in shown], fontsize=6)
     panel.set(xlabel="z (standard errors)", ylim=(len(shown) - 0.5, -0.5), title=title)
-
-
-__all__ = ["LEVEL", "MOST_Z", "PREDICTION", "Row", "Table", "count", "counts", "draw_rows", "estimate", "exact",
-           "experiment", "lines_of", "mean", "rows_table", "share", "stated"]  # fmt: skip

@@ -2,8 +2,9 @@ r"""Two-layer ReLU networks of the teacher's width end in spurious minima, more 
 
 Safran and Shamir 2018 (arXiv 1712.08968). As there: starts N(0, 1/n), gradient descent with step 0.1, float64, stop at
 max_i |2 pi dF/dw_i| <= 1e-9, at most 40,000 steps, spurious where F >= 1e-3 (seed 100 n + k). The source halves the
-step and starts again where the scaled gradient passes 1e4; here a descent that did would be counted as lost. Shares of
-the source rest on 1,000 runs. Where neither the source nor a table at hand gives a number the row is a prediction;
+step and starts again where the scaled gradient passes 1e4; here a descent that did would be counted as lost. With units
+to spare descents end on valleys, so slowly that few settle: the loss then decides alone. Shares of the source rest on
+1,000 runs. Where neither the source nor a table at hand gives a number the row is a prediction;
 k < n ends in no global minimum at all (its minima are valleys or isolated, as `classify` tells).
 """
 
@@ -56,7 +57,7 @@ def measure(options: experiment.Options) -> Table:
             judged = {"expected": SHARES[n], "source": "Safran and Shamir 2018", "source_trials": 1_000}
         elif k < n:
             judged = {"expected": 1.0, "source": "no k < n units imitate n"}
-        rows.append(share(f"k={k}, n={n}: spurious ends", int(is_spurious.sum()), int(settled.sum()), **judged))
+        rows.append(share(f"k={k}, n={n}: spurious ends", int(np.sum(loss >= HIGH)), num, **judged))
         families, hits = np.unique(np.round(loss[is_spurious], 5), return_counts=True)
         for published in SPURIOUS.get(n, ()) if k == n else ():
             near = families[np.abs(families - published) < 2e-5]
