@@ -84,14 +84,19 @@ def gallery(results: Sequence[dict[str, Any]], out: Path, is_quick: bool) -> str
     for result in results:
         name = result["experiment"]
         condition = f" ({result['condition']})" if result["condition"] else ""
-        parts += [f"\n## {name.removeprefix('published.')}\n", f"{result['claim']} **{result['verdict']}**{condition}\n"]
+        parts += [
+            f"\n## {name.removeprefix('published.')}\n",
+            f"{result['claim']} **{result['verdict']}**{condition}\n",
+        ]
         if (out / f"{name}.png").exists():
             parts.append(f"![{name}]({name}.png)\n")
         lines = lines_of([result])
         if lines:
             columns = [column for column in lines[0] if column != "experiment"]
             parts += [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-            parts += [f"| {' | '.join(line[column].replace('|', chr(92) + '|') for column in columns)} |" for line in lines]
+            parts += [
+                f"| {' | '.join(line[column].replace('|', chr(92) + '|') for column in columns)} |" for line in lines
+            ]
     return "\n".join(parts) + "\n"
 
 

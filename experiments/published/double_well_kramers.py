@@ -43,7 +43,9 @@ def measure(options: experiment.Options) -> Table:
 
 def figure(result: Table) -> Any:
     """Returns measured and Kramers' mean passages over the exact ones."""
-    drawn, (panel,) = experiment.panels("Descents agree with the exact passage; Kramers' formula is too short", 1, width=6)
+    drawn, (panel,) = experiment.panels(
+        "Descents agree with the exact passage; Kramers' formula is too short", 1, width=6
+    )
     inverse = [1 / temperature for temperature in result.data["ratios"]]
     measured, half, kramers = np.array(list(result.data["ratios"].values())).T
     panel.axhline(1, color="0.5", lw=1)

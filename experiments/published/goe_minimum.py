@@ -1,4 +1,4 @@
-r"""A random symmetric matrix is positive definite far more rarely than 0.5^n, and as rarely as de Bruijn's formula says.
+r"""A random symmetric matrix is positive definite far more rarely than 0.5^n, just as rarely as de Bruijn's formula has.
 
 GOE matrices: density exp(-tr A^2 / 4), entries N(0, 1), N(0, 2) on the diagonal. The joint law of the eigenvalues,
 prod |l_i - l_j| exp(-l^2/4), makes every expectation of a product over eigenvalues a Pfaffian (de Bruijn 1955); with
@@ -58,8 +58,9 @@ def _moment(i: int) -> float:
 def _ordered(i: int, j: int) -> float:
     """Returns the integral over 0 < x < y of (x^i y^j - x^j y^i) exp(-(x^2 + y^2)/4): polar, by incomplete betas."""
     radial = 2 ** (i + j + 1) * math.gamma((i + j + 2) / 2)
-    below = lambda a, b: scipy.special.betainc((a + 1) / 2, (b + 1) / 2, 0.5) * scipy.special.beta((a + 1) / 2,
-                                                                                                 (b + 1) / 2) / 2
+    below = lambda a, b: (
+        scipy.special.betainc((a + 1) / 2, (b + 1) / 2, 0.5) * scipy.special.beta((a + 1) / 2, (b + 1) / 2) / 2
+    )
     return radial * float(below(i, j) - below(j, i))  # sin^a cos^b up to a quarter of pi: x is the smaller one
 
 
@@ -91,10 +92,7 @@ def splitting(rng: np.random.Generator, n: int, count: int, levels: list[float] 
     matrices = goe(rng, count, n)
     bottom, product, chosen = lowest(matrices), 1.0, []
     while True:
-        if levels is None:
-            level = min(0.0, float(np.quantile(bottom, 1 - SURVIVING)))
-        else:
-            level = levels[len(chosen)]
+        level = min(0.0, float(np.quantile(bottom, 1 - SURVIVING))) if levels is None else levels[len(chosen)]
         chosen.append(level)
         survives = np.flatnonzero(bottom > level)
         product *= len(survives) / count

@@ -8,8 +8,8 @@ Seeds 0, starts N(0, 1) in every entry where nothing else is said, L-BFGS with s
   Neyshabur, Srebro 2016).
 - Low-rank factorisation |U V' - M|^2 / 2 + |U'U - V'V|^2 / 8, M of 6 x 5 and rank 2 (Ge, Jin, Zheng 2017).
 - A deep linear network 4-3-4 of full-rank data (Kawaguchi 2016): minima alone are global.
-- A linear autoencoder (Baldi and Hornik 1989) with distinct variances l_1 > ... > l_6, two hidden units, encoder tied to
-  the decoder: critical points pick subspaces; and u u' against M, all of whose critical points are known: 0 and
+- A linear autoencoder (Baldi and Hornik 1989) with distinct variances l_1 > ... > l_6, two hidden units, encoder tied
+  to the decoder: critical points pick subspaces; and u u' against M, all of whose critical points are known: 0 and
   sqrt(l_i) v_i of index i - 1.
 - A linear variational autoencoder with a fixed noise of the data is probabilistic PCA (Lucas et al. 2019): it has the
   same minima, of value -log-likelihood (Tipping and Bishop 1999).
@@ -95,7 +95,9 @@ def measure(options: experiment.Options) -> Table:
 
     ladder = jaxgd.landscapes.rank_one_factorisation(tuple(VARIANCES))
     found = jaxgd.critical_points(ladder, num_starts=600, key=jax.random.key(0)).catalogue
-    rows.append(exact("u u' against M, d=6: critical points up to sign", len(found), expected=7, source="M u = |u|^2 u"))
+    rows.append(
+        exact("u u' against M, d=6: critical points up to sign", len(found), expected=7, source="M u = |u|^2 u")
+    )
     for index in range(7):
         value = (np.sum(VARIANCES**2) - (VARIANCES[index] ** 2 if index < 6 else 0)) / 4
         here = found.value[found.index == index]
@@ -110,7 +112,9 @@ def figure(result: Table) -> Any:
     for name, excess in result.data["seen"].items():
         panel.plot(np.sort(np.maximum(np.abs(excess), 1e-30)), np.arange(1, excess.size + 1) / excess.size, label=name)
     panel.axvline(1e-9, color="black", ls=":")
-    panel.set(xscale="log", xlabel="distance of the end's value to the least possible one", ylabel="share of ends below")
+    panel.set(
+        xscale="log", xlabel="distance of the end's value to the least possible one", ylabel="share of ends below"
+    )
     return drawn
 
 

@@ -21,8 +21,7 @@ import optax
 
 import jaxgd
 from experiments.escape import octopus as escape
-from experiments.published.rows import Table, estimate, exact, mean, share, stated
-from experiments.published.rows import Row
+from experiments.published.rows import Row, Table, estimate, exact, mean, share, stated
 from jaxgd import experiment
 from jaxgd.statistics import growth_factor
 
@@ -52,7 +51,9 @@ def by_logarithms(steepness: float, dim: int, starts: np.ndarray) -> np.ndarray:
         is_crossing = x < 2 * TAU
         while is_crossing.any():
             u, v = x / TAU - 1, x / TAU - 2
-            slope = -2 * GAMMA * x + TAU * ((10 * GAMMA - 14 * steepness) * u**2 + 2 * (5 * steepness - 3 * GAMMA) * u**3)
+            slope = -2 * GAMMA * x + TAU * (
+                (10 * GAMMA - 14 * steepness) * u**2 + 2 * (5 * steepness - 3 * GAMMA) * u**3
+            )
             if i + 1 < dim:
                 curvature = -GAMMA - (steepness + GAMMA) * (10 * v**3 + 15 * v**4 + 6 * v**5)
                 turning = -(steepness + GAMMA) * (30 * v**2 + 60 * v**3 + 30 * v**4) / TAU
@@ -95,7 +96,8 @@ def measure(options: experiment.Options) -> Table:
             found = by_logarithms(steepness, dim, starts)
             times[f"gradient descent, L={steepness:g}, d={dim}"] = found
             value, low, high = growth_factor(found, experiment.CONFIDENCE)
-            rows.append(Row(statistic=f"L={steepness:g}, d={dim}: factor from saddle to saddle", measured=value, low=low,
+            rows.append(Row(statistic=f"L={steepness:g}, d={dim}: factor from saddle to saddle", measured=value,
+                            low=low,
                             high=high, expected=kappa, tolerance=0.01, num_descents=num,
                             source="derived: 1 + ln(1/(1 - 2 eta L))/ln(1 + 2 eta gamma)"))  # fmt: skip
         noisy = escape.escape_times(perturbed(steepness), steepness, 10, num, 10 + seed)
@@ -109,7 +111,8 @@ def measure(options: experiment.Options) -> Table:
     first = times["gradient descent, L=1, d=5"]
     for number, published in enumerate(escape.PUBLISHED_MEDIANS, start=1):
         row = experiment.median("", first[:, number - 1])
-        rows.append(Row(statistic=f"L=1, d=5: median steps to leave saddle {number}", measured=row.measured, low=row.low,
+        rows.append(Row(statistic=f"L=1, d=5: median steps to leave saddle {number}", measured=row.measured,
+                        low=row.low,
                         high=row.high, expected=published, tolerance=0.5, source="independent computation",
                         num_descents=num))  # fmt: skip
     starts = starts_of(200, 10, 99)

@@ -207,7 +207,9 @@ def measure(options: experiment.Options) -> Table:
 
 def figure(result: Table) -> Any:
     """Returns numbers of critical points over N beside the formula, and where descents end."""
-    drawn, (left, right) = experiment.panels("As many critical points as Kac-Rice says; descents end above the threshold")
+    drawn, (left, right) = experiment.panels(
+        "As many critical points as Kac-Rice says; descents end above the threshold on average"
+    )
     found = result.data["found"]
     left.plot(list(found), [law for _, _, law in found.values()], "-", label="Kac-Rice")
     left.errorbar(list(found), [m for m, _, _ in found.values()], [4 * e for _, e, _ in found.values()], fmt="o",

@@ -1,4 +1,4 @@
-r"""Minimising -sum x_i^4 on the sphere has no minima but the 2d axes, all with equal basins, and 3^d - 1 critical points.
+r"""Minimising -sum x_i^4 on a sphere leads to the 2d axes alone, equally often; there are 3^d - 1 critical points.
 
 value(x) = -sum x_i^4 / |x|^4. A critical point has s coordinates of equal size and d - s zeros: C(d, s) 2^s of value
 -1/s, with Hessian -8/s on the sphere along the s - 1 directions that change the sizes and 4/s along the others, hence
@@ -62,7 +62,9 @@ def measure(options: experiment.Options) -> Table:
         unit = x / np.linalg.norm(x, axis=1, keepdims=True)
         axis = np.argmax(np.abs(unit), axis=1)
         is_axis = np.abs(np.abs(unit[np.arange(num), axis]) - 1) < 1e-7
-        rows.append(share(f"d={dim}: ends at an axis", int(is_axis.sum()), num, expected=1.0, source="no other minimum"))
+        rows.append(
+            share(f"d={dim}: ends at an axis", int(is_axis.sum()), num, expected=1.0, source="no other minimum")
+        )
         which = 2 * axis + (unit[np.arange(num), axis] > 0)
         rows.append(counts(f"d={dim}: hits of the 2d axes, chi-square / freedom",
                            np.bincount(which[is_axis], minlength=2 * dim), np.full(2 * dim, 0.5 / dim),
@@ -84,7 +86,9 @@ def measure(options: experiment.Options) -> Table:
 
 def figure(result: Table) -> Any:
     """Returns numbers of critical points by index, and how long descents take."""
-    drawn, (left, right) = experiment.panels("On the sphere of -sum x^4 all descents end at axes, later in more dimensions")
+    drawn, (left, right) = experiment.panels(
+        "On the sphere of -sum x^4 all descents end at axes, later in more dimensions"
+    )
     for dim in COUNTED:
         rows = [row for row in result.rows if row.statistic.startswith(f"d={dim}: of index")]
         if rows:

@@ -1,4 +1,4 @@
-r"""A ring of n oscillators has the twisted states of Wiley, Strogatz and Girvan, and as many critical points as algebra.
+r"""A ring of n oscillators has the twisted states of Wiley et al., and as many critical points as algebra counts.
 
 value(theta) = -sum_i cos(theta_{i+1} - theta_i). All differences of a critical point have one sine: n - k of them are
 phi with |phi| < pi/2, and k are pi - phi, with (n - k) phi + k (pi - phi) = 2 pi m. For odd n that counts them all, up

@@ -94,7 +94,9 @@ def test_impossible_errors_are_refused():
 
 def test_the_one_table_has_source_interval_z_and_verdict_of_every_row(tmp_path):
     table = rows.stated(
-        "x", "Says.\n\nMore.", [rows.mean("steps", np.arange(10.0), expected=4.5, source="A 1999"), rows.estimate("y", 1, 1, 2)]
+        "x",
+        "Says.\n\nMore.",
+        [rows.mean("steps", np.arange(10.0), expected=4.5, source="A 1999"), rows.estimate("y", 1, 1, 2)],
     )
     result = json.loads(json.dumps(table.to_json()))
     text = runner.overview([result | {"seconds": 1.0}])
@@ -113,7 +115,14 @@ def test_every_script_says_what_it_reproduces(capsys):
 
 
 def test_a_script_that_fails_is_named_and_does_not_stop_the_rest():
-    failed = {"experiment": "published.x", "claim": "", "rows": [], "verdict": "failed", "condition": "no disk", "seconds": 1.0}
+    failed = {
+        "experiment": "published.x",
+        "claim": "",
+        "rows": [],
+        "verdict": "failed",
+        "condition": "no disk",
+        "seconds": 1.0,
+    }
     assert "published.x failed: no disk" in runner.overview([failed])
 
 
@@ -138,7 +147,9 @@ def test_derivatives_of_the_ring_are_those_of_its_laplacian():
     apart = np.roll(theta, -1) - theta
     incidence = np.roll(np.eye(6), 1, axis=1) - np.eye(6)  # row i: theta_{i+1} - theta_i
     gradient = incidence.T @ np.sin(apart)
-    assert_derivatives(xy_ring.ring(6).value, jnp.asarray(theta), gradient, incidence.T @ np.diag(np.cos(apart)) @ incidence)
+    assert_derivatives(
+        xy_ring.ring(6).value, jnp.asarray(theta), gradient, incidence.T @ np.diag(np.cos(apart)) @ incidence
+    )
 
 
 def test_derivatives_of_the_quartic_on_the_sphere_are_those_of_a_quotient():
@@ -146,7 +157,9 @@ def test_derivatives_of_the_quartic_on_the_sphere_are_those_of_a_quotient():
     x /= np.linalg.norm(x)
     top, eye = np.sum(x**4), np.eye(4)
     gradient = -4 * x**3 + 4 * top * x
-    second = -12 * np.diag(x**2) + 16 * (np.outer(x**3, x) + np.outer(x, x**3)) + 4 * top * eye - 24 * top * np.outer(x, x)
+    second = (
+        -12 * np.diag(x**2) + 16 * (np.outer(x**3, x) + np.outer(x, x**3)) + 4 * top * eye - 24 * top * np.outer(x, x)
+    )
     assert_derivatives(sphere_tensor.quartic(np.eye(4)).value, jnp.asarray(x), gradient, second)
 
 
