@@ -1,4 +1,4 @@
-r"""A random symmetric matrix is positive definite far more rarely than 0.5^n, just as rarely as de Bruijn's formula has.
+r"""A random symmetric matrix is positive definite far more rarely than 0.5^n, as de Bruijn's formula has it.
 
 GOE matrices: density exp(-tr A^2 / 4), entries N(0, 1), N(0, 2) on the diagonal. The joint law of the eigenvalues,
 prod |l_i - l_j| exp(-l^2/4), makes every expectation of a product over eigenvalues a Pfaffian (de Bruijn 1955); with

@@ -3,8 +3,8 @@ r"""Escape from a quadratic saddle takes ln(R/s) / ln(1 + eta) steps in every di
 Starts N(0, s^2) in every coordinate with s = 1e-6, gradient descent with step 0.05, escape at |x| >= 1; mean and
 variance of the steps against the law of `experiments.escape.quadratic_saddle`, d = 2 to 10,000, seeds 1 to 5. Then a
 million descents of a landscape with 3^4 critical points of which 2^4 are minima (sum of x_i^4/4 - x_i^2/2; starts
-uniform in [-2, 2]^4, step 0.05 < 1/L, gradient norm 1e-8, seed 0): the share that ends at a saddle is zero by the theorem
-of Lee, Simchowitz, Jordan and Recht (COLT 2016), and the million bounds it from above.
+uniform in [-2, 2]^4, step 0.05 < 1/L, gradient norm 1e-8, seed 0): the share that ends at a saddle is zero by the
+theorem of Lee, Simchowitz, Jordan and Recht (COLT 2016), and the million bounds it from above.
 """
 
 import sys
