@@ -9,7 +9,8 @@ tau/100 where the gradient is at most tau/100, at least 10 steps apart. The law 
 Numbers end before the law does: with 2 eta L = 1/2 a waiting coordinate is exactly zero after 1,074 halvings (float64;
 149 in float32), and gradient descent then stays at a saddle for ever. That is no property of the octopus. The engine
 is therefore used while a saddle takes fewer steps, and for d = 10 the coordinates that wait are kept as logarithms
-(`by_logarithms`), where nothing vanishes; both agree where both can be had.
+(`by_logarithms`), where nothing vanishes. Both leave each saddle at the same step where both leave it; of 4,000
+descents at L = 2 one started within 4e-6 of a saddle, waited 1,094 steps at the third, and stayed at the fourth in float64.
 """
 
 import sys
@@ -88,9 +89,13 @@ def measure(options: experiment.Options) -> Table:
         num_saddles = 5 if steepness == 1 else 4 if steepness <= 2 else 3  # before a coordinate vanishes
         by_engine = escape.escape_times(optax.sgd(rate), steepness, num_saddles, num, seed)
         same = by_logarithms(steepness, num_saddles, starts_of(num, num_saddles, seed))
-        rows.append(share(f"L={steepness:g}: engine and logarithms leave every saddle at the same step",
-                          int(np.sum(np.all(np.abs(by_engine - same) <= 1, axis=1))), num, expected=1.0,
+        is_left = np.isfinite(by_engine)
+        rows.append(share(f"L={steepness:g}: saddles that engine and logarithms leave at the same step",
+                          int(np.sum(by_engine[is_left] == same[is_left])), int(is_left.sum()), expected=1.0,
                           source="two programs"))  # fmt: skip
+        rows.append(
+            share(f"L={steepness:g}: saddles that the engine never leaves", int(np.sum(~is_left)), is_left.size)
+        )
         for dim in (5, 10):
             starts = np.random.default_rng([seed, dim]).uniform(-1, 1, (num, dim))
             found = by_logarithms(steepness, dim, starts)
