@@ -10,7 +10,8 @@ Numbers end before the law does: with 2 eta L = 1/2 a waiting coordinate is exac
 149 in float32), and gradient descent then stays at a saddle for ever. That is no property of the octopus. The engine
 is therefore used while a saddle takes fewer steps, and for d = 10 the coordinates that wait are kept as logarithms
 (`by_logarithms`), where nothing vanishes. Both leave each saddle at the same step where both leave it; of 4,000
-descents at L = 2 one started within 4e-6 of a saddle, waited 1,094 steps at the third, and stayed at the fourth in float64.
+descents at L = 2 one started within 4e-6 of a saddle, waited 1,094 steps at the third, and stayed at the fourth in
+float64.
 """
 
 import sys
