@@ -5,16 +5,13 @@ import ast
 import importlib
 import json
 import pkgutil
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments import claims
+from experiments import batch, claims
 from jaxgd import experiment
 
 SECONDS_PER_CLAIM = {True: 600, False: 7200}
@@ -66,38 +63,11 @@ def names() -> list[str]:
 
 def run_all(which: Sequence[str], flags: Sequence[str], out: Path, jobs: int) -> list[dict[str, Any]]:
     """Returns the JSON object of each claim, in order; one that fails has the verdict `failed` and says why."""
-    found = {}
-    for done, (name, result) in enumerate(_results(which, flags, out, jobs), start=1):
-        found[name] = result
-        experiment.note(f"{done}/{len(which)} {name} {result['verdict']} ({result['seconds']:.0f} s)")
-    return [found[name] for name in which]
-
-
-def _results(which: Sequence[str], flags: Sequence[str], out: Path, jobs: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    with ThreadPoolExecutor(jobs) as pool:
-        waiting = {pool.submit(_run_one, name, flags, out): name for name in which}
-        for future in as_completed(waiting):
-            yield waiting[future], future.result()
-
-
-def _run_one(name: str, flags: Sequence[str], out: Path) -> dict[str, Any]:
-    began = time.perf_counter()
-    command = [sys.executable, "-m", "experiments.claims", name, "--json", "--out", str(out), *flags]
-    try:
-        limit = SECONDS_PER_CLAIM["--quick" in flags]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=True)
-        return json.loads(ended.stdout)
-    except subprocess.TimeoutExpired:
-        reason = f"did not end within {limit} s"
-    except subprocess.CalledProcessError as error:
-        reason = (error.stderr.strip().splitlines() or ["no message"])[-1]
-    except json.JSONDecodeError:
-        reason = "printed no JSON"
-    seconds = time.perf_counter() - began
-    return {
-        "experiment": name, "claim": _sentence(name), "rows": [], "verdict": "failed", "condition": reason,
-        "seconds": seconds,
-    }  # fmt: skip
+    command = lambda name: ["-m", "experiments.claims", name, "--json", "--out", str(out), *flags]
+    return batch.run_all(
+        {name: command(name) for name in which}, {name: _sentence(name) for name in which},
+        limit=SECONDS_PER_CLAIM["--quick" in flags], jobs=jobs,
+    )  # fmt: skip
 
 
 def overview(results: Sequence[dict[str, Any]]) -> str:
