@@ -214,7 +214,7 @@ def _on_hyperbola() -> tuple[np.ndarray, np.ndarray]:
 
 def figure(result: Claim) -> Any:
     """Returns dimensions found beside those known, and the two branches of the hyperbola."""
-    drawn, (left, right) = experiment.panels("Valleys are counted right, and have the right dimension")
+    drawn, (left, right) = experiment.panels("Valleys have the right dimension; a count is an upper bound")
     dimensions = np.array([pair[1:] for pair in result.data["dimensions"]])
     most = dimensions.max() + 1
     left.plot([0, most], [0, most], color="0.7", lw=1)

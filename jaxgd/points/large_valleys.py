@@ -6,6 +6,8 @@ along it, and steps back across solve with the Hessian at the old place,
     y <- y - H(x)^+ grad f(y),
 
 so that they never move along its kernel: at a singular point (x^4) the gradient that a step finds there is left over.
+MINRES solves for stiff directions first, so that one step back may be longer than the last, which does not matter:
+all together have to stay within half the step. And the step has to be so long that a singular point would show.
 If a random direction of the kernel leads to critical points of the same value, over two lengths a decade apart, then
 all of them do but for an unlucky draw: directions that lead on would be a set of measure zero otherwise. And where the
 kernel is the tangent space of critical points, the rank cannot change along them: it can only rise beside a point, and
@@ -36,16 +38,15 @@ CONFIDENCE = 0.999
 NUM_DIRECTIONS = 2
 """Random flat directions along which a valley has to lead on."""
 
-_LONGEST, _SHORTEST = 1.0, 1e-3  # units of length, of the longer of the two steps
+_LONGEST = 1.0  # units of length, of the longer of the two steps
 _DECADE = -0.1  # times the longer one
 _THIRD = 1 / 3
 _MAX_PRODUCTS = 4000  # to find the flat part of a vector
 _MAX_SOLVE_PRODUCTS = 1000  # of a step back
 _FORCING = 1e-3  # share of the gradient that it may leave over
 _MAX_BACK = 48
-_SHRINKS = 0.5  # share of the last step back that the next may have
 _UNSOLVED = 0.5  # share of the gradient that lies in the kernel: steps back cannot do anything about it
-_BEND = 0.5  # share of a step that the first one back may have
+_BEND = 0.5  # share of a step that the whole way back may have
 _ROUNDINGS = 10.0  # of the place, whose gradient counts as none
 _SAFETY = 8.0  # on errors of values
 
@@ -110,8 +111,8 @@ def find_large_valleys(functions: Flat, found: Evidence, which: Rows, unit: Rows
 
 def _leads_on(functions: Flat, x: Rows, unit: Rows, flat: FlatDirection, value_error: float) -> float | None:
     """Returns how far the longer step goes, None if the direction leads to no critical points of the same value."""
-    length = _LONGEST
-    while length >= _SHORTEST:
+    length, shortest = _LONGEST, _telling_length(flat, x, unit)
+    while length >= shortest:
         step = step_by_products(functions, x, unit, flat, length, value_error)
         if step.is_shown:
             other = step_by_products(functions, x, unit, flat, _DECADE * length, value_error)
@@ -120,6 +121,19 @@ def _leads_on(functions: Flat, x: Rows, unit: Rows, flat: FlatDirection, value_e
             return None
         length *= _THIRD
     return None
+
+
+def _nothing(flat: FlatDirection, x: Rows, unit: Rows) -> float:
+    """Returns the gradient that some roundings of the place explain, in units of length."""
+    return _ROUNDINGS * float(np.finfo(x.dtype).eps) * flat.norm * max(float(np.linalg.norm(x / unit)), 1.0)
+
+
+def _telling_length(flat: FlatDirection, x: Rows, unit: Rows) -> float:
+    """Returns how long a step has to be, in units of length, for a singular point to show.
+
+    A fourth power of every coordinate, as large as the Hessian, leaves a gradient of |H| length^3 / dim.
+    """
+    return float(np.cbrt(len(x) * _nothing(flat, x, unit) / flat.norm)) if flat.norm > 0 else np.inf
 
 
 def _limits(share: float, trials: float) -> tuple[float, float]:
@@ -166,7 +180,7 @@ def step_by_products(
     """
     eps, row = float(np.finfo(x.dtype).eps), lambda vector: np.asarray(vector, x.dtype)[None]
     evaluate = programs_of(functions, x.dtype.name).evaluate
-    nothing = _ROUNDINGS * eps * flat.norm * max(float(np.linalg.norm(x / unit)), 1.0)
+    nothing = _nothing(flat, x, unit)
 
     def unshown(why: str) -> LargeStep:
         return LargeStep(x, False, why, abs(length), value_error)
@@ -174,19 +188,18 @@ def step_by_products(
     if not flat.is_told:
         return unshown(UNSOLVED)
     value = float(evaluate(row(x))[0][0])
-    y, last = x + row(length)[0] * unit * flat.vector, _BEND * abs(length)
+    first = y = x + row(length)[0] * unit * flat.vector
     for _ in range(_MAX_BACK):
         value_there, gradient = (leaf[0] for leaf in evaluate(row(y)))
         left = float(np.linalg.norm(unit * gradient))
         if left <= nothing:
             break
         back, unsolved = (leaf[0] for leaf in _solve(functions)(row(x), row(unit), row(unit * gradient)))
-        correction = float(np.linalg.norm(back))
         if unsolved > _UNSOLVED * left:
             return unshown(IS_LEFT)
-        if not correction <= last:
+        y = y - unit * back
+        if not np.linalg.norm((y - first) / unit) <= _BEND * abs(length):
             return unshown(BENDS)
-        y, last = y - unit * back, _SHRINKS * correction
     else:
         return unshown(IS_LEFT)
 

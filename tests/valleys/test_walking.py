@@ -116,3 +116,43 @@ def test_a_singular_point_of_many_parameters_is_no_valley(power):
     points = jaxgd.classify(landscape, jnp.zeros((1, 1100)).at[:, 1:1001].set(0.3))
     assert points.dimension.tolist() == [-1]
     assert points.verdict[0] in (int(Verdict.DEGENERATE), int(Verdict.UNDECIDED))
+
+
+def test_a_singular_origin_of_many_parameters_is_no_valley():
+    # The product of three factors at 0 in each of 400 places, and fourth powers everywhere else.
+    chains = lambda x: jnp.sum((jnp.prod(x[:1200].reshape(3, 400), axis=0) - 1) ** 2) / 800
+    for value in (lambda x: jnp.sum(x**4), lambda x: chains(x) + jnp.sum(x[1200:] ** 4) + jnp.sum(x[:3] ** 2)):
+        points = jaxgd.classify(large(value, 2000), jnp.zeros((1, 2000)))
+        assert points.dimension.tolist() == [-1]
+        assert points.verdict_counts() == {"degenerate": 1}
+
+
+def test_a_valley_with_curvature_across_of_many_sizes_is_told_by_products(key):
+    size = jnp.geomspace(1.0, 1e-3, 60)  # curvature is its square
+    bend = lambda x: 0.3 * jnp.sin(3 * jnp.roll(x, 60))[:60]
+    landscape = large(lambda x: jnp.sum((size * (x[:60] - bend(x))) ** 2) / 2)
+    start = jax.random.normal(key, (1100,))
+    start = start.at[:60].set(bend(start))
+    points = jaxgd.classify(landscape, start[None])
+    assert points.verdict_counts() == {"minimum": 1}
+    assert 0 <= 1040 - points.dimension[0] <= 60  # a lower limit
+
+
+@pytest.mark.slow
+def test_a_network_of_many_parameters_at_zero_loss_is_on_a_valley(key):
+    draw = np.random.default_rng(0)
+    inputs, goals = draw.standard_normal((12, 20)), draw.standard_normal((12, 3))
+
+    def value(p):
+        hidden = jnp.tanh(jnp.tanh(inputs @ p["w1"]) @ p["w2"])
+        return jnp.mean((hidden @ p["w3"] - goals) ** 2)
+
+    shapes = {"w1": (20, 40), "w2": (40, 30), "w3": (30, 3)}
+    sample = lambda key: {name: jax.random.normal(key, shape) / shape[0] ** 0.5 for name, shape in shapes.items()}
+    landscape, num_params = Landscape(value=value, sample=sample), sum(a * b for a, b in shapes.values())
+    stop = jaxgd.Stop(gradient_norm=1e-10, max_steps=10_000)
+    points = jaxgd.classify(landscape, jaxgd.descend(landscape, jaxgd.transforms.lbfgs(), 2, key=key, stop=stop))
+    assert points.value.max() < 1e-18
+    assert points.verdict_counts() == {"minimum": 2}
+    assert np.all(points.dimension <= num_params - goals.size)
+    assert np.all(points.dimension >= 0.9 * (num_params - goals.size))
