@@ -2,8 +2,8 @@
 
 A small run is spoilt in three ways. Every bit of each of its files is flipped in turn, and some bytes of a file are
 deleted, repeated, overwritten or swapped: the file must be refused, or say what it said. Then whole directories are
-spoilt (files damaged, cut off, removed, exchanged, renamed, replaced by directories, or claimed by a machine whose clock
-runs ahead): a survey that continues the run must refuse it, or end with the bits of the undisturbed run.
+spoilt (files damaged, cut off, removed, exchanged, renamed, replaced by directories, or claimed by a machine whose
+clock runs ahead): a survey that continues the run must refuse it, or end with the bits of the undisturbed run.
 """
 
 import contextlib
