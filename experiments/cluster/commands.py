@@ -40,9 +40,9 @@ def blocks(directory: Path) -> dict[str, int]:
     return {path.name: path.stat().st_ino for path in directory.glob("block-*.npz")}
 
 
-def num_unlike(one: Path, other: Path) -> int:
+def num_unlike(one: Path, other: Path, *, landscape: jaxgd.Landscape | None = None) -> int:
     """Returns how many arrays of ends, points and catalogue differ in any bit between two runs."""
-    runs = [jaxgd.open_run(directory) for directory in (one, other)]
+    runs = [jaxgd.open_run(directory, landscape=landscape) for directory in (one, other)]
     count = 0
     for record in ("ends", "points", "catalogue"):
         mine, theirs = (vars(getattr(run, record)) for run in runs)

@@ -1,7 +1,9 @@
-"""What is damaged, foreign, hostile or unwritable costs one sentence and itself, nothing else."""
+"""What is damaged, foreign, hostile or unwritable costs one sentence and itself, nothing else.
+
+Random damage, and every bit flipped in turn, are `experiments.cluster.damage`.
+"""
 
 import errno
-import functools
 import io
 import json
 import os
@@ -9,17 +11,14 @@ import resource
 import threading
 import zipfile
 
-import jax
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import jaxgd
 from jaxgd import cli
-from jaxgd.runs.directory import Directory
 from jaxgd.runs.files import checksum, read_arrays, read_sealed, write_arrays, write_once, write_sealed
 from jaxgd.runs.manifest import read_manifest
-from jaxgd.runs.parts import read_catalogue
 
 FIRST, SECOND = "block-0000000000-0000000040.npz", "block-0000000040-0000000080.npz"
 
@@ -360,75 +359,3 @@ def test_a_block_with_false_arrays_and_a_right_checksum_is_refused(copy, runs):
         assert message.strip() in problem
         assert problem.isprintable()
         (copy / FIRST).write_bytes(good)
-
-
-@functools.cache
-def what_is_said(directory, name):
-    """Returns what a file of a run says, as something that can be compared bit by bit."""
-    manifest = read_manifest(directory)
-    if name == "manifest.json":
-        return manifest
-    store = Directory(directory, manifest, lambda leaves: leaves)
-    if name.startswith("starts"):
-        return store.ends_of_extents
-    found = store.look_at(range(0, 40)) if name == FIRST else (read_catalogue(directory / name, manifest.digest, dict),)
-    plain = lambda leaf: leaf.tobytes() if isinstance(leaf, np.ndarray) else repr(leaf)
-    return [jax.tree.map(plain, vars(record)) for record in found]
-
-
-def is_refused(copy, name, whole):
-    """Returns whether a file was refused, and fails where it says something else than was written."""
-    try:
-        assert what_is_said.__wrapped__(copy, name) == what_is_said(whole, name)
-    except jaxgd.InputValueError as error:
-        return str(error).isprintable()
-    return False
-
-
-FILES = ("manifest.json", "starts-0001.json", FIRST, "catalogue-0000000120.npz")
-
-
-@pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 97], ids=["every bit", "some bits"])
-def test_whichever_bit_flips_a_file_is_refused_or_says_the_same(name, step, whole, copy):
-    good = (whole / name).read_bytes()
-    num_refused = 0
-    for bit in range(0, 8 * len(good), step):
-        content = bytearray(good)
-        content[bit // 8] ^= 1 << bit % 8
-        (copy / name).write_bytes(bytes(content))
-        num_refused += is_refused(copy, name, whole)
-    assert num_refused > 8 * len(good) / step / 2  # the rest are dates, and the like
-
-
-@pytest.mark.parametrize("num_rounds", [150, pytest.param(3_000, marks=pytest.mark.slow)])
-def test_whatever_bytes_change_a_reading_is_right_or_one_sentence(num_rounds, whole, copy):
-    rng = np.random.default_rng(0)
-    num_refused = 0
-    for number in range(num_rounds):
-        name = FILES[number % len(FILES)]
-        (copy / name).write_bytes(mutated((whole / name).read_bytes(), rng))
-        num_refused += is_refused(copy, name, whole)
-        (copy / name).write_bytes((whole / name).read_bytes())
-    assert num_refused > num_rounds / 2
-
-
-def mutated(content, rng):
-    """Flips, deletes, repeats, overwrites or swaps some bytes."""
-    data = bytearray(content)
-    for _ in range(rng.integers(1, 4)):
-        first, length = rng.integers(len(data)), int(rng.integers(1, 64))
-        match rng.integers(5):
-            case 0:
-                data[first] ^= 1 << int(rng.integers(8))
-            case 1:
-                del data[first : first + length]
-            case 2:
-                data[first:first] = data[first : first + length]
-            case 3:
-                data[first : first + length] = rng.bytes(len(data[first : first + length]))
-            case 4:
-                data[first : first + 1] = rng.choice([b"-", b"9", b"\x00", b'"', b"[", b"e99", b"\xff"])
-        if not data:
-            data = bytearray(b"x")
-    return bytes(data)
