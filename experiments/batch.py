@@ -1,14 +1,34 @@
 """Many experiments at once, each in a process of its own, so that one that fails does not stop the rest."""
 
+import argparse
+import ast
 import json
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
 from typing import Any
 
 from jaxgd import experiment
+
+
+def command_line(prog: str, description: str | None, each: str) -> argparse.ArgumentParser:
+    """Returns the options of a command that runs many; `each` is the word for one of them."""
+    parser = argparse.ArgumentParser(prog=prog, description=description, allow_abbrev=False)
+    parser.add_argument("--all", action="store_true", help=f"every {each}, each in a process of its own")
+    parser.add_argument("--quick", action="store_true", help="small runs that show that it works")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write JSON, figures and the gallery here")
+    parser.add_argument("--jobs", type=int, default=min(experiment.num_cores(), 8), help=f"{each}s that run at once")
+    return parser
+
+
+def first_paragraph(file: Path) -> str:
+    """Returns the first paragraph of a module's docstring on one line, read without running the module."""
+    docstring = ast.get_docstring(ast.parse(file.read_text())) or ""
+    return " ".join(docstring.partition("\n\n")[0].split())
 
 
 def run_all(
@@ -41,9 +61,7 @@ def _run(command: Sequence[str], limit: float) -> tuple[dict[str, Any] | None, s
     """Returns the object that was printed or None, why there is none, and the seconds."""
     began = time.perf_counter()
     try:
-        ended = subprocess.run(
-            [sys.executable, *command], capture_output=True, text=True, timeout=limit, check=True
-        )  # fmt: skip
+        ended = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=limit, check=True)
         return json.loads(ended.stdout), "", time.perf_counter() - began
     except subprocess.TimeoutExpired:
         reason = f"did not end within {limit} s"

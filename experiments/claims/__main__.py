@@ -1,7 +1,5 @@
 """Runs one claim of the source texts, or all of them, and writes the gallery."""
 
-import argparse
-import ast
 import importlib
 import json
 import pkgutil
@@ -20,13 +18,8 @@ SECONDS_PER_CLAIM = {True: 600, False: 7200}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs what the command line asks for and returns the exit code: 1 where a claim failed, 2 for a mistake."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.claims", description=__doc__, allow_abbrev=False)
+    parser = batch.command_line("python -m experiments.claims", __doc__, "claim")
     parser.add_argument("claim", nargs="?", help="for example T2.5; none lists what there is")
-    parser.add_argument("--all", action="store_true", help="every claim, each in a process of its own")
-    parser.add_argument("--quick", action="store_true", help="small runs that show that it works")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write JSON, figures and the gallery here")
-    parser.add_argument("--jobs", type=int, default=min(experiment.num_cores(), 8), help="claims that run at once")
     asked = parser.parse_args(arguments)
     if asked.all == (asked.claim is not None):
         if asked.all:
@@ -133,8 +126,7 @@ def _module(name: str) -> str:
 def _sentence(name: str) -> str:
     """Returns the sentence of a claim, read without running its module; empty where it has none."""
     file = Path(claims.__file__).parent / f"{_module(name).rpartition('.')[2]}.py"
-    docstring = ast.get_docstring(ast.parse(file.read_text())) if file.exists() else None
-    return " ".join((docstring or "").partition("\n\n")[0].split()).partition(": ")[2]
+    return batch.first_paragraph(file).partition(": ")[2] if file.exists() else ""
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """Reproduces all published tables: one table of all rows, and a gallery with their figures."""
 
-import argparse
-import ast
 import json
 import pkgutil
 import sys
@@ -12,7 +10,6 @@ from typing import Any
 
 from experiments import batch, published
 from experiments.published.rows import LEVEL, lines_of, rows_table
-from jaxgd import experiment
 
 SECONDS = {True: 900, False: 7200}
 """After so long a script counts as failed, quick or not."""
@@ -20,12 +17,7 @@ SECONDS = {True: 900, False: 7200}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs what the command line asks for and returns the exit code: 1 where a script failed, 2 for a mistake."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.published", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--all", action="store_true", help="every script, each in a process of its own")
-    parser.add_argument("--quick", action="store_true", help="small runs that show that it works")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write JSON, figures and the gallery here")
-    parser.add_argument("--jobs", type=int, default=min(experiment.num_cores(), 8), help="scripts that run at once")
+    parser = batch.command_line("python -m experiments.published", __doc__, "script")
     asked = parser.parse_args(arguments)
     if not asked.all:
         print("\n".join(f"{name:<20} {sentence(name)}" for name in names()))
@@ -56,9 +48,7 @@ def names() -> list[str]:
 
 def sentence(name: str) -> str:
     """Returns what a script says that it reproduces, read without running it."""
-    file = Path(published.__file__).parent / f"{name}.py"
-    docstring = ast.get_docstring(ast.parse(file.read_text())) or ""
-    return " ".join(docstring.partition("\n\n")[0].split())
+    return batch.first_paragraph(Path(published.__file__).parent / f"{name}.py")
 
 
 def overview(results: Sequence[dict[str, Any]]) -> str:
