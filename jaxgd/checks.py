@@ -33,6 +33,14 @@ def check_count(name: str, count: Any, low: int = 1, high: int = 2**31 - 1) -> i
     return int(count)
 
 
+def check_share(name: str, given: Any) -> None:
+    """Refuses what is not a number strictly between 0 and 1."""
+    if isinstance(given, bool) or not isinstance(given, (int, float, np.integer, np.floating)):
+        raise InputTypeError(f"`{name}` must be a number strictly between 0 and 1, got {what_is(given)}.")
+    if not 0 < given < 1:
+        raise InputValueError(f"`{name}` must lie strictly between 0 and 1, got {given}.")
+
+
 def check_key(key: Any) -> Key:
     """Returns `key` as one typed key.
 

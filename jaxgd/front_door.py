@@ -23,8 +23,8 @@ import jax
 import numpy as np
 
 from jaxgd import names
-from jaxgd.base import Ends, InputTypeError, InputValueError, Key, Landscape, Points, Restart, Stop
-from jaxgd.checks import check_count, check_key, check_params, check_starts, what_is
+from jaxgd.base import Ends, InputTypeError, Key, Landscape, Points, Restart, Stop
+from jaxgd.checks import check_count, check_key, check_params, check_share, check_starts, what_is
 from jaxgd.progress import shown
 
 R = TypeVar("R")
@@ -304,13 +304,6 @@ def _check_events(name: str, given: Any) -> None:
             )
 
 
-def _check_share(name: str, given: Any) -> None:
-    if isinstance(given, bool) or not isinstance(given, (int, float, np.integer, np.floating)):
-        raise InputTypeError(f"`{name}` must be a number strictly between 0 and 1, got {what_is(given)}.")
-    if not 0 < given < 1:
-        raise InputValueError(f"`{name}` must lie strictly between 0 and 1, got {given}.")
-
-
 def _check_ends(name: str, given: Any) -> None:
     if isinstance(given, Points):
         raise InputTypeError(f"`{name}` must be Ends or params, got Points; hand in their `.params`.")
@@ -331,8 +324,8 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "points": _check_points,
     "restart": _check_restart,
     "events": _check_events,
-    "confidence": _check_share,
-    "until": _check_share,
+    "confidence": check_share,
+    "until": check_share,
 }
 
 

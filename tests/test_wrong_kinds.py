@@ -57,6 +57,7 @@ GOOD = [
     (jaxgd.box, dict(low=-1.0, high=1.0, dim=2)),
     (jaxgd.grid, dict(low=-1.0, high=1.0, num=2, dim=2)),
     (jaxgd.normal_like, dict(params=np.zeros(2), scale=1.0)),
+    (jaxgd.prove, dict(landscape=wells, low=-2.0, high=2.0, resolution=0.5, max_boxes=40, progress=None)),
     (jaxgd.descend, ASK | dict(stop=None, restart=None, events=None, engine=None, progress=None, first_start=0)),
     (jaxgd.survey, ASK | dict(stop=None, engine=None, confidence=0.95, until=None, keep="ends", block_size=None)),
     (jaxgd.classify, dict(landscape=wells, ends=np.ones((1, 2)), sample=BOX)),

@@ -5,5 +5,5 @@
     python -m experiments.published --all [--quick] [--json] [--out DIR] [--jobs N]
 
 Each row stands beside its source, with an interval, a z-score and a verdict (`rows.py`). Every script states the law of
-its starts, step, stop rule and seed; nothing is tuned, and the same seed gives the same table.
+its starts, step, stop rule and seed, and the same seed gives the same table.
 """

@@ -8,8 +8,10 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from jaxgd.base import InputTypeError, InputValueError, Landscape, Params, Progress
-from jaxgd.checks import check_count, what_is
+from jaxgd.checks import check_count, check_share, check_value, what_is
+from jaxgd.front_door import as_landscape
 from jaxgd.interrupt import interruptible
+from jaxgd.progress import shown
 from jaxgd.proof.intervals import Interval, Rows
 from jaxgd.proof.rules import Program
 from jaxgd.proof.search import boundary_sign, halves, indices_of, inflated, look, polished
@@ -112,7 +114,7 @@ def prove(
     *,
     resolution: float = 1e-6,
     max_boxes: int = 200_000,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Proof:
     """Returns all critical points of a box, proven by interval arithmetic; what cannot be proven is returned as boxes.
 
@@ -121,19 +123,20 @@ def prove(
     kinks stay undecided. The derivative rules of the function are taken at their word.
 
     Args:
-      landscape: a `Landscape`, or a function of params.
+      landscape: a `Landscape`, a registered name, or a function of params, whose shapes are then those of `low`.
       low: corner of the box: params, one number for all coordinates of a `Landscape`, or a list of all its numbers.
       high: likewise.
       resolution: width, as a share of the box's, below which a box is not split further; in (0, 1).
       max_boxes: boxes that are looked at (>= 1); what is left then is undecided.
-      progress: called as progress("proving", done, max_boxes).
+      progress: True, False, a function called as progress("proving", done, max_boxes), or nothing: a bar in terminals
+        and notebooks.
 
     Returns:
       `Proof`; printed, it is a table. After Ctrl-C it holds what was proven so far.
 
     Raises:
       InputValueError: the box is empty or not finite, or the function uses a primitive without an interval rule.
-      InputTypeError: it is not a function.
+      InputTypeError: an argument is of the wrong kind.
 
     Example:
       >>> import jax.numpy as jnp, jaxgd
@@ -142,10 +145,9 @@ def prove(
       [0, 1, 0, 1, 2, 1, 0, 1, 0]
     """
     max_boxes = check_count("max_boxes", max_boxes)
-    if not 0 < resolution < 1:
-        raise InputValueError(f"`resolution` must lie strictly between 0 and 1, got {resolution}.")
-    value, name, lowest, highest, unravel, dtype = _asked(landscape, low, high)
-    flat_gradient = jax.grad(lambda x: value(unravel(x)))
+    check_share("resolution", resolution)
+    landscape, lowest, highest, unravel, dtype = _asked(landscape, low, high)
+    flat_gradient = jax.grad(lambda x: landscape.value(unravel(x)))
     both = lambda x: (flat_gradient(x), jax.jacfwd(flat_gradient)(x))
     zeros = jax.ShapeDtypeStruct(lowest.shape, dtype)
     gradient, derivatives = (Program(jax.make_jaxpr(function)(zeros)) for function in (flat_gradient, both))
@@ -157,7 +159,7 @@ def prove(
     proven: list[tuple[Rows, Rows]] = []
     stuck: list[tuple[Rows, Rows]] = []
     num_boxes, is_smooth = 0, True
-    with interruptible() as told:
+    with shown(progress, None) as show, interruptible() as told:
         while len(boxes.low) and num_boxes < max_boxes and not told.count:
             count = min(together, max_boxes - num_boxes)
             low_now, high_now = boxes.low[:count], boxes.high[:count]
@@ -177,8 +179,8 @@ def prove(
             boxes = Interval(
                 np.concatenate([boxes.low[count:], parts.low]), np.concatenate([boxes.high[count:], parts.high])
             )
-            if progress is not None:
-                progress("proving", num_boxes, max_boxes)
+            if show is not None:
+                show("proving", num_boxes, max_boxes)
 
     is_left = len(boxes.low) > 0
     stuck.append(boxes)
@@ -203,7 +205,7 @@ def prove(
     sides = (undecided.high - undecided.low)[:, span > 0] / span[span > 0]
     is_whole = is_smooth and bool(np.all(span > 0)) and not len(undecided.low)
     return Proof(
-        landscape=name,
+        landscape=landscape.name,
         low=lowest,
         high=highest,
         points=points,
@@ -221,18 +223,15 @@ def prove(
     )
 
 
-def _asked(landscape: Any, low: Params, high: Params) -> tuple[Any, str, Rows, Rows, Any, Any]:
-    """Returns the function, its name, the flat corners of the box, and what makes params of a flat point."""
-    if isinstance(landscape, Landscape):
-        one = jax.eval_shape(landscape.sample, jax.eval_shape(lambda: jax.random.key(0)))
-        example = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), one)
-        value, name = landscape.value, landscape.name
-    elif callable(landscape) and not isinstance(landscape, type):
-        kind = jax.numpy.result_type(float)
-        example = jax.tree.map(lambda leaf: np.zeros(np.shape(leaf), kind), low)
-        value, name = landscape, getattr(landscape, "__name__", "f")
-    else:
-        raise InputTypeError(f"`landscape` must be a jaxgd.Landscape or a function, got {what_is(landscape)}.")
+def _asked(landscape: Any, low: Params, high: Params) -> tuple[Landscape, Rows, Rows, Any, Any]:
+    """Returns the landscape, the flat corners of the box, what makes params of a flat point, and their type."""
+    has_shapes = isinstance(landscape, (Landscape, str)) or not callable(landscape)
+    like_low = None if has_shapes else jax.tree.map(lambda leaf: np.zeros(np.shape(leaf), np.result_type(float)), low)
+    landscape = as_landscape(
+        landscape, sample=None if has_shapes else lambda key: jax.tree.map(jax.numpy.asarray, like_low)
+    )
+    one = jax.eval_shape(landscape.sample, jax.eval_shape(lambda: jax.random.key(0)))
+    example = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), one)
 
     start, unravel = ravel_pytree(example)
     corners = [_corner("low", low, example), _corner("high", high, example)]
@@ -240,7 +239,8 @@ def _asked(landscape: Any, low: Params, high: Params) -> tuple[Any, str, Rows, R
         raise InputValueError("the box has no coordinates; `low` must hold at least one number.")
     if not np.all(corners[0] <= corners[1]):
         raise InputValueError("`low` must not be larger than `high` in any coordinate; exchange them.")
-    return value, name, *corners, unravel, start.dtype
+    check_value(landscape, one)
+    return landscape, *corners, unravel, start.dtype
 
 
 def _corner(name: str, given: Any, example: Params) -> Rows:
@@ -257,7 +257,10 @@ def _corner(name: str, given: Any, example: Params) -> Rows:
     structure: Any = jax.tree.structure
     if structure(given) != structure(example) or shapes(given) != shapes(example):
         raise InputValueError(f"`{name}` must have the shapes of the params, {shapes(example)}, or be one number.")
-    flat = np.concatenate([np.zeros(0), *(np.ravel(np.asarray(leaf, np.float64)) for leaf in jax.tree.leaves(given))])
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(given)]
+    if any(leaf.dtype.kind not in "iuf" for leaf in leaves):
+        raise InputTypeError(f"`{name}` must hold real numbers, got {what_is(given)}.")
+    flat = np.concatenate([np.zeros(0), *(np.ravel(leaf.astype(np.float64)) for leaf in leaves)])
     if not np.all(np.isfinite(flat)):
         raise InputValueError(f"`{name}` must be finite; give the corner of a bounded box.")
     return flat
