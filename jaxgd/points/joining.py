@@ -31,6 +31,7 @@ _TRIES = 3  # sets to which a further point may be attached
 _SAFETY = 4.0  # on errors of values
 _ON_VALLEYS = (int(Verdict.MINIMUM), int(Verdict.SADDLE), int(Verdict.MAXIMUM))
 _MAX_EXPLORED = 8  # sets of a family
+_MAX_TURNS, _TURNS_IN_VAIN = 8, 2  # of walks straight ahead from each of these sets
 _STEPS_AHEAD = 48
 _LENGTH_AHEAD = 0.25  # units of length
 
@@ -101,10 +102,10 @@ class _Walker(NamedTuple):
         begin, end = pairs.T
         return walk_to(self.ground, self.x[begin], self.x[end], self.off[end], take(self.like, begin))
 
-    def with_ways_ahead(self, begin: Rows) -> tuple["_Walker", Rows]:
+    def with_ways_ahead(self, begin: Rows, draw: np.random.Generator) -> tuple["_Walker", Rows]:
         """Returns a walker whose further nodes lie on walks straight ahead, and from which node each of these came."""
-        one = np.random.default_rng(0).standard_normal(self.x.shape[1]).astype(self.x.dtype)
-        begin, directions = np.concatenate([begin, begin]), np.repeat([one, -one], len(begin), axis=0)
+        some = draw.standard_normal((len(begin), self.x.shape[1])).astype(self.x.dtype)
+        begin, directions = np.concatenate([begin, begin]), np.concatenate([some, -some])
         steps = [
             (begin[ahead.which[ahead.step.is_shown]], ahead.step.places.x[ahead.step.is_shown])
             for ahead in walk_on(
@@ -213,22 +214,29 @@ def _attach(walker: _Walker, chosen: list[Rows], rest: list[Rows], label: Rows) 
 
 
 def _explore(walker: _Walker, families: list[Rows], label: Rows) -> None:
-    """Joins what is still apart by the help of walks straight ahead."""
-    begins = []
-    for nodes in families:
-        sets, sizes = np.unique(label[nodes], return_counts=True)
-        if len(sets) > 1:
-            begins.append(sets[np.argsort(-sizes, kind="stable")][:_MAX_EXPLORED])
-    if not begins:
-        return
-    explored, source = walker.with_ways_ahead(np.concatenate(begins))
-    new = np.arange(len(walker.x), len(explored.x))
-    labels = np.concatenate([label, label[source]])
-    found = [np.concatenate([some, new[np.isin(source, some)]]) for some in begins]
-    _join(explored, found, labels)
+    """Joins what is still apart by the help of walks straight ahead, from other members each time."""
+    draw, in_vain = np.random.default_rng(1), np.zeros(len(families), int)
+    for _ in range(_MAX_TURNS):
+        apart = [_largest_sets(label[nodes]) for nodes in families]
+        asks = [i for i, sets in enumerate(apart) if len(sets) > 1 and in_vain[i] < _TURNS_IN_VAIN]
+        if not asks:
+            break
+        members = [families[i][label[families[i]] == one] for i in asks for one in apart[i].tolist()]
+        explored, source = walker.with_ways_ahead(np.array([draw.choice(some) for some in members]), draw)
+        new = np.arange(len(walker.x), len(explored.x))
+        labels = np.concatenate([label, label[source]])
+        _join(explored, [np.concatenate([apart[i], new[np.isin(label[source], apart[i])]]) for i in asks], labels)
 
-    # The sets' first nodes stand for them.
-    label[:] = labels[label]
+        # The sets' first nodes stand for them.
+        label[:] = labels[label]
+        for i in asks:
+            in_vain[i] = 0 if len(np.unique(label[apart[i]])) < len(apart[i]) else in_vain[i] + 1
+
+
+def _largest_sets(label: Rows) -> Rows:
+    """Returns the labels of the largest sets, these first."""
+    sets, sizes = np.unique(label, return_counts=True)
+    return sets[np.argsort(-sizes, kind="stable")][:_MAX_EXPLORED]
 
 
 def _distances(walker: _Walker, nodes: Rows, others: Rows) -> Rows:

@@ -122,7 +122,7 @@ def walk_to(
 
 @np.errstate(all="ignore")
 def _walk_to(ground: Ground, x: Rows, goal: Rows, off: Rows, like: Like, trail: list[tuple[Rows, Rows]]) -> Rows:
-    places, why = ground.look(x, like)
+    places, why = ground.look(x.copy(), like)  # places are written over as walks go on
     is_alike = why == Why.NONE
     small = float(np.finfo(x.dtype).eps) ** _SMALL
     is_there = is_alike & np.all(np.abs(goal - x) <= off + places.placement, axis=1)
@@ -181,7 +181,7 @@ def walk_on(
       longest: units of length of a step.
       is_straight: only the first direction counts, and walks go on as straight as the valley lets them.
     """
-    places, why = ground.look(x, like)
+    places, why = ground.look(x.copy(), like)  # places are written over as walks go on
     ahead = direction(0) * places.unit
     length, taken = np.full(len(x), longest, x.dtype), np.zeros(len(x), int)
     going = np.flatnonzero(why == Why.NONE)

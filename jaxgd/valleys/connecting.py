@@ -18,6 +18,7 @@ from jaxgd.base import Array, InputValueError, Landscape, Params, Points
 from jaxgd.checks import check_count
 from jaxgd.points.flat import as_params, as_rows, at_least_single, flat
 from jaxgd.points.judge import MAX_DENSE_DIM, judge_in_full
+from jaxgd.points.newton import take
 from jaxgd.points.units import Units, lengths_at, units_of, value_scale_at
 from jaxgd.points.valley_walks import Ground, Like, walk_on, walk_to
 from jaxgd.valleys.matching import matched
@@ -25,7 +26,7 @@ from jaxgd.valleys.string import SWEEPS_TOGETHER, let_down
 
 _PER_SEGMENT = 8  # places between two images at which the value is looked at
 _ON_STRAIGHT = 64  # images of the straight line
-_DETOURS = 8  # random walks that a blocked way is tried to be led around by
+_TURNS = 4  # two opposite walks each, that a blocked way is tried to be led around by
 _STEPS_OF_A_DETOUR, _LENGTH_OF_A_DETOUR = 48, 0.25
 _LOOKS_FROM_A_DETOUR = 8  # places of it from which the way to the goal is tried
 _GAIN = 0.02  # share by which a round of sweeps has to lower the barrier
@@ -231,32 +232,39 @@ def _along_valley(ground: _Paths, pair: Points) -> np.ndarray | None:
     )
     valley = Ground(ground.functions, ground.units, int(pair.dimension[0]))
 
-    def to_goal(start: np.ndarray) -> np.ndarray | None:
-        trail: list[tuple[np.ndarray, np.ndarray]] = []
-        is_there = walk_to(valley, start, x[1:], off[1:], like, trail)[0]
-        return np.concatenate([start, *(places for _, places in trail), x[1:]]) if is_there else None
-
-    found = to_goal(x[:1])
-    draw = np.random.default_rng(0)
-    for number in range(_DETOURS):
+    found, draw = _to_goal(valley, x[:1], x[1:], off[1:], like), np.random.default_rng(0)
+    for _ in range(_TURNS):
         if found is not None:
             break
 
-        # Straight ahead, one way and then the opposite one, with the goal in view now and then.
-        if number % 2 == 0:
-            one = draw.standard_normal(x[:1].shape).astype(x.dtype)
-        direction = one if number % 2 == 0 else -one
-        places = [x[:1]]
-        for ahead in walk_on(valley, x[:1], _always(direction), like, _STEPS_OF_A_DETOUR, _LENGTH_OF_A_DETOUR):
-            places.append(ahead.step.places.x[ahead.step.is_shown])
-        detour = np.concatenate(places)
-        near = np.argsort(np.linalg.norm((detour - x[1]) / ground.unit, axis=1))[:_LOOKS_FROM_A_DETOUR]
-        for place in near.tolist():
-            rest = to_goal(detour[place : place + 1])
+        # Straight ahead, one way and the opposite one, and from what lies nearest to the goal on to it.
+        one = draw.standard_normal(x[:1].shape).astype(x.dtype)
+        both, again = np.concatenate([one, -one]), np.zeros(2, int)
+        detours = [[x[0]], [x[0]]]
+        for ahead in walk_on(
+            valley, x[again], _always(both), take(like, again), _STEPS_OF_A_DETOUR, _LENGTH_OF_A_DETOUR
+        ):
+            for which in np.flatnonzero(ahead.step.is_shown):
+                detours[ahead.which[which]].append(ahead.step.places.x[which])
+        for detour in map(np.array, detours):
+            near = np.argsort(np.linalg.norm((detour - x[1]) / ground.unit, axis=1))[:_LOOKS_FROM_A_DETOUR]
+            rest = _to_goal(valley, detour[near], x[1:], off[1:], like)
             if rest is not None:
-                found = np.concatenate([detour[:place], rest])
+                begin = int(np.flatnonzero(np.all(detour == rest[0], axis=1))[0])
+                found = np.concatenate([detour[:begin], rest])
                 break
     return found
+
+
+def _to_goal(valley: Ground, starts: np.ndarray, goal: np.ndarray, off: np.ndarray, like: Like) -> np.ndarray | None:
+    """Returns (k, dim) places of a walk from one of (n, dim) starts to the goal (1, dim), None if none is shown."""
+    trail: list[tuple[np.ndarray, np.ndarray]] = []
+    again = np.zeros(len(starts), int)
+    there = np.flatnonzero(walk_to(valley, starts, goal[again], off[again], take(like, again), trail))
+    if not len(there):
+        return None
+    places = [here[which == there[0]] for which, here in trail]
+    return np.concatenate([starts[there[:1]], *places, goal])
 
 
 def _always(direction: np.ndarray) -> Callable[[int], np.ndarray]:

@@ -147,6 +147,17 @@ def test_factorisations_are_connected_if_a_hidden_unit_is_to_spare(width, num_va
         np.testing.assert_array_equal(found.entry == found.entry[0], sign == sign[0])
 
 
+def test_chains_of_matrices_are_joined_around_what_blocks_the_straight_way_and_no_signs_are_mixed():
+    draw = np.random.default_rng(5)
+    target = draw.standard_normal((2, 2)) + np.eye(2)
+    residual = lambda x: jnp.ravel(x[:4].reshape(2, 2) @ x[4:8].reshape(2, 2) @ x[8:].reshape(2, 2) - target)
+    places = by_newton(residual, draw.standard_normal((40, 12)))
+    _, found = counted(lambda x: jnp.sum(residual(x) ** 2) / 2, beside(places))
+    signs = np.sign(np.linalg.det(np.asarray(places).reshape(-1, 3, 2, 2)))
+    assert len(found) == len(np.unique(signs, axis=0)) == 4
+    assert len({*zip(found.entry.tolist(), map(tuple, signs.tolist()), strict=True)}) == 4
+
+
 def test_a_value_that_no_scale_changes_has_rays_for_valleys():
     weights = jnp.arange(1.0, 4.0)
     radius = np.random.default_rng(0).uniform(0.5, 2, NUM_ENDS)

@@ -23,6 +23,7 @@ def test_opposite_places_on_a_ring_are_connected_along_it():
     assert found.is_connected
     np.testing.assert_allclose(np.linalg.norm(found.params, axis=1), 1, atol=1e-12)
     np.testing.assert_allclose(found.params[[0, -1]], [[1, 0], [-1, 0]], atol=1e-12)
+    assert np.linalg.norm(np.diff(found.params, axis=0), axis=1).max() < 1  # each step is a short one
     assert found.barrier < 1e-20
     assert found.straight_barrier == pytest.approx(1)
     assert str(found).startswith("Connected: a walk of")
