@@ -101,7 +101,7 @@ MISTAKES = {
     "not one of 'float64', 'float32'": ["quartic", "--dtype", "float16"],
     "must be positive and finite": ["quartic", "--gradient-norm", "nan"],
     "cannot write to": ["quartic", "--out", "/proc/nothing/here"],
-    "`--executor` is dask:ADDRESS, loky": ["quartic", "--executor", "slurm"],
+    "`--executor` must be dask:ADDRESS, loky": ["quartic", "--executor", "slurm"],
     "`num_devices` must be at most": ["quartic", "--devices", "9999"],
     "no file": ["nowhere.py:mine"],
     "importing `nowhere` raised": ["nowhere:mine"],

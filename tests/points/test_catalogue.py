@@ -42,7 +42,7 @@ def test_a_found_subset_says_that_more_is_there(key):
     assert len(found) < 300 < 11**4
     assert found.unseen.mass_low > 0.5
     assert found.unseen.num_low > 300
-    assert "Not seen" in str(found)
+    assert "Unseen" in str(found)
 
 
 @pytest.mark.slow

@@ -138,7 +138,7 @@ DIFFERENCES = {
     },
     "num_lanes: 32 there, 16 here": lambda written: {"engine": jaxgd.Engine(num_lanes=16)},
     "block_size: 40 there, 30 here": lambda written: {"block_size": 30},
-    "cannot shrink to 60": lambda written: {"num_starts": 60},
+    "cannot be reduced to 60": lambda written: {"num_starts": 60},
 }
 
 
