@@ -90,7 +90,7 @@ MISTAKES = {
     "Did you mean `sgd`": ["quartic", "--optimizer", "sgdd:learning_rate=1"],
     "Did you mean `learning_rate`": ["quartic", "--optimizer", "sgd:learning_rat=1"],
     "Did you mean `dim`": ["styblinski_tang", "--param", "dmi=3"],
-    "is written name=value": ["styblinski_tang", "--param", "dim"],
+    "must be written name=value": ["styblinski_tang", "--param", "dim"],
     "given twice": ["styblinski_tang", "--param", "dim=1", "--param", "dim=2"],
     "`dim` must be an integer": ["styblinski_tang", "--param", "dim=two"],
     "needs `learning_rate`": ["quartic", "--optimizer", "sgd"],
