@@ -75,7 +75,7 @@ DAMAGES = {
     flip: "cannot be read",
     empty: "cannot be read",
     misname: "under a wrong name",
-    of_another_question: "answers another question",
+    of_another_question: "belongs to a different question",
     change_a_number: "checksum does not match",
     directory: "is not a file",
 }
@@ -316,7 +316,7 @@ def pickled():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (npz(a=npy((10**15,))), "shape of an array does not fit"),
+        (npz(a=npy((10**15,))), "shape of an array does not match"),
         (npz(a=npy((0, 10**15))), None),
         (npz(a=npy((10**15,), "<U0")), "array of type"),
         (npz(a=pickled()), "array of type object"),
