@@ -42,7 +42,7 @@ _BALANCE = 0.375  # power of 1 / eps by which rows of little curvature are scale
 _TRUST = 0.5  # units of length that a Newton step may go along one mode
 _FARTHEST = 0.1  # units of length over which the change of curvature is looked at
 _SHORT = 0.375  # power of eps: units of length, a Newton step that leaves nothing to go
-_NEAR = 1e-2  # units of length within which a change of sign counts
+_NEAR = 1e-2  # units of length within which a critical point lies beside another
 _STEPS_LEFT = 8.0  # Newton steps that a multiple root may still be away
 _STANDS_OUT = 16.0  # times the gradient that is left along a mode
 _SAFETY = 4.0  # on measured noise
@@ -133,6 +133,7 @@ def judge_by_spectra(functions: Flat, ends: Rows, unit: Rows, height: Rows) -> E
             "is_gradient_flat": ~is_settled & _is_gradient_flat(at, gradient) & is_finite,
             "is_smooth": is_smooth(programs.evaluate, x, gradient, model_of(at, x, programs.is_free), found.noise),
             "is_finite": is_finite,
+            "is_told": _is_placed(at, gradient, found.noise),
             "drift": _drift(at, gradient, found.noise, placed),
             "fall": fall,
             "away": np.max(np.abs(x - ends) / unit, axis=1),
@@ -496,6 +497,18 @@ def _drift(at: Scaled, gradient: Rows, noise: Noise, placed: _Placed) -> Rows:
     is_pulled = np.abs(along) > _SAFETY * spread_over_modes(at, noise.gradient)
     is_adrift = at.is_mode & is_pulled & (~placed.is_explained | ~is_curved(at))
     return -as_step(at, np.where(is_adrift, np.sign(along) / extent(at), 0))
+
+
+def _is_placed(at: Scaled, gradient: Rows, noise: Noise) -> Rows:
+    """Returns (n,) whether critical points would lie beside these, were curvature that may be rounding real.
+
+    Noise explains the gradient along a faint mode; but with the curvature that was computed there, gradient and noise
+    may mean a point that is far away.
+    """
+    doubtful = at.is_mode & at.is_faint & (np.abs(at.eigenvalues) > at.error)
+    size = np.abs(along_modes(at, gradient)) + spread_over_modes(at, noise.gradient)
+    distance = np.where(doubtful, size / np.where(doubtful, np.abs(at.eigenvalues), 1), 0)
+    return np.all(distance * extent(at) <= _NEAR, axis=1)
 
 
 def _in_coordinates(at: Scaled, distance: Rows) -> Rows:
