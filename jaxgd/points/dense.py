@@ -301,7 +301,8 @@ def _placed(
     is_explained = is_noise | is_short | is_nothing | ~at.is_mode
     is_explained &= ~_is_slope(programs, x, at, noise, is_noise & at.is_mode & ~is_short & ~is_nothing)
     is_near = curved & (_STEPS_LEFT * steps * extent(at) <= _NEAR)
-    is_explained |= _is_crossed(programs, x, at, noise, np.sign(-along * at.eigenvalues) * steps, ~is_explained & is_near)
+    towards = -np.sign(along * at.eigenvalues) * steps
+    is_explained |= _is_crossed(programs, x, at, noise, towards, is_near & ~is_explained)
 
     # One rounding of each coordinate, and what noise and the steps that are left come to.
     rounding = np.einsum("nij,ni->nj", np.abs(at.vectors), eps * np.abs(x) / at.scale)
@@ -505,7 +506,7 @@ def _is_placed(at: Scaled, gradient: Rows, noise: Noise) -> Rows:
     Noise explains the gradient along a faint mode; but with the curvature that was computed there, gradient and noise
     may mean a point that is far away.
     """
-    doubtful = at.is_mode & at.is_faint & (np.abs(at.eigenvalues) > at.error)
+    doubtful = at.is_mode & at.is_faint & (np.abs(at.eigenvalues) > np.maximum(at.error, _SAFETY * at.rounding))
     size = np.abs(along_modes(at, gradient)) + spread_over_modes(at, noise.gradient)
     distance = np.where(doubtful, size / np.where(doubtful, np.abs(at.eigenvalues), 1), 0)
     return np.all(distance * extent(at) <= _NEAR, axis=1)
