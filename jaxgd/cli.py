@@ -153,45 +153,43 @@ def survey(name: str, params: dict[str, str], starts: int, as_json: bool, distri
     NAME is one of `jaxgd landscapes`, or your own: package.module:attribute or path/to/file.py:attribute. With --out,
     what is done is kept; the same command again continues it, as does any number of processes at once.
     """
-    pictures = _Pictures(options.pop("plot"), options.pop("report"))
+    pictures = _Pictures(options["plot"], options["report"])
     _start_jax(options["dtype"], options["devices"], is_distributed=distributed)
-    asked, written = _asked(name, params, options)
+    how = {"until": options["until"], "up_to": options["up_to"], "block_size": options["block"]}
     _survey(
-        asked, written, as_json, num_starts=starts, engine=_engine(options), out=options["out"], pictures=pictures,
-        until=options["until"], up_to=options["up_to"], block_size=options["block"], executor=options["executor"],
+        _asked(name, params, **options) | how, as_json, num_starts=starts, engine=_engine(**options),
+        out=options["out"], executor=options["executor"], pictures=pictures,
     )  # fmt: skip
 
 
 @main.command()
 @_options(_DIRECTORY, _DEVICES, _TRUST, _EXECUTOR, _DISTRIBUTED, _JSON)
-def resume(directory: Path, devices: int | None, trust: bool, distributed: bool, as_json: bool, executor: str) -> None:
+def resume(directory: Path, as_json: bool, executor: str | None, **options: Any) -> None:
     """Do what is missing of the run in DIRECTORY, and report it; any number of processes may."""
-    asked, written, run = _found(directory, devices, trust, distributed)
-    _continue(directory, asked, written, run, run.num_starts, devices, executor, as_json)
+    asked, run = _found(directory, **options)
+    _survey(asked, as_json, num_starts=run.num_starts, engine=_engine(**options), out=directory, executor=executor)
 
 
 @main.command()
 @_options(_DIRECTORY, click.option("--starts", type=_STARTS, required=True, help="Starts in all."))
 @_options(_DEVICES, _TRUST, _EXECUTOR, _JSON)
-def extend(directory: Path, starts: int, devices: int | None, trust: bool, as_json: bool, executor: str) -> None:
+def extend(directory: Path, starts: int, as_json: bool, executor: str | None, **options: Any) -> None:
     """Give the run in DIRECTORY more starts, and do what is missing then."""
-    asked, written, run = _found(directory, devices, trust)
-    _continue(directory, asked, written, run, starts, devices, executor, as_json)
+    asked, _ = _found(directory, **options)
+    _survey(asked, as_json, num_starts=starts, engine=_engine(**options), out=directory, executor=executor)
 
 
 @main.command()
 @_options(_DIRECTORY, _TRUST, _JSON)
 def merge(directory: Path, trust: bool, as_json: bool) -> None:
     """Report what is in DIRECTORY, finished or not; descends nothing. Exit code 3 if something is missing."""
-    from jaxgd.runs.stored import StoredRun
     from jaxgd.survey import write_result
 
-    asked, written, run = _found(directory, None, trust)
-    run = StoredRun(path=directory, manifest=run.manifest, given_landscape=asked["landscape"])
+    asked, run = _found(directory, trust)
     for problem in run.problems:
         click.echo(f"jaxgd: {problem}", err=True)
     found = run.survey()
-    _print(found, written["seed"], as_json)
+    _print(found, as_json, seed=asked["written"]["seed"])
     write_result(run.store, found)
     if found.is_interrupted:
         sys.exit(3)
@@ -203,12 +201,9 @@ def merge(directory: Path, trust: bool, as_json: bool) -> None:
 @click.option("--plot", type=_Place(path_type=Path), help="Draw the figures to this file, too.")
 def report(directory: Path, trust: bool, page: Path | None, plot: Path | None) -> None:
     """Write what is in DIRECTORY as one self-contained HTML page; descends nothing."""
-    from jaxgd.runs.stored import StoredRun
-
     pictures = _Pictures(plot, page or directory / "report.html")
-    asked, _, run = _found(directory, None, trust)
+    _, run = _found(directory, trust)
     pictures.check()
-    run = StoredRun(path=directory, manifest=run.manifest, given_landscape=asked["landscape"])
     found = run.survey()
     num = found.catalogue.num_descents
     pictures.make(dataclasses.replace(found, ends=run.ends[:num], points=run.points[:num]))
@@ -226,7 +221,7 @@ def compare(directories: tuple[Path, ...], as_json: bool) -> None:
     from jaxgd.compare import compare as compare_runs
 
     found = compare_runs(directories)
-    click.echo(json.dumps(found.to_json(), indent=1, allow_nan=False) if as_json else str(found))
+    _print(found, as_json)
 
 
 @main.command()
@@ -235,25 +230,17 @@ def compare(directories: tuple[Path, ...], as_json: bool) -> None:
 @click.option("--block", type=click.IntRange(1), help="Starts that are done and kept as a whole.")
 def plan(name: str, params: dict[str, str], starts: int, processes: int, as_json: bool, **options: Any) -> None:
     """Measure for some seconds, and say how long a survey will take, and how much memory and disk."""
-    _start_jax(options["dtype"], options["devices"])
-    from jaxgd.blocks import ask
+    question = _question(name, params, starts, **options)
     from jaxgd.runs.plan import plan as measure
 
-    asked, _ = _asked(name, params, options)
-    question = ask(num_starts=starts, engine=_engine(options), block_size=options["block"], **asked)
-    found = measure(question, starts, processes)
-    click.echo(json.dumps(found.to_json(), indent=1, allow_nan=False) if as_json else str(found))
+    _print(measure(question, starts, processes), as_json)
 
 
 @main.command()
 @_options(*_QUESTION)
 def tune(name: str, params: dict[str, str], starts: int, as_json: bool, **options: Any) -> None:
     """Measure layouts and lanes on landscape NAME, and print the fastest, for --layout and --lanes."""
-    _start_jax(options["dtype"], options["devices"])
-    from jaxgd.blocks import ask
-
-    asked, _ = _asked(name, params, options)
-    engine = ask(num_starts=starts, engine=_engine({**options, "tune": True}), **asked).engine
+    engine = _question(name, params, starts, **options, tune=True).engine
     found = {"layout": engine.layout, "num_lanes": engine.num_lanes, "num_devices": engine.num_devices}
     words = f"--layout {engine.layout} --lanes {engine.num_lanes} --devices {engine.num_devices}"
     click.echo(json.dumps(found, indent=1) if as_json else f"Fastest: {engine}\nRepeat with {words}")
@@ -272,11 +259,10 @@ def prove(name: str, params: dict[str, str], low: str, high: str, max_boxes: int
     from jaxgd import names
     from jaxgd.proof.front import prove as run_proof
 
-    landscape = names.find_landscape(name, {key: names.parse_value(text) for key, text in params.items()})
     corners = [names.parse_value(text) for text in (low, high)]
     with ProgressBar() as show:
-        found = run_proof(landscape, *corners, max_boxes=max_boxes, progress=show)
-    click.echo(json.dumps(found.to_json(), indent=1, allow_nan=False) if as_json else str(found))
+        found = run_proof(names.written_landscape(name, params), *corners, max_boxes=max_boxes, progress=show)
+    _print(found, as_json)
     if found.is_interrupted:
         sys.exit(130)
 
@@ -298,7 +284,7 @@ def diagnose(name: str, checkpoint: Path | None, dtype: str, seed: int, tier: st
     from jaxgd.diagnose.command import diagnosed
 
     found = diagnosed(name, checkpoint, seed, tier)
-    click.echo(json.dumps(found.to_json(), indent=1, allow_nan=False) if as_json else str(found))
+    _print(found, as_json)
 
 
 @main.command()
@@ -324,25 +310,11 @@ def optimizers() -> None:
 def doctor(as_json: bool) -> None:
     """Say what this machine computes with, and whether it computes correctly."""
     _start_jax("float64")
+    from jaxgd.doctor import as_text
     from jaxgd.doctor import doctor as examine
 
     report = examine()
-    if as_json:
-        click.echo(json.dumps(report, indent=1))
-    else:
-        for name, found in report["versions"].items():
-            click.echo(f"{name:<12} {found}")
-        click.echo(f"{'devices':<12} {', '.join(report['devices'])}")
-        click.echo(f"{'threads':<12} {report['num_threads']}")
-        verdict = (
-            "agrees with exact values" if report["computes_rightly"] else "WRONG: this jax miscompiles (jax#39103)"
-        )
-        click.echo(f"{'arithmetic':<12} {verdict}")
-        kept = report["programs"]
-        words = (
-            f"{kept['num_programs']:,}, {kept['num_bytes'] / 2**20:.0f} MiB, in {kept['directory']}" if kept else "none"
-        )
-        click.echo(f"{'programs':<12} {words}")
+    click.echo(json.dumps(report, indent=1) if as_json else as_text(report))
     if not report["computes_rightly"]:
         sys.exit(1)
 
@@ -375,80 +347,69 @@ def _start_jax(dtype: str, devices: int | None = None, *, is_distributed: bool =
         join()
 
 
-def _asked(name: str, params: dict[str, str], options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns what a command line asks, as arguments of `jaxgd.survey`, and in its own words."""
+def _asked(
+    name: str, params: dict[str, str], *, optimizer: str | None, seed: int, noisy: bool, stop: Any = None, **rules: Any
+) -> dict[str, Any]:
+    """Returns what a command line asks, as arguments of `jaxgd.survey`."""
     import jax
 
     from jaxgd import names
 
-    landscape = names.find_landscape(name, {key: names.parse_value(text) for key, text in params.items()})
-    stop = landscape.default_stop
-    for rule in ("gradient_norm", "max_steps"):
-        if options[rule] is not None:
-            stop = dataclasses.replace(stop, **{rule: options[rule]})
-    optimizer = landscape.default_optimizer if options["optimizer"] is None else options["optimizer"]
-    asked = {
-        "landscape": landscape, "optimizer": optimizer, "key": jax.random.key(options["seed"]), "stop": stop,
-        "is_noisy": options["noisy"],
-    }  # fmt: skip
-    return asked, {"landscape": name, "params": params, "optimizer": optimizer, "seed": options["seed"]}
+    landscape = names.written_landscape(name, params)
+    optimizer = landscape.default_optimizer if optimizer is None else optimizer
+    if stop is None:
+        given = {rule: rules[rule] for rule in ("gradient_norm", "max_steps") if rules[rule] is not None}
+        stop = dataclasses.replace(landscape.default_stop, **given)
+    written = {"landscape": name, "params": params, "optimizer": optimizer, "seed": seed}
+    key = jax.random.key(seed)
+    return dict(landscape=landscape, optimizer=optimizer, key=key, stop=stop, is_noisy=noisy, written=written)
 
 
-def _engine(options: dict[str, Any]) -> Any:
+def _question(name: str, params: dict[str, str], starts: int, **options: Any) -> Any:
+    """Starts jax, and returns the question of a command that does not answer it."""
+    _start_jax(options["dtype"], options["devices"])
+    from jaxgd.blocks import ask
+
+    asked = _asked(name, params, **options)
+    del asked["written"]
+    return ask(num_starts=starts, engine=_engine(**options), block_size=options.get("block"), **asked)
+
+
+def _engine(
+    devices: int | None, layout: str | None = None, lanes: int | None = None, tune: bool = False, **others: Any
+) -> Any:
     import jax
 
     from jaxgd.base import Engine
 
-    return Engine(
-        layout=options.get("layout"), num_lanes=options.get("lanes"), tune=options.get("tune", False),
-        num_devices=options["devices"] or jax.local_device_count(),
-    )  # fmt: skip
+    return Engine(layout=layout, num_lanes=lanes, tune=tune, num_devices=devices or jax.local_device_count())
 
 
-def _found(directory: Path, devices: int | None, is_trusted: bool, is_distributed: bool = False) -> Any:
-    """Starts jax as a run needs it; returns what the run asks, in objects and in words, and the run."""
-    from jaxgd import names
+def _found(directory: Path, trust: bool, devices: int | None = None, distributed: bool = False) -> Any:
+    """Starts jax as a run needs it; returns what the run asks, as arguments of `jaxgd.survey`, and the run."""
     from jaxgd.base import InputValueError
+    from jaxgd.names import is_foreign
     from jaxgd.runs.stored import open_run
 
     run = open_run(directory)
-    there = run.manifest
-    if there.written is None:
+    there, written = run.manifest, run.manifest.written
+    if written is None:
         raise InputValueError(
             f"`{directory}` was begun from Python with a landscape object;"
             f" call jaxgd.survey(..., out={str(directory)!r}) with it again to continue the run."
         )
-    for name in (there.written["landscape"], there.written["optimizer"]):
-        if not is_trusted and ":" in names._split(name)[0]:
+    for name in (written["landscape"], written["optimizer"]):
+        if not trust and is_foreign(name):
             raise InputValueError(
-                f"this run names code outside jaxgd, `{name}`, which would be run: if you trust it, say `--trust`, or"
-                " repeat the command that began the run."
+                f"this run names code outside jaxgd, `{name}`, which would be executed; if you trust it, add `--trust`"
+                " or repeat the command that began the run."
             )
-    _start_jax(there.dtype, devices, is_distributed=is_distributed)
-    stop = there.stop
-    options = {"gradient_norm": None, "max_steps": None, "optimizer": there.written["optimizer"],
-               "seed": there.written["seed"], "noisy": there.is_noisy}  # fmt: skip
-    asked, written = _asked(there.written["landscape"], there.written["params"], options)
-    return asked | {"stop": stop}, written, run
-
-
-def _continue(
-    directory: Path,
-    asked: Any,
-    written: Any,
-    run: Any,
-    num_starts: int,
-    devices: int | None,
-    executor: str | None,
-    as_json: bool,
-) -> None:
-    """Continues a run with its own engine and blocks."""
-    there = run.manifest
-    engine = _engine({"layout": there.layout, "lanes": there.num_lanes, "devices": devices})
-    _survey(
-        asked, written, as_json, num_starts=num_starts, engine=engine, out=directory, block_size=there.block_size,
-        executor=executor,
+    _start_jax(there.dtype, devices, is_distributed=distributed)
+    asked = _asked(
+        written["landscape"], written["params"], optimizer=written["optimizer"], seed=written["seed"],
+        noisy=there.is_noisy, stop=there.stop,
     )  # fmt: skip
+    return asked, dataclasses.replace(run, given_landscape=asked["landscape"])
 
 
 class _Pictures(NamedTuple):
@@ -478,14 +439,7 @@ class _Pictures(NamedTuple):
             found.report(self.report, command=shlex.join(["jaxgd", *sys.argv[1:]]))
 
 
-def _survey(
-    asked: dict[str, Any],
-    written: dict[str, Any],
-    as_json: bool,
-    executor: Any,
-    pictures: _Pictures | None = None,
-    **how: Any,
-) -> None:
+def _survey(asked: dict[str, Any], as_json: bool, pictures: _Pictures | None = None, **how: Any) -> None:
     """Runs a survey and prints it."""
     from jaxgd.base import InputValueError
     from jaxgd.interrupt import interruptible
@@ -494,12 +448,12 @@ def _survey(
 
     pictures = pictures or _Pictures()
     pictures.check()
-    keep = "ends" if any(pictures) else "catalogue"
-    workers = executor and find_executor(executor)
+    how["executor"] = how["executor"] and find_executor(how["executor"])
+    how["keep"] = "ends" if any(pictures) else "catalogue"
     with interruptible() as told:
         try:
             with ProgressBar() as show:
-                found = run_survey(**asked, **how, keep=keep, progress=show, written=written, executor=workers)
+                found = run_survey(**asked, **how, progress=show)
         except InputValueError as error:
             if not told.count:
                 raise
@@ -507,7 +461,7 @@ def _survey(
             # Interrupted before anything had ended: not a mistake of the caller, so not exit code 2.
             click.echo(f"jaxgd: {error}", err=True)
             sys.exit(128 + told.number)
-    _print(found, written["seed"], as_json)
+    _print(found, as_json, seed=asked["written"]["seed"])
     pictures.make(found)
     if told.count:
         if how["out"] is not None:
@@ -515,9 +469,9 @@ def _survey(
         sys.exit(128 + told.number)
 
 
-def _print(found: Any, seed: int, as_json: bool) -> None:
-    tree = {"seed": seed, **found.to_json()}
-    click.echo(json.dumps(tree, indent=1, allow_nan=False) if as_json else str(found))
+def _print(found: Any, as_json: bool, **first: Any) -> None:
+    """Prints a result as text, or as one JSON object with more facts before its own."""
+    click.echo(json.dumps({**first, **found.to_json()}, indent=1, allow_nan=False) if as_json else str(found))
 
 
 def _print_builders(builders: dict[str, Callable[..., Any]]) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import scipy
 
 from jaxgd.base import InputValueError, Landscape, Points, Verdict
-from jaxgd.face import Face
+from jaxgd.face import Face, plain
 from jaxgd.points import catalogue
 from jaxgd.points.classify import join_points
 from jaxgd.runs.stored import StoredRun, open_run
@@ -78,14 +78,16 @@ class Comparison(Face):
 
     def to_json(self) -> dict[str, Any]:
         """Returns the comparison as a JSON object; what is not finite becomes null."""
-        plain = lambda number: float(number) if np.isfinite(number) else None
         rows = [
-            {"run": name, "against": self.names[0], "statistic": row.what, "first": plain(row.first),
-             "second": plain(row.second), **{key: plain(each) for key, each in row.difference._asdict().items()}}
+            {"run": name, "against": self.names[0], "statistic": row.what, "first": row.first,
+             "second": row.second, **row.difference._asdict()}
             for name, each_rows in zip(self.names[1:], self.rows, strict=True)
             for row in each_rows
         ]  # fmt: skip
-        return {"names": list(self.names), "num_pairs": self.num_pairs, "confidence": self.confidence, "rows": rows}
+        tree: dict[str, Any] = plain(
+            {"names": self.names, "num_pairs": self.num_pairs, "confidence": self.confidence, "rows": rows}
+        )
+        return tree
 
 
 def compare(
@@ -135,7 +137,7 @@ def compare(
     if known is None:
         raise InputValueError(f"hand in the `landscape` of `{first.path}` to say which of its points are the same.")
 
-    num_pairs = min(run._num_whole for run in opened.values())
+    num_pairs = min(run.num_whole for run in opened.values())
     if num_pairs == 0:
         raise InputValueError("there is no start that all of these runs have done.")
     points = [run.points[:num_pairs] for run in opened.values()]

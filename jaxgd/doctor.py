@@ -30,6 +30,22 @@ def doctor() -> dict[str, Any]:
     }
 
 
+def as_text(report: dict[str, Any]) -> str:
+    """Returns what `doctor` found as lines of text."""
+    kept = report["programs"]
+    size = kept and f"{kept['num_programs']:,}, {kept['num_bytes'] / 2**20:.0f} MiB, in {kept['directory']}"
+    lines = {
+        **report["versions"],
+        "devices": ", ".join(report["devices"]),
+        "threads": report["num_threads"],
+        "arithmetic": (
+            "agrees with exact values" if report["computes_rightly"] else "WRONG: this jax miscompiles (jax#39103)"
+        ),
+        "programs": size or "none",
+    }
+    return "\n".join(f"{name:<12} {found}" for name, found in lines.items())
+
+
 def computes_rightly() -> bool:
     """Returns whether a jitted, mapped matrix-vector product with a reduction gives its exact value at many sizes.
 

@@ -6,6 +6,8 @@ they are asked for. Two results are equal when all is equal but what they cost.
 
 import dataclasses
 import importlib
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -60,6 +62,17 @@ class Face:
 def room(name: str) -> Any:
     """Returns a room that stands below this one, opened by name and only now, so that imports point one way."""
     return importlib.import_module(f"jaxgd.{name}")
+
+
+def plain(tree: Any) -> Any:
+    """Returns a JSON tree of plain Python numbers, those that are not finite replaced by None."""
+    if isinstance(tree, Mapping):
+        return {name: plain(leaf) for name, leaf in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [plain(leaf) for leaf in tree]
+    if isinstance(tree, np.ndarray | np.generic | jax.Array):
+        return plain(tree.tolist())
+    return None if isinstance(tree, float) and not math.isfinite(tree) else tree
 
 
 def _is_same(mine: Any, theirs: Any) -> bool:

@@ -53,6 +53,25 @@ def find_landscape(name: str, arguments: Mapping[str, Any] | None = None) -> Lan
     return landscape
 
 
+def written_landscape(name: str, texts: Mapping[str, str]) -> Landscape:
+    """Returns the landscape that `name` names, built with arguments as the command line has them.
+
+    Raises:
+      InputValueError, InputTypeError: as `find_landscape`.
+    """
+    return find_landscape(name, {argument: parse_value(text) for argument, text in texts.items()})
+
+
+def is_foreign(name: str) -> bool:
+    """Returns whether a name stands for code outside jaxgd and optax.
+
+    Example:
+      >>> is_foreign("sgd:learning_rate=0.1"), is_foreign("my_module:my_optimizer")
+      (False, True)
+    """
+    return ":" in _split(name)[0]
+
+
 def find_optimizer(name: str) -> optax.GradientTransformationExtraArgs:
     """Returns the optimizer that `name` names, for example "sgd:learning_rate=0.005" or "my_module:my_optimizer".
 
@@ -65,7 +84,7 @@ def find_optimizer(name: str) -> optax.GradientTransformationExtraArgs:
       >>> tuple(find_optimizer(name).update(2.0, state)[0] for name in ("sgd:learning_rate=0.1", "sgd(0.1)"))
       (-0.2, -0.2)
     """
-    if ":" in _split(name)[0]:
+    if is_foreign(name):
         return _new_optimizer(name)  # code outside jaxgd may have changed since
     return _kept_optimizer(name, jax.config.jax_enable_x64)  # type: ignore[attr-defined]
 

@@ -6,7 +6,6 @@ of the first so many starts, never of those that happened to be fast.
 """
 
 import functools
-import math
 import operator
 import sys
 from collections.abc import Mapping
@@ -34,7 +33,7 @@ from jaxgd.base import (
 from jaxgd.blocks import ask
 from jaxgd.checks import check_count, check_starts
 from jaxgd.descend import check_engine, concatenate, note_at_start, with_note_at_start
-from jaxgd.face import Face, room
+from jaxgd.face import Face, plain, room
 from jaxgd.front_door import front_door
 from jaxgd.interrupt import Interrupt, interruptible
 from jaxgd.points import Catalogue
@@ -48,6 +47,12 @@ from jaxgd.versions import versions
 from jaxgd.workers import Overtaken, Workers, workers_of
 
 _FIRST_LOOK = 1024  # starts before the first look at what was not seen
+
+# fields that are told under their own names in JSON
+_POINTS = ("lowest_eigenvalue", "kind", "num_points", "hits", "weight", "weight_low", "weight_high")
+_UNSEEN = ("mass", "mass_low", "mass_high", "num_low")
+_COST = ("ticks", "seconds_compile", "seconds_run", "occupancy")
+_ENGINE = ("layout", "num_lanes", "num_devices")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -127,10 +132,20 @@ class Survey(Face):
 
     def to_json(self) -> dict[str, Any]:
         """Returns the survey as one JSON object; what is not finite becomes null."""
-        entries, unseen = self.catalogue, self.catalogue.unseen
-        missing = dict.fromkeys(("mass", "mass_low", "mass_high", "num_low"))
+        entries, unseen, cost = self.catalogue, self.catalogue.unseen, self.cost
+        columns = {
+            "value": entries.value,
+            "verdict": [Verdict(code).name.lower() for code in entries.verdict],
+            "index": entries.index,
+            "zero_modes": entries.num_zero_modes,
+            **{name: getattr(entries, name) for name in _POINTS},
+        }
+        points: list[dict[str, Any]] = [{} for _ in range(len(entries))]
+        for name, column in columns.items():
+            for point, item in zip(points, np.asarray(column).tolist(), strict=True):
+                point[name] = item
 
-        return _finite(
+        tree: dict[str, Any] = plain(
             {
                 "landscape": self.landscape,
                 "optimizer": self.optimizer,
@@ -141,34 +156,15 @@ class Survey(Face):
                 "status": dict(self.statuses),
                 "verdicts": dict(self.verdicts),
                 "notes": list(self.notes),
-                "points": [
-                    {
-                        "value": float(entries.value[i]),
-                        "verdict": Verdict(entries.verdict[i]).name.lower(),
-                        "index": int(entries.index[i]),
-                        "zero_modes": int(entries.num_zero_modes[i]),
-                        "lowest_eigenvalue": float(entries.lowest_eigenvalue[i]),
-                        "kind": int(entries.kind[i]),
-                        "num_points": int(entries.num_points[i]),
-                        "hits": int(entries.hits[i]),
-                        "weight": float(entries.weight[i]),
-                        "weight_low": float(entries.weight_low[i]),
-                        "weight_high": float(entries.weight_high[i]),
-                    }
-                    for i in range(len(entries))
-                ],
+                "points": points,
                 "confidence": entries.confidence,
-                "unseen": {name: getattr(unseen, name) for name in missing} if unseen else missing,
-                "cost": {
-                    "ticks": self.cost.ticks,
-                    "seconds_compile": self.cost.seconds_compile,
-                    "seconds_run": self.cost.seconds_run,
-                    "occupancy": self.cost.occupancy,
-                },
-                "engine": {name: getattr(self.engine, name) for name in ("layout", "num_lanes", "num_devices")},
+                "unseen": {name: getattr(unseen, name, None) for name in _UNSEEN},
+                "cost": {name: getattr(cost, name) for name in _COST},
+                "engine": {name: getattr(self.engine, name) for name in _ENGINE},
                 "versions": versions(),
             }
         )
+        return tree
 
 
 @front_door(takes_names=True)
@@ -406,12 +402,3 @@ def write_result(directory: Directory, found: Survey) -> None:
         directory.write_result(found.to_json(), found.catalogue)
     except InputValueError as error:
         print(f"jaxgd: the result was not kept: {error}", file=sys.stderr, flush=True)
-
-
-def _finite(tree: Any) -> Any:
-    """Returns a JSON tree with every number that is not finite replaced by None."""
-    if isinstance(tree, dict):
-        return {key: _finite(value) for key, value in tree.items()}
-    if isinstance(tree, list):
-        return [_finite(value) for value in tree]
-    return None if isinstance(tree, float) and not math.isfinite(tree) else tree

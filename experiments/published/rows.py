@@ -14,7 +14,8 @@ import scipy
 
 from jaxgd.base import InputValueError
 from jaxgd.experiment import Claim, Statistic
-from jaxgd.experiment.printing import plain, short, table
+from jaxgd.experiment.printing import short, table
+from jaxgd.face import plain
 from jaxgd.statistics import proportion_interval
 
 MOST_Z = 4.0

@@ -14,9 +14,10 @@ output, progress on standard error.
 from jaxgd.experiment.claims import RELATIONS, Claim, Statistic, stated
 from jaxgd.experiment.command import Options, main, start_jax
 from jaxgd.experiment.figures import panels
-from jaxgd.experiment.printing import environment, note, num_cores, plain, table
+from jaxgd.experiment.printing import environment, note, num_cores, table
 from jaxgd.experiment.races import Benchmark, Missing, Outcome, Race, Ratio, Row, System, Timed, race
 from jaxgd.experiment.rows import CONFIDENCE, exactly, mean, median, share, share_of, slope
+from jaxgd.face import plain
 
 __all__ = [  # noqa: RUF022 (grouped)
     # the command line

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from jaxgd.base import InputValueError
-from jaxgd.experiment.printing import environment, plain, short, table
+from jaxgd.experiment.printing import environment, short, table
+from jaxgd.face import plain
 
 RELATIONS = ("equal", "at_least", "at_most")
 

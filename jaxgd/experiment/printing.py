@@ -1,7 +1,6 @@
 """Numbers as texts, as JSON, and with the versions and the machine that they depend on."""
 
 import contextlib
-import math
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,10 +8,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from jaxgd.cores import own_cores
+from jaxgd.face import plain as plain
 from jaxgd.versions import versions
 
 
@@ -71,14 +70,3 @@ def short(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}"
-
-
-def plain(tree: Any) -> Any:
-    """Returns a JSON tree of plain Python numbers, those that are not finite replaced by None."""
-    if isinstance(tree, Mapping):
-        return {name: plain(leaf) for name, leaf in tree.items()}
-    if isinstance(tree, list | tuple):
-        return [plain(leaf) for leaf in tree]
-    if isinstance(tree, np.ndarray | np.generic | jax.Array):
-        return plain(tree.tolist())
-    return None if isinstance(tree, float) and not math.isfinite(tree) else tree

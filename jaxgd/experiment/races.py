@@ -15,7 +15,8 @@ import jax
 import numpy as np
 
 from jaxgd.base import InputValueError
-from jaxgd.experiment.printing import environment, note, plain, short, table
+from jaxgd.experiment.printing import environment, note, short, table
+from jaxgd.face import plain
 
 
 class Missing(Exception):

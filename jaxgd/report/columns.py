@@ -1,6 +1,7 @@
 """Records as columns of plain arrays: enums by name, every coordinate or array under its path."""
 
 import dataclasses
+import json
 from typing import Any
 
 import jax
@@ -19,7 +20,7 @@ def named(name: str, codes: Any) -> np.ndarray:
       ['minimum', 'saddle', 'minimum']
     """
     column = np.asarray(codes)
-    kinds = _ENUMS.get(name)
+    kinds = _ENUMS.get(name.removeprefix("point_"))
     if kinds is None or column.dtype.kind not in "iu":
         return column
     names = np.array([kind.name.lower() for kind in kinds])
@@ -48,6 +49,8 @@ def _columns_of(record: Any) -> dict[str, Any]:
         skipped = ("entry", "confidence", "num_descents", "verdicts", "reasons", "unseen")
         names = [item.name for item in dataclasses.fields(record) if item.name not in skipped]
         return {name: getattr(record, name) for name in names}
+    if _is_run(record):
+        return _columns_of(record.ends) | {f"point_{name}": each for name, each in _columns_of(record.points).items()}
     if kind == "Survey":
         return _columns_of(record.catalogue)
     if kind == "GradientFlow":
@@ -79,11 +82,12 @@ def to_dataframe(record: Any) -> Any:
     for name, array in columns(record).items():
         for place in np.ndindex(*array.shape[1:]):
             flat[f"{name}[{','.join(map(str, place))}]" if place else name] = array[(slice(None), *place)]
-    return pandas.DataFrame(flat)
+    found = pandas.DataFrame(flat)
+    return found.rename(columns={"start_number": "descent"}).set_index("descent") if _is_run(record) else found
 
 
 def to_xarray(record: Any) -> Any:
-    """Returns an `xarray.Dataset` with the dimension `row`.
+    """Returns an `xarray.Dataset` with the dimension `row`, for a run directory `descent`, with the manifest beside it.
 
     Raises:
       InputValueError: xarray is not installed, or the record has no rows.
@@ -92,9 +96,18 @@ def to_xarray(record: Any) -> Any:
         import xarray
     except ImportError as error:
         raise InputValueError("`to_xarray` needs `pip install 'jaxgd[xarray]'`.") from error
-    return xarray.Dataset(
+    row = "descent" if _is_run(record) else "row"
+    found = xarray.Dataset(
         {
-            name: (["row", *(f"{name}_axis_{axis}" for axis in range(1, array.ndim))], array)
+            name: ([row, *(f"{name}_axis_{axis}" for axis in range(1, array.ndim))], array)
             for name, array in columns(record).items()
         }
     )
+    if not _is_run(record):
+        return found
+    manifest = json.dumps(record.manifest.to_json())
+    return found.rename(start_number="descent").set_coords("descent").assign_attrs(manifest=manifest)
+
+
+def _is_run(record: Any) -> bool:
+    return type(record).__name__ == "StoredRun"

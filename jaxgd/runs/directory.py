@@ -15,12 +15,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxgd.base import Ends, InputValueError, Params, Points
+from jaxgd.base import Ends, InputValueError, Landscape, Points
 from jaxgd.blocks import Question, cut
 from jaxgd.points import Catalogue
 from jaxgd.runs.files import claim, read_sealed, write_once, write_sealed
 from jaxgd.runs.manifest import MANIFEST, MAX_STARTS, Manifest, differences, manifest_of, read_manifest, write_manifest
-from jaxgd.runs.parts import block_content, read_block, write_catalogue
+from jaxgd.runs.parts import block_content, read_block, read_catalogue, unflatten_like, write_catalogue
 from jaxgd.store import num_of
 
 MAX_BLOCKS = 10**6
@@ -32,10 +32,13 @@ class Directory:
     Attributes:
       path: where it is.
       manifest: which question it answers.
+
+    Params are put into the pytree of the `landscape`; without one they stay leaves by path.
     """
 
-    def __init__(self, path: Path, manifest: Manifest, unflatten: Any = dict) -> None:
-        self.path, self.manifest, self._unflatten = path, manifest, unflatten
+    def __init__(self, path: Path, manifest: Manifest, landscape: Landscape | None = None) -> None:
+        self.path, self.manifest = path, manifest
+        self._unflatten = unflatten_like(landscape)
         self._question = manifest.digest
         self._claimed: dict[range, Path] = {}
         self.ends_of_extents: list[int] = []
@@ -160,8 +163,15 @@ class Directory:
 
     # --------------------------------------------------------------------------------------------------- results
 
-    def catalogue_path(self, num_starts: int) -> Path:
-        """Returns where the catalogue of the first starts is."""
+    def read_catalogue(self, num_starts: int) -> Catalogue:
+        """Returns the catalogue of the first starts.
+
+        Raises:
+          InputValueError: there is none, or it cannot be used.
+        """
+        return read_catalogue(self._catalogue_path(num_starts), self._question, self._unflatten)
+
+    def _catalogue_path(self, num_starts: int) -> Path:
         return self.path / f"catalogue-{num_starts:010d}.npz"
 
     def write_result(self, found: dict[str, Any], catalogue: Catalogue) -> None:
@@ -172,7 +182,7 @@ class Directory:
         """
         num_starts = catalogue.num_descents
         self._tidy("block-*.npz")  # a process may have died between writing a block and giving up its claim
-        write_catalogue(self.catalogue_path(num_starts), self._question, catalogue)
+        write_catalogue(self._catalogue_path(num_starts), self._question, catalogue)
         is_finished = num_starts == self.ends_of_extents[-1]
         result = {"question": self._question, "state": "finished" if is_finished else "partial", "result": found}
         write_sealed(self.path / f"result-{num_starts:010d}.json", result)
@@ -203,29 +213,12 @@ def begin(path: Path, question: Question, written: Mapping[str, Any] | None, is_
     ]
     if unlike:
         raise InputValueError(f"`{path}` holds a run that asks something else ({'; '.join(unlike)}); name another one.")
-    return Directory(path, there, unflatten_like(question.landscape))
+    return Directory(path, there, question.landscape)
 
 
 def is_run(path: Path) -> bool:
     """Returns whether a run was begun in this directory."""
     return (path / MANIFEST).exists()
-
-
-def unflatten_like(landscape: Any) -> Any:
-    """Returns what builds params from their leaves by path, as a landscape has them."""
-    import jax
-
-    from jaxgd.runs.parts import leaves_by_path
-
-    start = jax.eval_shape(landscape.sample, jax.eval_shape(lambda: jax.random.key(0)))
-    like, structure = leaves_by_path(start), jax.tree.structure(start)
-
-    def unflatten(leaves: dict[str, Any]) -> Params:
-        if list(leaves) != list(like):
-            raise ValueError("its params are not those of the landscape")
-        return jax.tree.unflatten(structure, list(leaves.values()))
-
-    return unflatten
 
 
 def _block_name(block: range) -> str:

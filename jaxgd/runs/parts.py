@@ -13,7 +13,8 @@ import dataclasses
 import json
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +22,7 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
-from jaxgd.base import Array, Cost, Ends, InputTypeError, InputValueError, Params, Points, Reason, Status, Stop, Verdict
+from jaxgd.base import Array, Cost, Ends, InputValueError, Landscape, Params, Points, Reason, Status, Stop, Verdict
 from jaxgd.points import Catalogue
 from jaxgd.runs.files import checksum, read_arrays, write_arrays, write_once
 from jaxgd.statistics import Unseen
@@ -90,6 +91,21 @@ def read_catalogue(path: Path, question: str, unflatten: Unflatten) -> Catalogue
 def leaves_by_path(tree: Any) -> dict[str, Any]:
     """Returns the leaves of a pytree under their paths, for example `['w']`, in the pytree's order."""
     return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def unflatten_like(landscape: Landscape | None) -> Unflatten:
+    """Returns what builds the params of a landscape from their leaves by path; without one they stay such leaves."""
+    if landscape is None:
+        return lambda leaves: leaves
+    start = jax.eval_shape(landscape.sample, jax.eval_shape(lambda: jax.random.key(0)))
+    names, structure = list(leaves_by_path(start)), jax.tree.structure(start)
+
+    def unflatten(leaves: dict[str, np.ndarray]) -> Params:
+        if list(leaves) != names:
+            raise ValueError("its params are not those of the landscape")
+        return jax.tree.unflatten(structure, list(leaves.values()))
+
+    return unflatten
 
 
 def _content(about: dict[str, Any], **records: Any) -> bytes:
@@ -165,18 +181,12 @@ def _is_words(leaves: Any) -> dict[str, Any]:
     return leaves
 
 
-class _sentences:
+@contextmanager
+def _sentences(path: Path) -> Iterator[None]:
     """Within it, whatever a file makes Python raise becomes one sentence."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        known = (ValueError, TypeError, KeyError, RecursionError, AttributeError, InputValueError, InputTypeError)
-        if isinstance(error, known):
-            text = f"it has no {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
-            text = text[:200] if text.isprintable() and text else "it is damaged"
-            raise InputValueError(f"`{self.path}` cannot be used: {text}.") from error
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, RecursionError, AttributeError) as error:
+        text = f"it has no {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
+        text = text[:200] if text.isprintable() and text else "it is damaged"
+        raise InputValueError(f"`{path}` cannot be used: {text}.") from error

@@ -6,25 +6,23 @@ that cannot be used are left out, each with a sentence in `problems`.
 
 import contextlib
 import functools
-import json
 import operator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 
-from jaxgd import names
 from jaxgd.base import Ends, Engine, InputValueError, Landscape, Points
 from jaxgd.descend import concatenate, with_note_at_start
+from jaxgd.face import Face
+from jaxgd.names import is_foreign, written_landscape
 from jaxgd.points import Catalogue
 from jaxgd.points.classify import join_points
 from jaxgd.points.tally import Tally
-from jaxgd.runs.directory import Directory, unflatten_like
+from jaxgd.runs.directory import Directory
 from jaxgd.runs.manifest import Manifest, read_manifest
-from jaxgd.runs.parts import leaves_by_path, read_catalogue
 from jaxgd.survey import Survey, survey_of
 
 
@@ -51,9 +49,12 @@ def open_run(directory: str | Path, *, landscape: Landscape | None = None) -> "S
     return StoredRun(path=path, manifest=read_manifest(path), given_landscape=landscape)
 
 
-@dataclass(frozen=True, kw_only=True)
-class StoredRun:
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class StoredRun(Face):
     """A run directory.
+
+    As a data frame or an `xarray.Dataset` it has a row for every descent: the columns of its ends under their own names
+    and those of its points with `point_` before them.
 
     Attributes:
       path: where it is.
@@ -69,21 +70,16 @@ class StoredRun:
     def landscape(self) -> Landscape | None:
         """What was descended: as given, else one of jaxgd's own; None where it is neither."""
         written = self.manifest.written
-        if self.given_landscape is not None or written is None or ":" in names._split(written["landscape"])[0]:
+        if self.given_landscape is not None or written is None or is_foreign(written["landscape"]):
             return self.given_landscape
-        params = {name: names.parse_value(text) for name, text in written["params"].items()}
         with contextlib.suppress(InputValueError):  # what it needs may not be installed here
-            return names.find_landscape(written["landscape"], params)
+            return written_landscape(written["landscape"], written["params"])
         return None
 
     @cached_property
     def store(self) -> Directory:
         """The directory as a store."""
-        landscape = self.landscape
-        if landscape is None:
-            as_they_lie: Any = lambda leaves: leaves
-            return Directory(self.path, self.manifest, as_they_lie)
-        return Directory(self.path, self.manifest, unflatten_like(landscape))
+        return Directory(self.path, self.manifest, self.landscape)
 
     @property
     def num_starts(self) -> int:
@@ -91,9 +87,19 @@ class StoredRun:
         return max(self.store.ends_of_extents, default=0)
 
     @property
+    def num_whole(self) -> int:
+        """Starts before the first block that is missing."""
+        missing = (block.start for block in self.store.blocks if not self.store.has(block))
+        return next(missing, self.num_starts)
+
+    @property
     def is_finished(self) -> bool:
         """Whether the file of every block is there."""
         return self.store.num_done == self.num_starts
+
+    def __str__(self) -> str:
+        of = f"Run of {self.manifest.landscape} by {self.manifest.optimizer} in `{self.path}`"
+        return f"{of}: {self.store.num_done:,} of {self.num_starts:,} starts are done."
 
     @property
     def problems(self) -> list[str]:
@@ -115,11 +121,9 @@ class StoredRun:
     @cached_property
     def catalogue(self) -> Catalogue:
         """The distinct points of the first starts, as last written, or counted anew where descents have come since."""
-        num_descents = self._num_whole
+        num_descents = self.num_whole
         with contextlib.suppress(InputValueError):
-            return read_catalogue(
-                self.store.catalogue_path(num_descents), self.manifest.digest, self.store._unflatten
-            )  # fmt: skip
+            return self.store.read_catalogue(num_descents)
         if self.landscape is None:
             raise InputValueError(
                 f"`{self.path}` has no catalogue of its {num_descents:,} descents; hand in `landscape` to count them."
@@ -140,12 +144,10 @@ class StoredRun:
             raise InputValueError(f"hand in the `landscape` of `{self.path}` to count its points.")
         tally = Tally(landscape=self.landscape)
         for block in self.store.blocks:
-            try:
-                if not self.store.has(block):
-                    break
-                tally.add(*self.store.look_at(block))
-            except InputValueError:
+            part, _ = self._look_at(block)
+            if part is None:
                 break
+            tally.add(*part)
         if not len(tally):
             raise InputValueError(f"`{self.path}` has no descents yet to begin a survey with.")
         there = self.manifest
@@ -155,65 +157,18 @@ class StoredRun:
             num_starts=self.num_starts,
         )  # fmt: skip
 
-    def to_xarray(self) -> Any:
-        """Returns ends and points as an `xarray.Dataset` with the dimension `descent`, the manifest in its attributes.
-
-        Raises:
-          InputValueError: xarray is not installed, or nothing is there yet.
-        """
-        try:
-            import xarray
-        except ImportError as error:
-            raise InputValueError("`to_xarray` needs `pip install 'jaxgd[xarray]'`.") from error
-        variables = {}
-        for name, array in self._columns().items():
-            axes = [f"{name}_axis_{axis}" for axis in range(1, array.ndim)]
-            variables[name] = (["descent", *axes], array)
-        manifest = json.dumps(self.manifest.to_json())
-        return xarray.Dataset(variables, coords={"descent": self.ends.start_number}, attrs={"manifest": manifest})
-
-    def to_dataframe(self) -> Any:
-        """Returns ends and points as a `pandas.DataFrame`, a row for every descent, a column for every coordinate.
-
-        Raises:
-          InputValueError: pandas is not installed, or nothing is there yet.
-        """
-        try:
-            import pandas
-        except ImportError as error:
-            raise InputValueError("`to_dataframe` needs `pip install pandas`.") from error
-        columns = {}
-        for name, array in self._columns().items():
-            for place in np.ndindex(*array.shape[1:]):
-                columns[f"{name}[{','.join(map(str, place))}]" if place else name] = array[(slice(None), *place)]
-        return pandas.DataFrame(columns, index=pandas.Index(self.ends.start_number, name="descent"))
-
-    def _columns(self) -> dict[str, np.ndarray]:
-        """Returns every array by name: those of the ends as they are called, those of the points with `point_`."""
-        columns: dict[str, np.ndarray] = {}
-        for prefix, record in (("", self.ends), ("point_", self.points)):
-            for name, column in record.columns().items():
-                columns |= {f"{prefix}{name}{path}": leaf for path, leaf in leaves_by_path(column).items()}
-        del columns["start_number"]
-        return columns
-
     @cached_property
     def _read(self) -> tuple[list[tuple[Ends, Points]], list[str]]:
         """All blocks that can be used, in order, and what is wrong with the others."""
-        parts, problems = [], []
-        for block in self.store.blocks:
-            if self.store.has(block):
-                try:
-                    parts.append(self.store.look_at(block))
-                except InputValueError as error:
-                    problems.append(str(error))
-        return parts, problems
+        found = [self._look_at(block) for block in self.store.blocks]
+        return [part for part, _ in found if part], [problem for _, problem in found if problem]
 
-    @property
-    def _num_whole(self) -> int:
-        """Starts before the first block that is missing."""
-        missing = (block.start for block in self.store.blocks if not self.store.has(block))
-        return next(missing, self.num_starts)
+    def _look_at(self, block: range) -> tuple[tuple[Ends, Points] | None, str]:
+        """Returns a block, or None where it is missing or cannot be used, and then why it cannot."""
+        try:
+            return (self.store.look_at(block) if self.store.has(block) else None), ""
+        except InputValueError as error:
+            return None, str(error)
 
     def _any(self) -> list[tuple[Ends, Points]]:
         parts, problems = self._read

@@ -6,7 +6,8 @@ import pytest
 
 from jaxgd.base import InputValueError
 from jaxgd.experiment import Benchmark, Claim, Options, Statistic, main, start_jax
-from jaxgd.experiment.printing import plain, short, table
+from jaxgd.experiment.printing import short, table
+from jaxgd.face import plain
 
 
 def measure(options):

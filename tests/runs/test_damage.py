@@ -278,7 +278,7 @@ def test_code_that_a_manifest_names_is_not_run_unless_it_is_trusted(copy, tmp_pa
             rewritten(copy / "starts-0001.json", lambda tree, digest=digest: tree.update(question=digest))
             for words in (["resume"], ["extend", "--starts", "200"], ["merge"]):
                 result = CliRunner().invoke(cli.main, [*words, str(copy)])
-                assert (result.exit_code, "say `--trust`" in result.stderr) == (2, True)
+                assert (result.exit_code, "add `--trust`" in result.stderr) == (2, True)
             assert jaxgd.open_run(copy).num_starts == 120
             rewritten(copy / "manifest.json", lambda tree: tree.update(written=written))
     assert not (tmp_path / "owned").exists()

@@ -290,7 +290,8 @@ def test_a_run_becomes_a_dataset_and_a_table(whole):
     run = jaxgd.open_run(whole)
     dataset = run.to_xarray()
     assert dict(dataset.sizes)["descent"] == 120
-    np.testing.assert_array_equal(dataset["point_verdict"].values, run.points.verdict)
+    np.testing.assert_array_equal(dataset["descent"].values, run.ends.start_number)
+    assert dataset["point_verdict"].values.tolist() == [jaxgd.Verdict(code).name.lower() for code in run.points.verdict]
     assert json.loads(dataset.attrs["manifest"])["landscape"] == "styblinski_tang"
     table = run.to_dataframe()
     assert table.index.name == "descent"
