@@ -28,7 +28,7 @@ from jaxgd.points.sameness import equal_rows, group
 from jaxgd.statistics import Unseen, proportion_interval, unseen_mass
 
 _SAFETY = 4.0  # on the errors of values and invariants
-_NUM_MOVES = 2  # places at which invariants are computed once more
+_NUM_MOVES = 3  # places at which invariants are computed once more
 _PLURALS = {
     Verdict.MINIMUM: "minima", Verdict.SADDLE: "saddles", Verdict.MAXIMUM: "maxima",
     Verdict.DEGENERATE: "degenerate points",
@@ -415,8 +415,10 @@ def errors_of(landscape: Landscape, points: Points, invariants: np.ndarray) -> n
 
     # The invariants are no functions that can be differentiated: they are computed once more, a few times beside.
     draw, largest = np.random.default_rng(0), np.zeros_like(invariants)
-    sign = lambda leaf: draw.choice(np.array([-1, 1], leaf.dtype), leaf.shape)
+    # Moves of different length: two coordinates that move alike leave what depends on their difference where it was.
+    share = lambda leaf: draw.choice([-1, 1], leaf.shape) * draw.uniform(0.5, 1, leaf.shape)
     for _ in range(_NUM_MOVES):
-        moved = jax.tree.map(lambda leaf, off: np.asarray(leaf) + sign(off) * off, points.params, placement)
+        move = lambda leaf, off: np.asarray(leaf) + (share(off) * off).astype(off.dtype)
+        moved = jax.tree.map(move, points.params, placement)
         largest = np.maximum(largest, np.abs(invariants_of(landscape, moved) - invariants))
     return _SAFETY * largest + rounding
