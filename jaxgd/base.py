@@ -21,25 +21,25 @@ Key = jax.Array  # a typed key of `jax.random.key`, or its array of raw words
 
 
 class _OneSentence(Exception):
-    """A message on one line, however many an array that it quotes is printed on."""
+    """A message on one line, even if it quotes an array that prints on several."""
 
     def __init__(self, message: str = "") -> None:
         super().__init__(" ".join(line.strip() for line in str(message).splitlines()))
 
 
 class InputValueError(_OneSentence, ValueError):
-    """A value that the caller gave cannot be used; the message says which, why, and what would do."""
+    """A value that the caller gave cannot be used; the message says which one, why, and what would be accepted."""
 
 
 class InputTypeError(_OneSentence, TypeError):
-    """An object of the wrong kind was given; the message says which, and what would do."""
+    """An object of the wrong kind was given; the message says which one, and what would be accepted."""
 
 
 def plain_number(name: str, given: Any) -> float:
-    """Returns one real number, of Python, numpy or an array without axes, as a float.
+    """Returns a real number (of Python or NumPy, or an array without axes) as a float.
 
     Raises:
-      InputTypeError: it is something else, a text or a truth value among them.
+      InputTypeError: it is something else, for example a string or a bool.
     """
     is_array = isinstance(given, (np.ndarray, np.generic, jax.Array)) and not isinstance(given, jax.core.Tracer)
     kind = np.asarray(given).dtype.kind if is_array and given.ndim == 0 else ""
@@ -56,14 +56,14 @@ class Symmetry:
     """A group of motions of the parameters that leaves a landscape's value unchanged.
 
     Attributes:
-      name: what a person calls it, for example "rigid motions and permutations".
+      name: what to call it, for example "rigid motions and permutations".
       invariants: maps params to a vector that is equal on an orbit and different off it; two critical points
         are the same when their values and their invariants agree. It needs no derivative.
       generators: maps params to the velocities of the continuous motions, a pytree like params with one leading
         axis of motions. They span the zero modes that the symmetry forces on every critical point. None for
         a discrete group.
-      random_motion: maps params and a key to their image under a random motion, by which it is checked that the value
-        does not change; None where only the generators are checked. Ready groups have it (`jaxgd.symmetry`).
+      random_motion: maps params and a key to their image under a random motion, used to check that the value does not
+        change; None where only the generators are checked. The groups in `jaxgd.symmetry` have one.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Symmetry:
 
 @dataclass(frozen=True, kw_only=True)
 class KnownPoint:
-    """A critical point that is known exactly or from a published table.
+    """A critical point known exactly or from a published table.
 
     Attributes:
       value: the landscape's value there.
@@ -91,7 +91,7 @@ class KnownPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What is known of a landscape, for tests and for judging a survey.
+    """What is known about a landscape, for tests and for judging a survey.
 
     Attributes:
       source: where the facts come from, or how to derive them.
@@ -129,7 +129,7 @@ class Stop:
     at_event: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuses rules that cannot be meant."""
+        """Validates the fields."""
         norm = self.gradient_norm
         if isinstance(norm, str) and norm != "auto":
             raise InputValueError(f'`gradient_norm` must be a positive number, "auto" or None, got {norm!r}.')
@@ -152,15 +152,15 @@ class Stop:
 
 @dataclass(frozen=True, kw_only=True)
 class Restart:
-    """When a lane that has stopped begins anew, from a new random start and with a changed step.
+    """When a stopped lane starts over, from a new random start and with a different step size.
 
-    The updates of attempt k (0 for the first) are multiplied by `step_factor`^k. Steps are counted on, so that
-    `Stop.max_steps` bounds all attempts of a lane together.
+    The updates of attempt k (0 for the first) are multiplied by `step_factor`^k. Steps keep counting, so
+    `Stop.max_steps` bounds the total over all attempts of a lane.
 
     Attributes:
-      on: statuses that lead to a restart.
-      max_restarts: restarts a lane may have (>= 1).
-      step_factor: factor of the updates at each restart (> 0); 1 keeps the step.
+      on: statuses that trigger a restart.
+      max_restarts: restarts allowed per lane (>= 1).
+      step_factor: factor applied to the updates at each restart (> 0); 1 keeps the step size.
     """
 
     on: tuple["Status", ...]
@@ -168,7 +168,7 @@ class Restart:
     step_factor: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuses policies that cannot be meant."""
+        """Validates the fields."""
         try:
             object.__setattr__(self, "on", tuple(Status(status) for status in self.on))
         except (TypeError, ValueError) as error:
@@ -191,12 +191,12 @@ class Landscape:
       sample: maps a key to one random start.
       name: what to call it in tables and files.
       noisy_value: maps (params, key) to a random scalar with mean `value`, for example a minibatch loss.
-      value_and_grad: maps params to (value, gradient); given where it is faster or safer than `jax.value_and_grad`
-        of `value` (safe at points where automatic differentiation gives NaN).
-      symmetry: the motions that leave `value` unchanged; None where there are none.
+      value_and_grad: maps params to (value, gradient); given if it is faster or more robust than `jax.value_and_grad`
+        of `value` (for example at points where automatic differentiation gives NaN).
+      symmetry: the motions that leave `value` unchanged; None if there are none.
       facts: what is known exactly or from the literature.
-      default_optimizer: name and arguments of the optimizer used where none is given, as on the command line.
-      default_stop: the stop rule used where none is given.
+      default_optimizer: name and arguments of the optimizer used if none is given, written as on the command line.
+      default_stop: the stop rule used if none is given.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -217,7 +217,7 @@ class Landscape:
     default_stop: Stop = field(default_factory=Stop)
 
     def __post_init__(self) -> None:
-        """Refuses what is not callable."""
+        """Validates the fields."""
         for name in ("value", "sample"):
             if not callable(getattr(self, name)):
                 raise InputTypeError(f"`{name}` of a Landscape must be callable, got {getattr(self, name)!r}.")
@@ -252,24 +252,24 @@ class Status(IntEnum):
 
 
 LAYOUTS = ("lanes_first", "lanes_last")
-"""How lanes may lie in memory: as the first axis of every array, or as the last."""
+"""How lanes are laid out in memory: along the first axis of every array, or along the last."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """How descents share the machine; it changes speed and, at most, the last bits.
+    """How descents share the machine; it affects speed and, at most, the last bits of the results.
 
-    The same question with the same engine gives the same bits, however busy the machine is: whatever is left open here
-    follows from the traced program, the number of descents and the kind of device, and never from a clock. Another
-    layout or number of lanes lets the compiler add up in another order. That is a difference in the last bits, which
-    a chaotic descent (L-BFGS on clusters) may turn into another end. Every result says the engine that repeats it.
+    The same question with the same engine gives the same bits, however busy the machine is: what is left open here is
+    derived from the traced program, the number of descents and the kind of device, never from a clock. With another
+    layout or number of lanes the compiler may sum in a different order. The results then differ in the last bits, which
+    a chaotic descent (L-BFGS on clusters) can turn into a different end. Every result names the engine that repeats it.
 
     Attributes:
       layout: "lanes_first" or "lanes_last"; chosen from the traced program if None.
-      num_lanes: lanes that step together on each device; likewise.
-      num_devices: how many of `jax.local_devices()` share the work; starts are dealt out to them in turn.
-      tune: measure layouts and lanes first, and take the fastest. The result is printed and remembered for other runs
-        of this program with `tune` in this process.
+      num_lanes: lanes that step together on each device; chosen in the same way if None.
+      num_devices: how many of `jax.local_devices()` share the work; starts are dealt to them in turn.
+      tune: time several layouts and numbers of lanes first and use the fastest. The choice is printed, and remembered
+        for later runs of this program with `tune` in this process.
     """
 
     layout: str | None = None
@@ -296,19 +296,19 @@ class Engine:
 
 
 Progress = Callable[[str, int, int], None]
-"""Called now and then as progress(phase, done, total), for example progress("descending", 300, 1000)."""
+"""Called from time to time as progress(phase, done, total), for example progress("descending", 300, 1000)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a run of descents cost, in the unit of one gradient evaluation of one lane (a tick), and in seconds.
+    """What a run of descents cost, in ticks (gradient evaluations of one lane) and in seconds.
 
     Attributes:
       ticks: gradient evaluations that belong to a descent.
-      lane_ticks: gradient evaluations paid for, those of idle lanes included.
+      lane_ticks: gradient evaluations computed, including those of idle lanes.
       seconds_compile: wall time of tracing, compiling and choosing a layout.
       seconds_run: wall time of the descents.
-      layout: how lanes lie in memory, "lanes_first" or "lanes_last".
+      layout: how lanes are laid out in memory, "lanes_first" or "lanes_last".
       num_lanes: lanes that stepped together on one device (the tile).
       num_devices: devices that shared the work.
     """
@@ -328,18 +328,18 @@ class Cost:
 
     @property
     def occupancy(self) -> float:
-        """Share of the ticks paid for that belonged to a descent."""
+        """Fraction of the computed ticks that belonged to a descent."""
         return self.ticks / self.lane_ticks if self.lane_ticks else 0.0
 
     def __add__(self, other: "Cost") -> "Cost":
-        """Returns what two runs cost one after the other."""
+        """Returns the cost of two runs, one after the other."""
         names = ("ticks", "lane_ticks", "seconds_compile", "seconds_run")
         return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Rows(Face):
-    """A record of arrays that have one leading axis of rows; some fields are about all of them."""
+    """A record of arrays with a common leading axis of rows; the fields in `not_in_rows` describe all rows."""
 
     not_in_rows: ClassVar[tuple[str, ...]] = ()
 
@@ -367,10 +367,10 @@ _NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?(?!\w)")
 
 
 def merged_notes(*parts: Iterable[str]) -> tuple[str, ...]:
-    """Returns the notes on several parts of one thing, each once.
+    """Returns the notes on several parts of one result, without repetition.
 
-    Those that differ in their numbers alone and count points or ends become one: its counts are the sums, and every
-    other number is the largest.
+    Notes that count points or ends and differ only in their numbers are merged: counts are added, and of every other
+    number the largest is kept.
 
     Example:
       >>> merged_notes(["off by 0.2 at 1 of 40 points", "slow"], ["off by 0.1 at 3 of 60 points", "slow"])
@@ -384,7 +384,7 @@ def merged_notes(*parts: Iterable[str]) -> tuple[str, ...]:
 
 
 def _merged(notes: list[str]) -> str:
-    """Returns one note for those that differ in their numbers alone."""
+    """Merges notes that differ only in their numbers."""
     number = lambda text: float(text.replace(",", ""))
     counted = {place for count in _COUNT.finditer(notes[0]) for place in (count.start(1), count.start(2))}
     columns = zip(*(_NUMBER.findall(note) for note in notes), strict=True)
@@ -400,25 +400,25 @@ class Ends(Rows):
     """Where descents ended; every array has one leading axis of finished descents, in order of start number.
 
     Attributes:
-      start_number: (n,) int64, which start each descent began from; its keys are folded from this number.
+      start_number: (n,) int64, number of the start; the keys of a descent are folded from it.
       params: pytree with leading axis n, the last finite iterate; None where it was not kept.
-      value: (n,) the value there; NaN where not even the start was finite.
+      value: (n,) the value there; NaN if the start itself was not finite.
       gradient_norm: (n,) Euclidean norm of the gradient there.
       status: (n,) int8, see `Status`.
-      num_steps: (n,) int32, updates applied, the one that left the finite range included, in all attempts.
-      num_restarts: (n,) int32, how often the lane began anew.
-      num_hvps: (n,) int32, Hessian-vector products that the optimizer's state says it took, in all attempts.
+      num_steps: (n,) int32, updates applied in all attempts, including one that left the finite range.
+      num_restarts: (n,) int32, how often the lane was restarted.
+      num_hvps: (n,) int32, Hessian-vector products in all attempts, as counted in the optimizer's state.
       best_value: (n,) lowest finite value met on the way.
       best_params: pytree with leading axis n, where it was met; None where it was not kept.
       event_steps: for each event, (n,) int32 step at which it first fired, -1 where it did not.
       num_starts: descents asked for; larger than n after an interruption.
       cost: what the run cost.
-      frozen: a pytree like the params of one descent with one Python bool a leaf, whether the optimizer never moves it
-        (then its gradient does not count in `gradient_norm`); None where it may move all.
-      stop: the stop rule, with "auto" resolved to the number that it stood for; None where it is not known.
+      frozen: a pytree like the params of one descent with a Python bool per leaf: whether the optimizer never moves it
+        (its gradient is then left out of `gradient_norm`); None if it may move all of them.
+      stop: the stop rule, with "auto" replaced by the number it stood for; None if unknown.
       origin: a fingerprint of the key that the starts were drawn with, or of the starts that were given; ends of one
-        landscape with the same `origin` and `start_number` began at the same place. None where it is not known.
-      notes: sentences on what the descents suffered from, for a person.
+        landscape with the same `origin` and `start_number` began at the same point. None if unknown.
+      notes: human-readable warnings about the descents, one sentence each.
     """
 
     start_number: Array
@@ -444,7 +444,7 @@ class Ends(Rows):
         return len(self.value)
 
     def status_counts(self) -> dict[str, int]:
-        """Returns how many descents stopped for each reason, reasons that did not occur left out."""
+        """Returns how many descents stopped for each reason, omitting reasons that did not occur."""
         return _counts(Status, self.status)
 
     def num_at_start(self) -> int:
@@ -469,7 +469,7 @@ class Verdict(IntEnum):
 
 
 class Reason(IntEnum):
-    """Why an end has no verdict of a critical point."""
+    """Why an end was not shown to be at a critical point."""
 
     NONE = 0
     STILL_DESCENDING = 1
@@ -485,27 +485,27 @@ class Reason(IntEnum):
     INTERRUPTED = 11
 
     def sentence(self) -> str:
-        """Returns what to tell a person."""
+        """Returns the reason as a human-readable sentence."""
         return _SENTENCES[self]
 
 
 _SENTENCES = {
     Reason.NONE: "",
     Reason.STILL_DESCENDING: "still descending: a step against the gradient lowers the value",
-    Reason.HELD: "held by a constraint: the gradient is left only where coordinates stand at a common limit",
-    Reason.NOT_SMOOTH: "not smooth here: gradients beside the end do not follow from its Hessian",
-    Reason.UNBOUNDED: "unbounded: the value keeps falling as far out as was looked",
+    Reason.HELD: "held by a constraint: the gradient is nonzero only in coordinates that sit at a common limit",
+    Reason.NOT_SMOOTH: "not smooth here: gradients near the end are not explained by its Hessian",
+    Reason.UNBOUNDED: "unbounded: the value kept falling as far out as it was evaluated",
     Reason.TOO_FAR: "no critical point within reach of the quadratic model at the end",
-    Reason.UNEXPLAINED_GRADIENT: "at rest on a gradient that rounding does not explain",
+    Reason.UNEXPLAINED_GRADIENT: "the descent stopped moving, but rounding does not explain the remaining gradient",
     Reason.NO_CURVATURE: "the Hessian is not finite here",
-    Reason.PRECISION: "the signs of the curvature could not be told in this precision",
+    Reason.PRECISION: "the signs of the curvature could not be determined in this precision",
     Reason.JUDGING_FAILED: "judging failed with an error",
-    Reason.FLAT: "flat: neither slope nor curvature can be told from rounding here or nearby",
-    Reason.INTERRUPTED: "dropped on the way when the run was interrupted",
+    Reason.FLAT: "flat: slope and curvature cannot be distinguished from rounding here or nearby",
+    Reason.INTERRUPTED: "dropped before it ended, when the run was interrupted",
 }
 
 CRITICAL = (Verdict.MINIMUM, Verdict.SADDLE, Verdict.MAXIMUM, Verdict.DEGENERATE)
-"""The verdicts that say that a critical point was found."""
+"""The verdicts for critical points."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -513,31 +513,31 @@ class Points(Rows):
     """Judged points; every array has one leading axis, in the order of the ends or batch that was judged.
 
     Attributes:
-      params: pytree with leading axis n, polished where polish succeeded, else as given.
+      params: pytree with leading axis n, polished where polishing succeeded, otherwise as given.
       value: (n,) the value there.
       gradient_norm: (n,) Euclidean norm of the gradient there.
       verdict: (n,) int8, see `Verdict`.
-      reason: (n,) int8, see `Reason`: why an end has no verdict of a critical point, `NONE` where it has one.
-      index: (n,) int32, eigenvalues below zero by more than their error; -1 where nothing is known.
-      index_high: (n,) int32, the same with every unexplained zero mode counted as negative; -1 where unknown.
-      num_zero_modes: (n,) int32, eigenvalues that cannot be told from zero, those of the symmetry included.
+      reason: (n,) int8, see `Reason`: why the end is not at a critical point, `NONE` if it is.
+      index: (n,) int32, number of eigenvalues below zero by more than their error; -1 if unknown.
+      index_high: (n,) int32, the same, counting every unexplained zero mode as negative; -1 if unknown.
+      num_zero_modes: (n,) int32, eigenvalues that cannot be distinguished from zero, including those of the symmetry.
       num_symmetry_modes: (n,) int32, zero modes that the landscape's symmetry explains.
       lowest_eigenvalue: (n,) smallest eigenvalue outside the symmetry's zero modes; NaN where unknown.
       eigenvalue_error: (n,) error of the lowest eigenvalue: rounding, the asymmetry of the Hessian, and the change of
-        curvature over the distance within which the point is placed (sampled, so an estimate and no bound).
+        curvature over the distance within which the point is placed (sampled, so an estimate rather than a bound).
       move: (n,) Euclidean distance from the end to the polished point.
       placement: pytree like params, estimated distance in each coordinate within which the true critical point lies;
         NaN where none was found.
       value_error: (n,) estimated error of the value, by rounding and placement; NaN where unknown.
-      dimension: (n,) int32, of the valley (connected manifold of critical points) that the point lies on, the motions
-        of the landscape's symmetry among its directions: 0 where it is isolated, -1 where unknown; above 1,024
-        parameters its lower limit, see `notes`.
-      descends: (n,) int8, whether the value falls along some flat direction of a degenerate point, found by higher
-        derivatives: 1 it does, 0 it does not, -1 unknown or not asked.
+      dimension: (n,) int32, of the valley (connected manifold of critical points) that the point lies on, including the
+        motions of the landscape's symmetry: 0 if it is isolated, -1 if unknown; a lower limit above 1,024 parameters,
+        see `notes`.
+      descends: (n,) int8, whether the value falls along some flat direction of a degenerate point, from higher
+        derivatives: 1 yes, 0 no, -1 unknown or not asked.
       missed_probability: (n,) probability, over the random start of the Lanczos process, that curvature below
-        -`missed_curvature` exists and was not seen; 0 where the whole spectrum was computed, NaN where unknown.
-      missed_curvature: (n,) the depth of curvature that this probability speaks of (>= 0).
-      notes: sentences on what the verdicts suffered from, for a person: an asymmetric Hessian, too few digits.
+        -`missed_curvature` exists but was missed; 0 where the whole spectrum was computed, NaN where unknown.
+      missed_curvature: (n,) the depth of curvature that this probability refers to (>= 0).
+      notes: human-readable warnings about the verdicts, for example of an asymmetric Hessian or too few digits.
     """
 
     params: Params
@@ -565,11 +565,11 @@ class Points(Rows):
         return len(self.value)
 
     def verdict_counts(self) -> dict[str, int]:
-        """Returns how many points got each verdict, verdicts that did not occur left out."""
+        """Returns how many points got each verdict, omitting verdicts that did not occur."""
         return _counts(Verdict, self.verdict)
 
     def reason_counts(self) -> dict[str, int]:
-        """Returns how many points have no verdict of a critical point, by reason."""
+        """Returns how many ends are not at a critical point, by reason."""
         counts = _counts(Reason, self.reason)
         counts.pop("none", None)
         return counts

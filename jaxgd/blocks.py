@@ -1,7 +1,7 @@
-"""A block of starts: descended, judged and kept as a whole; a pure function of the question and the start numbers.
+"""A block of starts, computed and stored as a unit: a pure function of the question and the start numbers.
 
-So it does not matter who does a block, when, or how often: this process, another one on the same run directory, or a
-worker of somebody's cluster.
+It therefore does not matter who computes a block, when, or how often: this process, another one on the same run
+directory, or a worker of a cluster.
 """
 
 import math
@@ -24,31 +24,29 @@ from jaxgd.names import find_optimizer
 from jaxgd.points import classify_or_say_why
 
 MAX_BLOCK_SIZE = 2**16
-"""Ends that are judged together at most."""
+"""Largest number of ends that are judged together."""
 
-_DESCENTS_PER_LANE = 8, 128  # in a block: at its end places stand idle, which many descents before that make up for
-_BLOCK_OPERATIONS = 10**8  # of one tick of all its descents: ten seconds of a core or so, at a thousand ticks each
+_DESCENTS_PER_LANE = 8, 128  # per block: lanes go idle at its end, which matters less the more descents precede it
+_BLOCK_OPERATIONS = 10**8  # in one tick of all its descents: about ten seconds of a core at a thousand ticks each
 _MAX_BLOCK_BYTES = 2**28
-_LISTED = (
-    "the starts were listed, not drawn: weights, intervals and what was not seen are as if they were a random sample"
-)
+_LISTED = "the starts were listed, not drawn: weights, intervals and the unseen mass treat them as a random sample"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Question:
-    """What is asked of every start; together with a start number it decides every bit of the answer.
+    """What is computed for every start; with a start number it determines every bit of the result.
 
     Attributes:
       landscape: what to descend.
       optimizer: the transformation.
-      optimizer_name: as it was written, "optimizer" for an object.
+      optimizer_name: as it was written; "optimizer" for an object.
       stop: when a lane stops.
       key: of all random numbers.
       is_noisy: whether gradients are noisy draws.
-      engine: with nothing left open.
+      engine: with all choices made.
       block_size: starts in a block.
-      starts: params with one leading axis, where they are listed and not drawn; all of them are one block.
-      notes: what is to be said of the engine and of judging, a sentence each.
+      starts: params with one leading axis if they are listed instead of drawn; all of them form one block.
+      notes: warnings about the engine and about judging, one sentence each.
     """
 
     landscape: Landscape
@@ -75,10 +73,10 @@ def ask(
     block_size: int | None = None,
     starts: Params | None = None,
 ) -> Question:
-    """Returns the question with everything chosen that was left open.
+    """Returns the question with all open choices made.
 
     Raises:
-      InputValueError, InputTypeError: it cannot be run.
+      InputValueError, InputTypeError: an argument is invalid.
     """
     is_named = optimizer is None or isinstance(optimizer, str)
     name: Any = (landscape.default_optimizer if optimizer is None else optimizer) if is_named else "optimizer"
@@ -108,7 +106,7 @@ def ask(
 
 
 def _block_size(descent: Descent, key: Key, num_lanes: int) -> int:
-    """Returns how many starts a block holds: few enough to be lost, enough to keep the lanes busy, by no clock."""
+    """Returns the number of starts per block: few enough to lose, enough to keep the lanes busy, without timing."""
     shape = shape_of(descent, key, None, jax.local_devices()[0])
     start = jax.eval_shape(descent.landscape.sample, key)
     bytes_each = 128 + 2 * sum(leaf.dtype.itemsize * math.prod(leaf.shape) for leaf in jax.tree.leaves(start))
@@ -120,7 +118,7 @@ def _block_size(descent: Descent, key: Key, num_lanes: int) -> int:
 
 
 def cut(ends: Sequence[int], block_size: int) -> list[range]:
-    """Returns the blocks of starts 0 to `ends[-1]` - 1, none of which reaches across one of the `ends`.
+    """Returns the blocks of starts 0 to `ends[-1]` - 1, none of which crosses one of the `ends`.
 
     Example:
       >>> cut([60, 120], 40)
@@ -131,8 +129,8 @@ def cut(ends: Sequence[int], block_size: int) -> list[range]:
 
 
 def do_block(question: Question, block: range, progress: Progress | None = None) -> tuple[Ends, Points]:
-    """Returns the ends of a block and what they are; of fewer starts, or dropped ones, if it was interrupted."""
-    num_starts = len(block) if question.starts is None else None  # listed ones say it themselves
+    """Returns the ends of a block and what they are; if interrupted, of fewer starts or with dropped ones."""
+    num_starts = len(block) if question.starts is None else None  # listed ones bring their number
     parts = list(
         stream(
             question.landscape, question.optimizer, num_starts, first_start=block.start, key=question.key,

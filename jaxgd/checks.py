@@ -1,7 +1,7 @@
-"""The checks of what callers hand in: each refuses with one sentence that says what would do.
+"""Checks of the arguments that callers pass: each error is one sentence that says what would be accepted.
 
-Inside a run nothing raises: a bad lane is a status. So whatever is wrong with a question is found before, from the
-arguments and by tracing their functions, without computing anything.
+Nothing raises inside a run: a bad lane is a status. Mistakes are therefore found beforehand, from the arguments and by
+tracing their functions, without computing anything.
 """
 
 import re
@@ -34,7 +34,7 @@ def check_count(name: str, count: Any, low: int = 1, high: int = 2**31 - 1) -> i
 
 
 def check_share(name: str, given: Any) -> None:
-    """Refuses what is not a number strictly between 0 and 1."""
+    """Checks that `given` is a number strictly between 0 and 1."""
     if isinstance(given, bool) or not isinstance(given, (int, float, np.integer, np.floating)):
         raise InputTypeError(f"`{name}` must be a number strictly between 0 and 1, got {what_is(given)}.")
     if not 0 < given < 1:
@@ -59,7 +59,7 @@ def check_optimizer(optimizer: Any) -> optax.GradientTransformation:
     """Returns `optimizer`.
 
     Raises:
-      InputTypeError: it is no transformation.
+      InputTypeError: it is not a gradient transformation.
     """
     if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
         raise InputTypeError(
@@ -85,7 +85,7 @@ def check_starts(starts: Params) -> int:
 
 
 def check_params(params: Params, what: str) -> None:
-    """Refuses a pytree that cannot be descended.
+    """Checks that a pytree can be optimized.
 
     Raises:
       InputValueError: it holds no number.
@@ -106,7 +106,7 @@ def check_params(params: Params, what: str) -> None:
 
 
 def check_static(what: str, *structures: Any) -> None:
-    """Refuses static data that jax cannot keep programs by: it must be hashable and comparable."""
+    """Checks that static data can key jax's compiled programs: it must be hashable and comparable."""
     try:
         for structure in structures:
             hash(structure), bool(structure == structures[0])
@@ -118,15 +118,15 @@ def check_static(what: str, *structures: Any) -> None:
 
 
 _SPLITS = {
-    "equinox": "keep the arrays alone, `params, rest = equinox.partition(model, equinox.is_inexact_array)`, and call"
+    "equinox": "split off the arrays, `params, rest = equinox.partition(model, equinox.is_inexact_array)`, and call"
     " `equinox.combine(params, rest)` in `value`",
-    "flax": "keep the parameters alone, `graph, params, rest = flax.nnx.split(model, flax.nnx.Param, ...)`, and call"
+    "flax": "split off the parameters, `graph, params, rest = flax.nnx.split(model, flax.nnx.Param, ...)`, and call"
     " `flax.nnx.merge(graph, params, rest)` in `value`",
 }
 
 
 def _what_to_do(params: Params, leaf: Any) -> str:
-    """Returns what to do with a leaf that cannot be descended in, in the words of the library that made the params."""
+    """Returns advice on a leaf that cannot be optimized, in the terms of the library that made the params."""
     if is_dataclass(leaf):
         return f"make it a pytree, `jax.tree_util.register_dataclass({type(leaf).__name__})`"
     libraries: set[str] = set()
@@ -137,22 +137,22 @@ def _what_to_do(params: Params, leaf: Any) -> str:
 
     jax.tree.flatten(params, is_leaf=look)
     found = [split for library, split in _SPLITS.items() if library in libraries]
-    return found[0] if found else "convert it, or leave it out of the params, as a variable that `value` uses"
+    return found[0] if found else "convert it, or move it out of the params into a variable that `value` uses"
 
 
 def check_value(landscape: Landscape, params: Params) -> None:
-    """Refuses a value that is not one real floating-point number, or a gradient unlike the params."""
+    """Checks that the value is one real floating-point number and that the gradient has the structure of the params."""
     check_scalar("`value`", lambda: jax.eval_shape(_of_arrays(landscape.value), params))
     value, grad = call_checked("the gradient", lambda: jax.eval_shape(landscape.evaluate, params))
     if isinstance(value, tuple):
-        raise InputValueError("`value_and_grad` must return (loss, gradient), but the first is a tuple itself.")
+        raise InputValueError("`value_and_grad` must return (loss, gradient), but its first item is itself a tuple.")
     check_scalar("`value_and_grad`", lambda: value)
     if not is_like(grad, params):
         raise InputValueError(f"the gradient of `{landscape.name}` must have the params' structure and shapes.")
 
 
 def _of_arrays(value: Callable[[Params], Any]) -> Callable[[Params], Any]:
-    """Returns the function, made to refuse a number of Python, which jax takes for an array at first."""
+    """Returns the function, made to reject Python numbers, which jax would at first accept as arrays."""
 
     def checked(params: Params) -> Any:
         found = value(params)
@@ -169,7 +169,7 @@ def _of_arrays(value: Callable[[Params], Any]) -> Callable[[Params], Any]:
 def is_like(one: Any, other: Any) -> bool:
     """Returns whether two pytrees have the same structure and shapes.
 
-    Leaves are compared, since the classes of a pytree need not know when two of them are equal.
+    Leaves are compared one by one, since the classes of a pytree may define no equality.
     """
     structures: list[Any] = [jax.tree.structure(tree) for tree in (one, other)]
     shapes = [[np.shape(leaf) for leaf in jax.tree.leaves(tree)] for tree in (one, other)]
@@ -177,17 +177,17 @@ def is_like(one: Any, other: Any) -> bool:
 
 
 def check_scalar(what: str, call: Callable[[], Any]) -> None:
-    """Refuses what a call returns unless it is one floating-point number, or its shape."""
+    """Checks that a call returns one floating-point number, or its shape."""
     value = call_checked(what, call)
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
     if isinstance(value, tuple):
-        raise InputValueError(f"{what} returns a tuple; return the loss alone, for example `lambda p: loss(p)[0]`.")
+        raise InputValueError(f"{what} returns a tuple; return only the loss, for example `lambda p: loss(p)[0]`.")
     if shape != () or dtype is None or not jnp.issubdtype(dtype, jnp.floating):
         raise InputValueError(f"{what} must return one floating-point number, got {described(value)}.")
 
 
 def call_checked(what: str, call: Callable[[], Any]) -> Any:
-    """Returns what `call` returns; what it raises becomes one sentence about `what`."""
+    """Returns what `call` returns; an exception becomes one sentence about `what`."""
     try:
         return call()
     except (InputValueError, InputTypeError):
@@ -201,17 +201,17 @@ def call_checked(what: str, call: Callable[[], Any]) -> Any:
 
 _HINTS: dict[type[Exception], str] = {
     jax.errors.TracerArrayConversionError: "write it with jax.numpy instead of numpy",
-    jax.errors.TracerBoolConversionError: "choose by jax.numpy.where instead of `if`, `and`, `or`, `min` and `max`",
+    jax.errors.TracerBoolConversionError: "use jax.numpy.where instead of `if`, `and`, `or`, `min` and `max`",
     jax.errors.TracerIntegerConversionError: "index with jax.numpy.take instead of a Python integer",
-    jax.errors.ConcretizationTypeError: "do not turn what is computed into a Python number",
+    jax.errors.ConcretizationTypeError: "do not convert traced values to Python numbers",
 }
-"""What to write where jax says what it cannot do, the first that fits."""
+"""What to write instead, by the error that jax raises; the first that fits is shown."""
 
 
 def first_line(error: BaseException) -> str:
-    """Returns the first line of an error's message that says something.
+    """Returns the first line of an error's message that is not empty.
 
-    Where a function that a compiled program called has raised, it is the last line of that function's traceback.
+    If the error was raised by a function called from a compiled program, it is the last line of that traceback.
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if any(line.endswith("Traceback (most recent call last):") for line in lines):
@@ -220,14 +220,14 @@ def first_line(error: BaseException) -> str:
 
 
 def described(thing: Any) -> str:
-    """Returns what kind of thing something is, in words."""
+    """Describes the type of an object in words."""
     if hasattr(thing, "shape") and hasattr(thing, "dtype"):
         return f"an array of shape {tuple(thing.shape)} and type {thing.dtype}"
     return f"a {type(thing).__name__}"
 
 
 def what_is(thing: Any) -> str:
-    """Returns what was given where something else was meant: short literals as they are, else the kind of thing."""
+    """Describes an argument of the wrong kind: short literals as they are, anything else by its type."""
     if isinstance(thing, type):
         return f"the class `{thing.__name__}` itself"
     if thing is None or isinstance(thing, (bool, int, float, complex, str, bytes)):

@@ -1,7 +1,7 @@
 """The command line: parses, calls, prints. Progress goes to standard error, results to standard output.
 
-A mistake of the caller is one sentence and exit code 2. After Ctrl-C or SIGTERM the survey of the first so many starts
-is printed, with exit code 130 or 143.
+A usage error is one sentence and exit code 2. After Ctrl-C or SIGTERM the survey of the first so many starts is
+printed, with exit code 130 or 143.
 """
 
 import dataclasses
@@ -24,19 +24,19 @@ except ImportError as error:  # pragma: no cover
 
 
 class _Command(click.Command):
-    """A command that refuses an option which is given twice, where click would take the last."""
+    """A command that rejects an option given twice, where click would use the last one."""
 
     def parse_args(self, context: click.Context, words: list[str]) -> list[str]:
         given = [word.partition("=")[0] for word in words]
         for option in self.params:
             is_single = isinstance(option, click.Option) and not option.multiple and not option.is_flag
             if is_single and sum(given.count(name) for name in option.opts) > 1:
-                raise click.BadParameter("is given twice; give it once.", ctx=context, param=option)
+                raise click.BadParameter("is given twice.", ctx=context, param=option)
         return super().parse_args(context, words)
 
 
 class _Commands(click.Group):
-    """Commands whose own refusals are printed as one sentence."""
+    """Commands whose errors are printed as one sentence."""
 
     command_class = _Command
 
@@ -48,19 +48,19 @@ class _Commands(click.Group):
         except (InputValueError, InputTypeError) as error:
             click.echo(f"jaxgd: {error}", err=True)
             context.exit(2)
-        except OSError as error:  # a disk that is full, a name that is too long, a file that may not be read
+        except OSError as error:  # a full disk, a name that is too long, an unreadable file
             where = f" `{error.filename}`" if error.filename else ""
             click.echo(f"jaxgd: {error.strerror or error}{where}.", err=True)
             context.exit(2)
 
 
 def _parameter(context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
-    """Reads --param k=v; a whole text is one argument, so that v may hold commas."""
+    """Reads --param k=v; v may contain commas."""
     given: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name.isidentifier():
-            raise click.BadParameter(f"is written name=value, got `{text}`.")
+            raise click.BadParameter(f"must be written name=value, got `{text}`.")
         if name in given:
             raise click.BadParameter(f"`{name}` is given twice.")
         given[name] = value
@@ -68,7 +68,7 @@ def _parameter(context: click.Context, option: click.Parameter, texts: tuple[str
 
 
 class _Place(click.Path):
-    """A path that is not empty, which would mean the current directory."""
+    """A path that must not be empty, which would mean the current directory."""
 
     def convert(self, value: Any, param: Any, context: Any) -> Any:
         if isinstance(value, str) and not value.strip():
@@ -81,7 +81,7 @@ def _norm(context: click.Context, option: click.Parameter, text: str | None) -> 
     try:
         return text if text in (None, "auto") else float(text)
     except ValueError as error:
-        raise click.BadParameter(f"is a number or `auto`, got `{text}`.") from error
+        raise click.BadParameter(f"must be a number or `auto`, got `{text}`.") from error
 
 
 def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -97,32 +97,35 @@ def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 _STARTS = click.IntRange(1, 2**31 - 2)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-_DEVICES = click.option("--devices", type=click.IntRange(1), help="Devices to share the work; all if left out.")
-_TRUST = click.option("--trust", is_flag=True, help="Import the code outside jaxgd that the run names.")
-_DISTRIBUTED = click.option("--distributed", is_flag=True, help="Let jax join the processes of a TPU slice first.")
-_EXECUTOR = click.option("--executor", help="Whose workers do the blocks: dask:ADDRESS, loky:N, processes:N or mpi.")
+_DEVICES = click.option("--devices", type=click.IntRange(1), help="Number of devices to use; all by default.")
+_TRUST = click.option("--trust", is_flag=True, help="Allow importing the code outside jaxgd that the run names.")
+_DISTRIBUTED = click.option("--distributed", is_flag=True, help="First let jax join the processes of a TPU slice.")
+_EXECUTOR = click.option("--executor", help="Workers for the blocks: dask:ADDRESS, loky:N, processes:N or mpi.")
 _DIRECTORY = click.argument("directory", type=click.Path(path_type=Path))
 _QUESTION = (
     click.argument("name"),
     click.option("--param", "params", multiple=True, callback=_parameter, help="Argument of the landscape, k=v."),
-    click.option("--optimizer", help="For example sgd:learning_rate=0.005; the landscape's default if left out."),
-    click.option("--starts", default=1000, show_default=True, type=_STARTS, help="Random starts."),
-    click.option("--max-steps", type=click.IntRange(0, 2**31 - 2), help="Updates after which a descent is given up."),
-    click.option("--gradient-norm", callback=_norm, help="Gradient norm at which a descent has converged, or auto."),
+    click.option("--optimizer", help="For example sgd:learning_rate=0.005; the landscape's own by default."),
+    click.option("--starts", default=1000, show_default=True, type=_STARTS, help="Number of random starts."),
+    click.option("--max-steps", type=click.IntRange(0, 2**31 - 2), help="Largest number of updates per descent."),
+    click.option("--gradient-norm", callback=_norm, help="Gradient norm that counts as converged, or auto."),
     click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1), help="Random seed."),
     click.option("--dtype", default="float64", show_default=True, type=click.Choice(["float64", "float32"])),
-    click.option("--noisy", is_flag=True, help="Descend random draws of the landscape's noisy value (minibatches)."),
+    click.option("--noisy", is_flag=True, help="Use random draws of the landscape's noisy value (minibatches)."),
     _DEVICES,
-    click.option("--lanes", type=click.IntRange(1, 2**20), help="Descents that step together; chosen if left out."),
-    click.option("--layout", type=click.Choice(["lanes_first", "lanes_last"]), help="Chosen if left out."),
+    click.option("--lanes", type=click.IntRange(1, 2**20), help="Descents that step together; chosen"
+        " automatically by default."),
+    click.option("--layout", type=click.Choice(["lanes_first", "lanes_last"]), help="Chosen automatically by default."),
     _JSON,
 )  # fmt: skip
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="jaxgd")
-@click.option("--compilation-cache", type=click.Path(path_type=Path), help="Keep compiled programs here.")
-@click.option("--no-cache", is_flag=True, help="Keep no compiled programs, and use none that were kept.")
+@click.option(
+    "--compilation-cache", type=click.Path(path_type=Path), help="Directory in which to keep compiled programs."
+)
+@click.option("--no-cache", is_flag=True, help="Neither save nor reuse compiled programs.")
 @click.pass_context
 def main(context: click.Context, compilation_cache: Path | None, no_cache: bool) -> None:
     """Where does gradient descent end, what kind of point is that, and what have we not seen?"""
@@ -133,25 +136,25 @@ def main(context: click.Context, compilation_cache: Path | None, no_cache: bool)
 
 @main.command()
 @_options(*_QUESTION)
-@click.option("--out", type=_Place(path_type=Path), help="Run directory to write to, or to continue.")
-@click.option("--block", type=click.IntRange(1), help="Starts that are done and kept as a whole.")
-@click.option("--until", type=float, help="Stop when surely no more than this probability is left unseen.")
+@click.option("--out", type=_Place(path_type=Path), help="Run directory to create or to continue.")
+@click.option("--block", type=click.IntRange(1), help="Starts per block.")
+@click.option("--until", type=float, help="Stop when the unseen mass is at most this, with the stated confidence.")
 @click.option(
     "--up-to",
     type=click.Choice(["symmetry", "isometry"]),
     default="symmetry",
     show_default=True,
-    help="Count points, as distinct as the landscape's symmetry leaves them, or kinds of the same value and spectrum.",
+    help="Count points up to the landscape's symmetry, or kinds of points with the same value and spectrum.",
 )
-@click.option("--tune", is_flag=True, help="Measure layouts and lanes first.")
+@click.option("--tune", is_flag=True, help="Time layouts and numbers of lanes first.")
 @_options(_EXECUTOR, _DISTRIBUTED)
 @click.option("--plot", type=_Place(path_type=Path), help="Draw the result to this file, .png, .pdf or .svg.")
-@click.option("--report", type=_Place(path_type=Path), help="Write the result to this file as one HTML page.")
+@click.option("--report", type=_Place(path_type=Path), help="Write the result to this file as an HTML page.")
 def survey(name: str, params: dict[str, str], starts: int, as_json: bool, distributed: bool, **options: Any) -> None:
-    """Descend landscape NAME from random starts and say where that ends.
+    """Run descents on landscape NAME from random starts and report where they end.
 
     NAME is one of `jaxgd landscapes`, or your own: package.module:attribute or path/to/file.py:attribute. With --out,
-    what is done is kept; the same command again continues it, as does any number of processes at once.
+    finished blocks are kept; the same command continues the run, as can any number of processes at the same time.
     """
     pictures = _Pictures(options["plot"], options["report"])
     _start_jax(options["dtype"], options["devices"], is_distributed=distributed)
@@ -165,16 +168,16 @@ def survey(name: str, params: dict[str, str], starts: int, as_json: bool, distri
 @main.command()
 @_options(_DIRECTORY, _DEVICES, _TRUST, _EXECUTOR, _DISTRIBUTED, _JSON)
 def resume(directory: Path, as_json: bool, executor: str | None, **options: Any) -> None:
-    """Do what is missing of the run in DIRECTORY, and report it; any number of processes may."""
+    """Finish the run in DIRECTORY and report it; any number of processes may do so at the same time."""
     asked, run = _found(directory, **options)
     _survey(asked, as_json, num_starts=run.num_starts, engine=_engine(**options), out=directory, executor=executor)
 
 
 @main.command()
-@_options(_DIRECTORY, click.option("--starts", type=_STARTS, required=True, help="Starts in all."))
+@_options(_DIRECTORY, click.option("--starts", type=_STARTS, required=True, help="Total number of starts."))
 @_options(_DEVICES, _TRUST, _EXECUTOR, _JSON)
 def extend(directory: Path, starts: int, as_json: bool, executor: str | None, **options: Any) -> None:
-    """Give the run in DIRECTORY more starts, and do what is missing then."""
+    """Add starts to the run in DIRECTORY, finish it and report it."""
     asked, _ = _found(directory, **options)
     _survey(asked, as_json, num_starts=starts, engine=_engine(**options), out=directory, executor=executor)
 
@@ -182,7 +185,7 @@ def extend(directory: Path, starts: int, as_json: bool, executor: str | None, **
 @main.command()
 @_options(_DIRECTORY, _TRUST, _JSON)
 def merge(directory: Path, trust: bool, as_json: bool) -> None:
-    """Report what is in DIRECTORY, finished or not; descends nothing. Exit code 3 if something is missing."""
+    """Report the run in DIRECTORY as it is, without running descents. Exit code 3 if it is unfinished."""
     from jaxgd.survey import write_result
 
     asked, run = _found(directory, trust)
@@ -197,10 +200,10 @@ def merge(directory: Path, trust: bool, as_json: bool) -> None:
 
 @main.command()
 @_options(_DIRECTORY, _TRUST)
-@click.option("--to", "page", type=_Place(path_type=Path), help="The page; report.html in DIRECTORY if left out.")
-@click.option("--plot", type=_Place(path_type=Path), help="Draw the figures to this file, too.")
+@click.option("--to", "page", type=_Place(path_type=Path), help="The page; report.html in DIRECTORY by default.")
+@click.option("--plot", type=_Place(path_type=Path), help="Also draw the figures to this file.")
 def report(directory: Path, trust: bool, page: Path | None, plot: Path | None) -> None:
-    """Write what is in DIRECTORY as one self-contained HTML page; descends nothing."""
+    """Write the run in DIRECTORY as a self-contained HTML page, without running descents."""
     pictures = _Pictures(plot, page or directory / "report.html")
     _, run = _found(directory, trust)
     pictures.check()
@@ -214,7 +217,7 @@ def report(directory: Path, trust: bool, page: Path | None, plot: Path | None) -
 @click.argument("directories", nargs=-1, required=True, type=click.Path(path_type=Path))
 @_JSON
 def compare(directories: tuple[Path, ...], as_json: bool) -> None:
-    """Compare the runs in DIRECTORIES with the first of them, start by start; landscape and seed must be the same."""
+    """Compare runs with the first one, start by start; they must share landscape and seed."""
     from jaxgd.runs.manifest import read_manifest
 
     _start_jax(read_manifest(directories[0]).dtype)
@@ -226,10 +229,12 @@ def compare(directories: tuple[Path, ...], as_json: bool) -> None:
 
 @main.command()
 @_options(*_QUESTION)
-@click.option("--processes", default=1, show_default=True, type=click.IntRange(1), help="As fast as this one.")
-@click.option("--block", type=click.IntRange(1), help="Starts that are done and kept as a whole.")
+@click.option(
+    "--processes", default=1, show_default=True, type=click.IntRange(1), help="Number of processes like this one."
+)
+@click.option("--block", type=click.IntRange(1), help="Starts per block.")
 def plan(name: str, params: dict[str, str], starts: int, processes: int, as_json: bool, **options: Any) -> None:
-    """Measure for some seconds, and say how long a survey will take, and how much memory and disk."""
+    """Estimate the time, memory and disk that a survey will take, from a few seconds of it."""
     question = _question(name, params, starts, **options)
     from jaxgd.runs.plan import plan as measure
 
@@ -239,7 +244,7 @@ def plan(name: str, params: dict[str, str], starts: int, processes: int, as_json
 @main.command()
 @_options(*_QUESTION)
 def tune(name: str, params: dict[str, str], starts: int, as_json: bool, **options: Any) -> None:
-    """Measure layouts and lanes on landscape NAME, and print the fastest, for --layout and --lanes."""
+    """Time layouts and numbers of lanes on landscape NAME, and print the fastest for --layout and --lanes."""
     engine = _question(name, params, starts, **options, tune=True).engine
     found = {"layout": engine.layout, "num_lanes": engine.num_lanes, "num_devices": engine.num_devices}
     words = f"--layout {engine.layout} --lanes {engine.num_lanes} --devices {engine.num_devices}"
@@ -249,12 +254,12 @@ def tune(name: str, params: dict[str, str], starts: int, as_json: bool, **option
 @main.command()
 @click.argument("name")
 @click.option("--param", "params", multiple=True, callback=_parameter, help="Argument of the landscape, k=v.")
-@click.option("--low", required=True, help="Corner of the box: one number, or one for each coordinate, with commas.")
-@click.option("--high", required=True, help="Likewise.")
+@click.option("--low", required=True, help="Lower corner of the box: one number, or comma-separated coordinates.")
+@click.option("--high", required=True, help="Upper corner of the box.")
 @click.option("--max-boxes", default=200_000, show_default=True, type=click.IntRange(1, 2**31 - 2))
 @_JSON
 def prove(name: str, params: dict[str, str], low: str, high: str, max_boxes: int, as_json: bool) -> None:
-    """Prove what critical points of landscape NAME there are in a box; what is undecided is said."""
+    """Prove which critical points landscape NAME has in a box; undecided regions are reported."""
     _start_jax("float64")
     from jaxgd import names
     from jaxgd.proof.front import prove as run_proof
@@ -275,7 +280,7 @@ def prove(name: str, params: dict[str, str], low: str, high: str, max_boxes: int
 @click.option("--tier", type=click.Choice(["full", "cheap"]), default="full", show_default=True)
 @_JSON
 def diagnose(name: str, checkpoint: Path | None, dtype: str, seed: int, tier: str, as_json: bool) -> None:
-    """Say why a trained model's loss has stopped falling, and what to change.
+    """Find out why the loss of a trained model has stopped falling, and what to change.
 
     NAME, package.module:attribute or path/to/file.py:attribute, is a dict with the arguments of `jaxgd.diagnose`
     ("model", "loss", "data", "optimizer", ...), or a function that returns one.
@@ -297,18 +302,20 @@ def landscapes() -> None:
 
 @main.command()
 def optimizers() -> None:
-    """List every builder of jaxgd and optax that --optimizer takes, with its arguments."""
+    """List the optimizers of jaxgd and optax for --optimizer, with their arguments."""
     from jaxgd import names
 
     builders = names.optimizer_builders()
     _print_builders({name: fn for name, fn in builders.items() if "." in name})
-    click.echo("\nA bare name means jaxgd's where both have one. Arguments: NAME:argument=value,argument=value.")
+    click.echo(
+        "\nA bare name means jaxgd's if both have one of that name. Arguments: NAME:argument=value,argument=value."
+    )
 
 
 @main.command()
 @_JSON
 def doctor(as_json: bool) -> None:
-    """Say what this machine computes with, and whether it computes correctly."""
+    """Show versions and devices of this machine, and check that it computes correctly."""
     _start_jax("float64")
     from jaxgd.doctor import as_text
     from jaxgd.doctor import doctor as examine
@@ -323,9 +330,9 @@ def doctor(as_json: bool) -> None:
 
 
 def _start_jax(dtype: str, devices: int | None = None, *, is_distributed: bool = False) -> None:
-    """Sets what must be set before jax computes anything.
+    """Applies the settings that jax needs before it computes anything.
 
-    A process that may use some of the machine's cores only can still be asked for as many devices as there are cores.
+    A process limited to some of the machine's cores may still use as many devices as the machine has cores.
     """
     from jaxgd.experiment import command
     from jaxgd.experiment.printing import num_cores
@@ -350,7 +357,7 @@ def _start_jax(dtype: str, devices: int | None = None, *, is_distributed: bool =
 def _asked(
     name: str, params: dict[str, str], *, optimizer: str | None, seed: int, noisy: bool, stop: Any = None, **rules: Any
 ) -> dict[str, Any]:
-    """Returns what a command line asks, as arguments of `jaxgd.survey`."""
+    """Returns the arguments of `jaxgd.survey` for a command line."""
     import jax
 
     from jaxgd import names
@@ -366,7 +373,7 @@ def _asked(
 
 
 def _question(name: str, params: dict[str, str], starts: int, **options: Any) -> Any:
-    """Starts jax, and returns the question of a command that does not answer it."""
+    """Starts jax, and returns the question of `plan` or `tune`."""
     _start_jax(options["dtype"], options["devices"])
     from jaxgd.blocks import ask
 
@@ -386,7 +393,7 @@ def _engine(
 
 
 def _found(directory: Path, trust: bool, devices: int | None = None, distributed: bool = False) -> Any:
-    """Starts jax as a run needs it; returns what the run asks, as arguments of `jaxgd.survey`, and the run."""
+    """Starts jax as a run requires; returns the arguments of `jaxgd.survey` for it, and the run."""
     from jaxgd.base import InputValueError
     from jaxgd.names import is_foreign
     from jaxgd.runs.stored import open_run
@@ -413,13 +420,13 @@ def _found(directory: Path, trust: bool, devices: int | None = None, distributed
 
 
 class _Pictures(NamedTuple):
-    """Files to draw and write a survey to, tried before anything is computed."""
+    """Files for figure and report of a survey, checked before anything is computed."""
 
     plot: Path | None = None
     report: Path | None = None
 
     def check(self) -> None:
-        """Refuses what could not be written in the end."""
+        """Checks that the files can be written."""
         from jaxgd.base import InputValueError
         from jaxgd.plot.style import new_figure
 
@@ -432,7 +439,7 @@ class _Pictures(NamedTuple):
                 raise InputValueError(f"there is no directory `{path.absolute().parent}` to write to.")
 
     def make(self, found: Any) -> None:
-        """Draws and writes."""
+        """Writes the files."""
         if self.plot is not None:
             found.plot().savefig(self.plot, dpi=200)
         if self.report is not None:
@@ -458,7 +465,7 @@ def _survey(asked: dict[str, Any], as_json: bool, pictures: _Pictures | None = N
             if not told.count:
                 raise
 
-            # Interrupted before anything had ended: not a mistake of the caller, so not exit code 2.
+            # Interrupted before any descent had ended, which is no usage error.
             click.echo(f"jaxgd: {error}", err=True)
             sys.exit(128 + told.number)
     _print(found, as_json, seed=asked["written"]["seed"])
@@ -470,7 +477,7 @@ def _survey(asked: dict[str, Any], as_json: bool, pictures: _Pictures | None = N
 
 
 def _print(found: Any, as_json: bool, **first: Any) -> None:
-    """Prints a result as text, or as one JSON object with more facts before its own."""
+    """Prints a result as text, or as one JSON object that begins with the given fields."""
     click.echo(json.dumps({**first, **found.to_json()}, indent=1, allow_nan=False) if as_json else str(found))
 
 

@@ -135,7 +135,7 @@ def compare(
                 )
     known = first.landscape or landscape
     if known is None:
-        raise InputValueError(f"hand in the `landscape` of `{first.path}` to say which of its points are the same.")
+        raise InputValueError(f"pass the `landscape` of `{first.path}` to say which of its points are the same.")
 
     num_pairs = min(run.num_whole for run in opened.values())
     if num_pairs == 0:

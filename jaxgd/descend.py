@@ -61,40 +61,40 @@ def descend(
     engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> Ends:
-    """Returns where descents from many random starts ended, and why each stopped.
+    """Runs descents from many random starts and returns where each ended and why it stopped.
 
     Args:
-      landscape: what to descend, and the law of its starts; or the name of one of jaxgd's; or a plain function of
+      landscape: what to descend, with the law of its starts; or the name of a built-in one; or a plain function of
         params, with `sample=` (such as `jaxgd.box(-2, 2, dim=3)`) or `starts=`.
       optimizer: any optax transformation, or a written name such as "sgd(0.01)"; the landscape's own if None. Its
         `update` is called once for each gradient evaluation, with `value`, `grad`, `value_fn`, `hvp`, `key` (different
         for each lane and step) and `tick` as extra arguments.
-      num_starts: how many starts to draw (>= 1); left out where `starts` is given.
+      num_starts: how many starts to draw (>= 1); omit it if `starts` is given.
       key: a key such as `jax.random.key(0)`, or `seed=0` instead of it; all draws of start `i` are folded from it
         and `i`.
       starts: explicit starts instead, params with one leading axis.
-      first_start: number of the first start to draw (>= 0), so that a large question can be asked block by block:
-        descents `first_start` to `first_start + num_starts - 1` are done, each as in one run of all with the same
-        `engine`, where that names layout and lanes.
+      first_start: number of the first start to draw (>= 0), so that a large run can be done block by block: descents
+        `first_start` to `first_start + num_starts - 1` are run, with the same bits as in one run of all of them by the
+        same `engine`, if it names layout and lanes.
       stop: when a lane stops; the landscape's `default_stop` if None. Its fields may be written as keywords, for
         example `max_steps=1000`.
-      restart: when a stopped lane begins anew from a new random start; never if None.
-      events: predicates of (params, value, gradient) returning one bool; the step at which each first holds is
+      restart: when a stopped lane starts over from a new random start; never if None.
+      events: predicates of (params, value, gradient) that return one bool; the first step at which each holds is
         recorded.
       is_noisy: descend random draws of the landscape's `noisy_value`; values, norms and the stop rule are then
         those of the draws.
-      keep: which iterates to keep for every end: "params" (the last finite one), "best_params", both or none.
-      engine: how the descents share the machine; see `Engine` for what does not depend on it.
+      keep: which iterates to keep of every descent: "params" (the last finite one), "best_params", both or neither.
+      engine: how the descents share the machine; see `Engine` for what is guaranteed.
       progress: called as progress("descending", descents done, descents asked for) between chunks. True shows a bar,
         False none, and None one in terminals and notebooks.
 
     Returns:
-      `Ends` in order of start number. After Ctrl-C (or SIGTERM) they are those of the first so many starts: no more
-      are begun, and those under way are finished. A second Ctrl-C drops these; they come back with status
-      `interrupted`.
+      `Ends` in order of start number. After Ctrl-C (or SIGTERM) no further descents begin and those in progress are
+      finished, so the result is that of the first so many starts. A second Ctrl-C drops them; they are returned with
+      status `interrupted`.
 
     Raises:
-      InputValueError, InputTypeError: the question cannot be run; nothing raises once it runs.
+      InputValueError, InputTypeError: an argument is invalid; nothing raises once the descents are running.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, jaxgd
@@ -113,17 +113,17 @@ def descend(
 
 
 def with_note_at_start(ends: Ends) -> Ends:
-    """Returns the ends of a whole run, with a note where most descents made no step."""
+    """Returns the ends of a whole run, with a note if most descents took no step."""
     return replace(ends, notes=ends.notes + note_at_start(ends.num_at_start(), len(ends), ends.stop))
 
 
 def note_at_start(num: int, num_descents: int, stop: Stop | None) -> tuple[str, ...]:
-    """Returns what is to be said where `num` of the descents had converged before their first step."""
+    """Returns a note if most descents had converged before their first step."""
     if 2 * num <= num_descents or stop is None:
         return ()
     return (
-        f"{num:,} of {num_descents:,} descents stopped at their start: the stop rule, gradient norm"
-        f" {stop.gradient_norm:.3g} or less, is met there.",
+        f"{num:,} of {num_descents:,} descents stopped at their start: they already meet the stop rule,"
+        f" gradient norm {stop.gradient_norm:.3g} or less.",
     )
 
 
@@ -144,9 +144,9 @@ def stream(
     engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Ends]:
-    """Yields the ends of `descend` part by part, in the order in which they finish, keeping none.
+    """Yields the ends of `descend` in parts, in the order in which they finish, without storing them.
 
-    At least one part is yielded (of no ends, if interrupted at once). The `cost` of each part counts from the
+    At least one part is yielded (an empty one, if interrupted immediately). The `cost` of each part is counted from the
     start of the run. Arguments and errors are those of `descend`.
 
     Example:
@@ -180,7 +180,7 @@ def count_starts(num_starts: int | None, starts: Params | None) -> int:
 
 
 def origin_of(key: Key, starts: Params | None) -> str:
-    """Returns the fingerprint of where starts come from: the key, or as many as are quickly read of those given."""
+    """Returns a fingerprint of the source of the starts: the key, or a quickly hashed share of the starts given."""
     if starts is None:
         return f"{jax.random.key_impl(key)} {np.asarray(jax.random.key_data(key)).tobytes().hex()}"
     found = hashlib.sha256()
@@ -201,13 +201,13 @@ def launch(
     engine: Engine | None,
     progress: Progress | None,
 ) -> Iterator[Ends]:
-    """Returns the parts of the ends of descents `first` on, after everything that can be refused was."""
+    """Checks the arguments, and returns the parts of the ends of descents `first` and beyond."""
     for name in keep:
         if name not in ("params", "best_params"):
             raise InputValueError(f'`keep` may hold "params" and "best_params", got {name!r}.')
     check_count("first_start", first, low=0, high=2**31 - num_descents)
     if first and starts is not None:
-        raise InputValueError("`first_start` is for starts that are drawn; leave it out where `starts` is given.")
+        raise InputValueError("`first_start` applies to drawn starts; omit it if `starts` is given.")
     starts = None if starts is None else jax.tree.map(jnp.asarray, starts)
     key = check_key(key)
 
@@ -232,7 +232,7 @@ def launch(
 
 
 def check_engine(engine: Any) -> Engine:
-    """Returns the engine, which leaves everything open if there is none.
+    """Returns the engine; one that leaves everything open if it is None.
 
     Raises:
       InputTypeError: it is something else.
@@ -245,7 +245,7 @@ def check_engine(engine: Any) -> Engine:
 def choose_engine(
     descent: Descent, num_descents: int, *, key: Key, starts: Params | None, engine: Engine | None
 ) -> tuple[Engine, tuple[str, ...]]:
-    """Returns the engine with everything chosen that was left open, and what is to be said of the choice.
+    """Returns the engine with all open choices made, and notes about them.
 
     Raises:
       InputValueError, InputTypeError: the descent cannot be run.
@@ -275,10 +275,10 @@ def choose_engine(
 
 
 def concatenate(parts: list[Ends]) -> Ends:
-    """Returns all parts of one run as one, in order of start number, with the cost of the last part.
+    """Joins the parts of one run, in order of start number, with the cost of the last part.
 
-    If the run was interrupted before a device had begun all starts below the highest of another device, the result ends
-    where the first of these would be: it is always one of the first so many starts.
+    If the run was interrupted before a device had begun all starts below the highest one begun on another device, the
+    result is cut off before the first one missing, so it always covers the first so many starts.
 
     Example:
       >>> import jax, optax, jaxgd
@@ -291,7 +291,7 @@ def concatenate(parts: list[Ends]) -> Ends:
       InputValueError: there are no parts.
     """
     if not parts:
-        raise InputValueError("there are no parts to put together.")
+        raise InputValueError("there are no parts to join.")
     notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
     joined = replace(parts[-1], **joined_columns(parts), notes=notes)
     joined = joined[np.argsort(joined.start_number, kind="stable")]
@@ -310,7 +310,7 @@ def descent_of(
     is_noisy: bool,
     keeps_best: bool,
 ) -> Descent:
-    """Returns the descent; the same object for the same question, so that its compiled programs are found again."""
+    """Returns the descent; the same object for the same arguments, so that its compiled programs are reused."""
     with_extras = as_asked(optimizer)
     return Descent(
         landscape=landscape,

@@ -1,4 +1,4 @@
-"""Where the blocks of a survey are kept. The survey does not know which store it has: memory, or a run directory."""
+"""Where the blocks of a survey are kept: in memory or in a run directory. The survey does not know which."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -8,41 +8,41 @@ from jaxgd.blocks import cut
 
 
 class Store(Protocol):
-    """What a survey asks of a store. Starts are asked for in extents, each of which is cut into blocks."""
+    """The interface of a store. Starts are requested in extents, each of which is cut into blocks."""
 
     @property
     def ends_of_extents(self) -> list[int]:
-        """How many starts were asked for at first and after each extension."""
+        """The number of starts requested at first and after each extension."""
 
     @property
     def blocks(self) -> list[range]:
-        """All blocks that were asked for, in order of start number."""
+        """All requested blocks, in order of start number."""
 
     @property
     def num_done(self) -> int:
-        """Starts of the blocks that are there."""
+        """Number of starts in finished blocks."""
 
     def extend(self, num_starts: int) -> None:
-        """Asks for so many starts in all, unless that many were asked for already."""
+        """Requests this many starts in total, unless that many were requested already."""
 
     def take(self) -> range | None:
-        """Returns a block that nobody has done yet, the first one if possible; None where there is none."""
+        """Returns an unfinished block, the first one if possible; None if there is none."""
 
     def give_back(self, block: range) -> None:
-        """Says that a block that was taken will not be done."""
+        """Returns a block that was taken and will not be finished."""
 
     def has(self, block: range) -> bool:
-        """Returns whether the block was done."""
+        """Returns whether the block is finished."""
 
     def write(self, block: range, ends: Ends, points: Points) -> None:
-        """Keeps a block that was done."""
+        """Stores a finished block."""
 
     def read(self, block: range) -> tuple[Ends, Points] | None:
-        """Returns a block; None where it is not there."""
+        """Returns a finished block; None if it is missing."""
 
 
 class Memory:
-    """Blocks that stay in this process, each until it is read."""
+    """Blocks in the memory of this process, each until it is read."""
 
     def __init__(self, block_size: int) -> None:
         self._block_size = block_size
@@ -53,7 +53,7 @@ class Memory:
         self.num_done = 0
 
     def extend(self, num_starts: int) -> None:
-        """Asks for more starts."""
+        """Requests more starts."""
         if num_starts > max(self.ends_of_extents, default=0):
             self.ends_of_extents.append(num_starts)
             before, self.blocks = self.blocks, cut(self.ends_of_extents, self._block_size)
@@ -68,19 +68,19 @@ class Memory:
         self._waiting = sorted([*self._waiting, block], key=lambda each: each.start)
 
     def has(self, block: range) -> bool:
-        """Returns whether the block waits to be read."""
+        """Returns whether the block is finished and not yet read."""
         return block in self._parts
 
     def write(self, block: range, ends: Ends, points: Points) -> None:
-        """Keeps a block until it is read."""
+        """Stores a block until it is read."""
         self._parts[block] = ends, points
         self.num_done += len(block)
 
     def read(self, block: range) -> tuple[Ends, Points] | None:
-        """Returns a block, and forgets it."""
+        """Returns a block and releases it."""
         return self._parts.pop(block, None)
 
 
 def num_of(blocks: Iterable[range]) -> int:
-    """Returns how many starts some blocks hold."""
+    """Returns the number of starts in some blocks."""
     return sum(map(len, blocks))

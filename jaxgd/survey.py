@@ -1,8 +1,8 @@
-"""The whole way of the data in one call: descents, verdicts, catalogue.
+"""Descents, verdicts and catalogue in one call.
 
-A survey is one loop over blocks of starts against a store, in memory or on disk: read the blocks that are there into
-the catalogue, in order; do one that is missing; ask for more starts where `until` says so. The catalogue is always one
-of the first so many starts, never of those that happened to be fast.
+A survey is one loop over blocks of starts against a store, in memory or on disk: read the finished blocks into the
+catalogue, in order; compute a missing one; ask for more starts if `until` requires them. The catalogue always covers an
+unbroken range of start numbers from 0 on, never the descents that happened to finish first.
 """
 
 import functools
@@ -46,9 +46,9 @@ from jaxgd.store import Memory, Store
 from jaxgd.versions import versions
 from jaxgd.workers import Overtaken, Workers, workers_of
 
-_FIRST_LOOK = 1024  # starts before the first look at what was not seen
+_FIRST_LOOK = 1024  # starts before the unseen mass is first estimated
 
-# fields that are told under their own names in JSON
+# fields that have the same names in JSON
 _POINTS = ("lowest_eigenvalue", "kind", "num_points", "hits", "weight", "weight_low", "weight_high")
 _UNSEEN = ("mass", "mass_low", "mass_high", "num_low")
 _COST = ("ticks", "seconds_compile", "seconds_run", "occupancy")
@@ -57,21 +57,21 @@ _ENGINE = ("layout", "num_lanes", "num_devices")
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Survey(Face):
-    """Where descents of one landscape ended, judged and counted.
+    """The ends of descents on one landscape, judged and counted.
 
     Attributes:
       landscape: name of the landscape.
       optimizer: name of the optimizer.
-      stop: the stop rule, with the gradient norm that "auto" stood for.
-      engine: repeats the descents, bit for bit.
-      num_starts: descents asked for; more than were done after an interruption.
+      stop: the stop rule, with "auto" replaced by the gradient norm it stood for.
+      engine: the engine that repeats the descents, bit for bit.
+      num_starts: descents asked for; after an interruption, more than were done.
       statuses: how many descents stopped for each reason.
-      catalogue: the distinct critical points; `catalogue.num_descents` descents were counted.
+      catalogue: the distinct critical points among `catalogue.num_descents` descents.
       cost: what the descents cost.
       dtype: of the values.
-      notes: what a reader should know about ends and verdicts, a sentence each.
-      ends: where descents ended, in order of start number; None where they were not to be kept.
-      points: what each end is, in the same order; likewise.
+      notes: warnings about ends and verdicts, one sentence each.
+      ends: where descents ended, in order of start number; None if they were not kept.
+      points: what each end is, in the same order; None if they were not kept.
     """
 
     landscape: str
@@ -106,8 +106,12 @@ class Survey(Face):
         if self.is_interrupted:
             dropped = self.statuses.get("interrupted", 0)
             lines.append(
-                f"Interrupted: these are the first {self.catalogue.num_descents:,} of {self.num_starts:,} starts."
-                + (f" {dropped:,} descents were dropped on their way; the intervals allow for them." if dropped else "")
+                f"Interrupted: this covers the first {self.catalogue.num_descents:,} of {self.num_starts:,} starts."
+                + (
+                    f" {dropped:,} descents were dropped before they ended; the intervals account for them."
+                    if dropped
+                    else ""
+                )
             )
         lines += ["", str(self.catalogue), "", *(f"{note[0].upper()}{note[1:]}" for note in self.notes)]
         lines.append(
@@ -121,7 +125,7 @@ class Survey(Face):
 
         Args:
           path: of the page.
-          command: what repeats the survey, as it was typed.
+          command: the command that repeats the survey, as it was typed.
           title: of the page.
 
         Raises:
@@ -188,41 +192,42 @@ def survey(
     progress: Progress | None = None,
     written: Mapping[str, Any] | None = None,
 ) -> Survey:
-    """Returns where descents from random starts end, what those points are, and how sure that is.
+    """Runs descents from random starts; returns where they end, what those points are, and with what certainty.
 
     Args:
-      landscape: what to survey: a Landscape, the name of one of jaxgd's, or a plain function of params with `sample=`,
+      landscape: what to survey: a Landscape, the name of a built-in one, or a plain function of params with `sample=`,
         such as `jaxgd.box(-2, 2, dim=3)`, or with `starts=`.
       optimizer: a transformation, its written name, or None for the landscape's default.
-      num_starts: how many descents (>= 1), at most where there is an `until`; 1,000 if None.
+      num_starts: number of descents (>= 1), with `until` the largest number; 1,000 if None.
       key: a key such as `jax.random.key(0)`, or `seed=0` instead of it.
-      starts: explicit starts instead, params with one leading axis; they are in memory, so that `out`, `until`,
-        `executor` and `keep` are for starts that are drawn.
+      starts: explicit starts instead, params with one leading axis; `out`, `until`, `executor` and `keep` are not
+        available for them.
       stop: when a lane stops; the landscape's default if None. Its fields may be written as keywords, for example
         `max_steps=1000`.
       is_noisy: descend random draws of the landscape's `noisy_value`.
       confidence: level of all intervals, in (0, 1).
-      until: an unseen mass in (0, 1). The number of starts is doubled until, with this confidence for all looks
-        together, one more descent would end at a point not yet in the catalogue with no more than this probability.
-      up_to: "symmetry" counts points, "isometry" kinds of them, see `jaxgd.catalogue`; `until` then speaks of kinds.
-      out: a run directory to write to, or to continue: what is done is kept block by block, whatever happens to this
-        process, and any number of processes may work at it at once. The landscape is known again by what it computes.
+      until: an unseen mass in (0, 1). The number of starts is doubled until one more descent would end at a point not
+        yet in the catalogue with at most this probability; `confidence` holds for all looks together.
+      up_to: "symmetry" counts points, "isometry" kinds of them (see `jaxgd.catalogue`); `until` then refers to kinds.
+      out: a run directory to create or to continue: finished blocks are kept even if this process is killed, and any
+        number of processes may work on it at the same time. A landscape is recognised by what it computes.
       keep: "ends" returns every end and what it is; "catalogue" only counts them, so that memory grows with the number
-        of distinct points alone (and eight bytes for each descent).
-      engine: how the descents share the machine, see `Engine`; a run directory has its own layout and lanes.
-      block_size: starts that are descended and judged as a whole; chosen if None.
-      executor: any `concurrent.futures.Executor`, for example of Dask, loky or mpi4py, whose workers do the blocks, or
-        a function that returns one, which is then called again when its workers die. Needs cloudpickle.
+        of distinct points (and by eight bytes per descent).
+      engine: how the descents share the machine, see `Engine`; a run directory keeps the layout and lanes it began
+        with.
+      block_size: starts per block; chosen if None.
+      executor: any `concurrent.futures.Executor`, for example of Dask, loky or mpi4py, whose workers compute the
+        blocks, or a function that returns one, which is called again if its workers die. Needs cloudpickle.
       progress: called as progress(phase, done, total). True shows a bar, False none, and None one in terminals and
         notebooks.
-      written: the words by which the command line can build the question again.
+      written: the words from which the command line can rebuild the arguments.
 
     Returns:
-      `Survey`. After Ctrl-C (or SIGTERM) it is one of the first so many starts: those under way are finished, or
-      dropped and allowed for in the intervals after a second one.
+      `Survey`. After Ctrl-C (or SIGTERM) the descents in progress are finished and it covers the first so many starts;
+      after a second Ctrl-C they are dropped, and the intervals account for them.
 
     Raises:
-      InputValueError, InputTypeError: the question cannot be run, or `out` holds another one.
+      InputValueError, InputTypeError: an argument is invalid, or `out` holds a run with other arguments.
 
     Example:
       >>> import jax, jaxgd
@@ -237,10 +242,12 @@ def survey(
         raise InputValueError(f"`until` must lie strictly between 0 and 1, got {until}.")
     if starts is not None:
         if num_starts is not None or out is not None or until is not None or executor is not None or keep != "ends":
-            raise InputValueError("`starts` come without `num_starts`, `out`, `until`, `executor` and `keep`.")
+            raise InputValueError(
+                "`starts` cannot be combined with `num_starts`, `out`, `until`, `executor` or `keep`."
+            )
         num_starts = check_starts(starts)
     if out is not None and not str(out):
-        raise InputValueError("`out` must name a directory, got an empty text.")
+        raise InputValueError("`out` must name a directory, got an empty string.")
     num_starts = 1000 if num_starts is None else check_count("num_starts", num_starts)
     if block_size is not None:
         check_count("block_size", block_size)
@@ -265,7 +272,8 @@ def survey(
         )
         if until is None and num_starts < max(directory.ends_of_extents, default=0):
             raise InputValueError(
-                f"`{out}` holds a run of {directory.ends_of_extents[-1]:,} starts; it cannot shrink to {num_starts:,}."
+                f"`{out}` holds a run of {directory.ends_of_extents[-1]:,} starts; it cannot be reduced to"
+                f" {num_starts:,}."
             )
 
     tally = Tally(landscape=landscape, confidence=confidence, up_to=up_to)
@@ -276,7 +284,7 @@ def survey(
         )
     if not len(tally):
         where = f" of `{out}`" if out is not None else ""
-        raise InputValueError(f"interrupted before the first descents{where} had ended; nothing can be said yet.")
+        raise InputValueError(f"interrupted before the first descents{where} had ended; there is no result yet.")
     found = survey_of(
         tally,
         landscape=landscape.name,
@@ -301,10 +309,10 @@ def _fill(
     told: Interrupt,
     report: Progress,
 ) -> bool:
-    """Reads the blocks of a store into the tally, in order, and does those that are missing; the one loop.
+    """The loop: reads the blocks of a store into the tally, in order, and computes missing ones.
 
     Returns:
-      Whether all was done that is to be done; if not, it was interrupted.
+      Whether everything was done; if not, it was interrupted.
     """
     num_read = num_looks = 0
     is_covered = False
@@ -317,7 +325,7 @@ def _fill(
 
     store.extend(num_starts if until is None else min(_FIRST_LOOK, num_starts))
     while True:
-        # take in what is there, up to the first gap
+        # read finished blocks, up to the first gap
         for block in store.blocks[num_read:]:
             part = store.read(block)
             if part is None:
@@ -329,7 +337,7 @@ def _fill(
                 is_covered |= until is not None and _covers(tally, until, num_looks)
                 tally.mark()
 
-        # is that all?
+        # is everything done?
         num_asked = store.ends_of_extents[-1]
         is_all = num_read == len(store.blocks)
         if is_all and (is_covered or num_asked >= num_starts):
@@ -341,7 +349,7 @@ def _fill(
         if is_all:
             store.extend(min(2 * num_asked, num_starts))
 
-        # do some that are missing
+        # compute missing blocks
         while not told.count and workers.num_busy < workers.num_wanted and (taken := store.take()) is not None:
             workers.begin(taken, functools.partial(_look, report, store, taken, store.num_done, num_asked))
         for block, done in workers.results(told):
@@ -356,19 +364,19 @@ def _fill(
 
 
 def _look(report: Progress, store: Store, block: range, before: int, total: int, phase: str, done: int, _: int) -> None:
-    """Reports on a block under way, and gives it up if another process has done it."""
+    """Reports progress on a block, and abandons it if another process has finished it."""
     report(phase, before + done, max(total, before + done))
     if store.has(block):
         raise Overtaken
 
 
 def _covers(tally: Tally, until: float, look: int) -> bool:
-    """Returns whether what was not seen is surely little, by the ends since the mark."""
+    """Returns whether the unseen mass is at most `until`, judging by the ends since the mark."""
     return coverage_stop(tally.hits, tally.marked, until, look=look, confidence=tally.confidence).stop
 
 
 def survey_of(tally: Tally, *, stop: Stop, kept: list[tuple[Ends, Points]] | None = None, **about: Any) -> Survey:
-    """Returns the survey of what a tally has counted."""
+    """Returns the survey of a tally."""
     stop = tally.stop or stop
     cost = functools.reduce(operator.add, tally.costs)
     cost = replace(cost, num_devices=max(each.num_devices for each in tally.costs))
@@ -391,9 +399,9 @@ def survey_of(tally: Tally, *, stop: Stop, kept: list[tuple[Ends, Points]] | Non
 
 
 def write_result(directory: Directory, found: Survey) -> None:
-    """Writes what a run has come to; dropped descents are in no file, so that such a survey is not kept.
+    """Writes the result of a run, unless it counts dropped descents, which are in no file.
 
-    A survey that cannot be written is a survey all the same.
+    If it cannot be written, that is printed and the survey is returned all the same.
     """
     num_whole = {0, *(block.stop for block in directory.blocks)}
     if "interrupted" in found.statuses or found.catalogue.num_descents not in num_whole:
@@ -401,4 +409,4 @@ def write_result(directory: Directory, found: Survey) -> None:
     try:
         directory.write_result(found.to_json(), found.catalogue)
     except InputValueError as error:
-        print(f"jaxgd: the result was not kept: {error}", file=sys.stderr, flush=True)
+        print(f"jaxgd: the result was not saved: {error}", file=sys.stderr, flush=True)

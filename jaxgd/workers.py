@@ -1,12 +1,14 @@
-"""Who does the blocks of a survey: this process, or the workers of anybody's `concurrent.futures.Executor`.
+"""Who computes the blocks of a survey: this process, or the workers of any `concurrent.futures.Executor`.
 
-A block is a pure function of the question and its start numbers, so no shared file system and no queue of our own are
-needed: the question travels as bytes and is unpacked once by each worker (a landscape that is unpacked for each block
-would be compiled again for each); blocks are judged where they were descended, and come home as arrays.
+A block is a pure function of the question and its start numbers, so neither a shared file system nor a queue of our own
+is needed: the question is sent as bytes and unpickled once by each worker (a landscape unpickled for each block would
+be compiled for each); a worker also judges its ends, and returns arrays.
 """
 
 import functools
+import math
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import contextmanager
@@ -23,35 +25,36 @@ from jaxgd.interrupt import Interrupt, say
 Done = tuple[Ends, Points]
 
 _LOOK_SECONDS = 0.2
-_MAX_FAILURES = 3  # of one block, before its error is believed
-_AHEAD = 2  # blocks for each worker, so that none waits for this process
+_COUNT_SECONDS = 1.0  # after which workers are counted anew
+_MAX_FAILURES = 3  # of one block, before its error is raised
+_AHEAD = 2  # blocks per worker, so that none waits for this process
 
 
 class Overtaken(Exception):
-    """Somebody else has done the block; raised from a block's progress to give it up."""
+    """Another process has finished the block; raised from the progress callback to abandon it."""
 
 
 class Workers(Protocol):
-    """What a survey asks of those who do its blocks."""
+    """The interface of the workers of a survey."""
 
     @property
     def num_busy(self) -> int:
-        """Blocks that were begun and have not come back."""
+        """Number of blocks in progress."""
 
     @property
     def num_wanted(self) -> int:
-        """Blocks that should be under way."""
+        """Number of blocks that should be in progress."""
 
     def begin(self, block: range, progress: Progress) -> None:
         """Begins a block."""
 
     def results(self, told: Interrupt) -> Iterator[tuple[range, Done | None]]:
-        """Yields blocks that have come back, after waiting a while; None for one that must be done again."""
+        """Waits for a while and yields finished blocks, with None for one that must be computed again."""
 
 
 @contextmanager
 def workers_of(executor: Any, question: Question) -> Iterator[Workers]:
-    """Gives the workers of an executor, of a function that returns one, or this process itself for None.
+    """Provides the workers of an executor, of a function that returns one, or for None this process itself.
 
     Raises:
       InputTypeError: it is neither.
@@ -72,7 +75,7 @@ def workers_of(executor: Any, question: Question) -> Iterator[Workers]:
 
 
 class Here:
-    """This process, which does one block after the other."""
+    """This process, which computes one block after another."""
 
     num_wanted = 1
 
@@ -82,15 +85,15 @@ class Here:
 
     @property
     def num_busy(self) -> int:
-        """Blocks to be done."""
+        """Number of blocks that wait."""
         return len(self._waiting)
 
     def begin(self, block: range, progress: Progress) -> None:
-        """Notes a block."""
+        """Queues a block."""
         self._waiting.append((block, progress))
 
     def results(self, told: Interrupt) -> Iterator[tuple[range, Done | None]]:
-        """Does the blocks."""
+        """Computes the queued blocks."""
         while self._waiting:
             block, progress = self._waiting.pop()
             try:
@@ -110,21 +113,29 @@ class There:
         self._work = functools.partial(_do, _packed(question), _settings())
         self._futures: dict[Future[Done], range] = {}
         self._failures: dict[range, int] = {}
-        self._here: Here | None = None  # takes over when the pool is gone
+        self._here: Here | None = None  # takes over when the pool is broken
         self._num_renewed = self._count_said = 0
+        self._num_workers, self._count_until = 1, -math.inf
 
     @property
     def num_busy(self) -> int:
-        """Blocks that are out."""
+        """Number of blocks in progress."""
         return len(self._futures) + (self._here.num_busy if self._here else 0)
 
     @property
     def num_wanted(self) -> int:
-        """As many as keep all workers busy, as far as the executor says how many it has."""
-        return 1 if self._here else _AHEAD * num_workers(self._pool)
+        """Enough to keep all workers busy, if the executor reveals how many it has."""
+        if self._here:
+            return 1
+
+        # with Dask this is a round trip to the scheduler, too slow for every block
+        now = time.monotonic()
+        if now > self._count_until:
+            self._num_workers, self._count_until = num_workers(self._pool), now + _COUNT_SECONDS
+        return _AHEAD * self._num_workers
 
     def begin(self, block: range, progress: Progress) -> None:
-        """Sends a block out."""
+        """Submits a block."""
         if self._here is None:
             try:
                 self._futures[self._pool.submit(self._work, block.start, block.stop)] = block
@@ -135,7 +146,7 @@ class There:
             self._here.begin(block, progress)
 
     def results(self, told: Interrupt) -> Iterator[tuple[range, Done | None]]:
-        """Waits for blocks, and tells which have failed."""
+        """Waits for blocks, and yields finished and failed ones."""
         if self._here is not None:
             yield from self._here.results(told)
         if told.count:
@@ -143,7 +154,7 @@ class There:
         if not self._futures:
             return
 
-        # what has come back
+        # finished blocks
         broken: BaseException | None = None
         finished = wait(self._futures, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED).done
         for future in finished:
@@ -159,7 +170,7 @@ class There:
                 self._num_renewed = 0
                 yield block, future.result()
 
-        # a broken executor has lost everything else that was out
+        # a broken executor has lost all other blocks in progress
         if broken is not None:
             lost, self._futures = list(self._futures.values()), {}
             self._renew(broken)
@@ -167,7 +178,7 @@ class There:
                 yield block, None
 
     def close(self) -> None:
-        """Takes back what nobody waits for any more."""
+        """Cancels the blocks that are not needed any more."""
         for future in self._futures:
             future.cancel()
 
@@ -176,10 +187,13 @@ class There:
             future.cancel()
         if self._futures and count != self._count_said:
             self._count_said = count
-            say(f"no further blocks begin; {len(self._futures):,} are still under way. Interrupt again to drop them.")
+            say(
+                f"no further blocks will begin; {len(self._futures):,} are still in progress. Interrupt again"
+                f" to drop them."
+            )
 
     def _check(self, block: range, error: BaseException) -> None:
-        """Raises the error of a block that is not worth another try: a mistake in the question, or a stubborn one."""
+        """Raises the error of a block that should not be tried again: invalid arguments, or repeated failure."""
         if isinstance(error, (InputValueError, InputTypeError)):
             raise error
         self._failures[block] = self._failures.get(block, 0) + 1
@@ -190,22 +204,22 @@ class There:
             ) from error
 
     def _renew(self, error: BaseException) -> None:
-        """Makes a new pool where that is possible; else this process goes on alone."""
+        """Makes a new pool if possible; otherwise this process continues alone."""
         self._num_renewed += 1
         if self._num_renewed > _MAX_FAILURES:
             raise InputValueError(
-                f"the executor broke {_MAX_FAILURES} times without doing a block: {type(error).__name__}: {error}"
+                f"the executor broke {_MAX_FAILURES} times without finishing a block: {type(error).__name__}: {error}"
             ) from error
         if not hasattr(self._executor, "submit"):
-            self._pool = self._executor()
+            self._pool, self._count_until = self._executor(), -math.inf
             return
-        note = f"the executor is broken ({type(error).__name__}); its blocks are done in this process."
+        note = f"the executor is broken ({type(error).__name__}); its blocks are computed in this process."
         print(f"jaxgd: {note}", file=sys.stderr, flush=True)
         self._here = Here(self._question)
 
 
 def num_workers(pool: Any) -> int:
-    """Returns how many workers an executor has; a guess where it does not say."""
+    """Returns how many workers an executor has, or a guess if it does not reveal it."""
     for name in ("_max_workers", "max_workers"):
         count = getattr(pool, name, None)
         if isinstance(count, int) and count > 0:
@@ -217,12 +231,12 @@ def num_workers(pool: Any) -> int:
 
 
 def _is_broken(error: BaseException) -> bool:
-    """Returns whether an executor takes no more work; those of the standard library and loky say so by their errors."""
+    """Returns whether an executor accepts no more work, as errors of the standard library and loky say."""
     return "Broken" in type(error).__name__ or "TerminatedWorker" in type(error).__name__
 
 
 def _settings() -> dict[str, Any]:
-    """Returns jax's settings of this process, on which the bits depend."""
+    """Returns the jax settings of this process that affect the bits."""
     names = (
         "jax_enable_x64", "jax_numpy_dtype_promotion", "jax_numpy_rank_promotion", "jax_default_matmul_precision",
         "jax_default_prng_impl", "jax_threefry_partitionable",
@@ -231,7 +245,7 @@ def _settings() -> dict[str, Any]:
 
 
 def _packed(question: Question) -> bytes:
-    """Returns the question as bytes; a key travels as its words."""
+    """Returns the question as bytes; the key is sent as its words."""
     try:
         import cloudpickle
     except ImportError as error:
@@ -254,7 +268,7 @@ def _unpacked(packed: bytes) -> Question:
 
 
 def _do(packed: bytes, settings: dict[str, Any], first: int, stop: int) -> Done:
-    """Does a block in a worker."""
+    """Computes a block in a worker."""
     for name, value in settings.items():
         jax.config.update(name, value)
     ends, points = do_block(_unpacked(packed), range(first, stop))
@@ -262,15 +276,15 @@ def _do(packed: bytes, settings: dict[str, Any], first: int, stop: int) -> Done:
 
 
 def _home(record: Any) -> Any:
-    """Returns a record whose arrays are numpy's, which travel everywhere."""
+    """Returns a record with NumPy arrays, which can be unpickled anywhere."""
     return replace(record, **jax.tree.map(np.asarray, record.columns()))
 
 
 def find_executor(text: str) -> Any:
-    """Returns what makes the executor that is written, for the command line.
+    """Returns a function that makes the executor named on the command line.
 
     Raises:
-      InputValueError: it is not one of those below, or what it needs is not installed.
+      InputValueError: the name is unknown, or a package it needs is not installed.
     """
     kind, _, rest = text.partition(":")
     number = int(rest) if rest.isdecimal() else None
@@ -294,4 +308,6 @@ def find_executor(text: str) -> Any:
             return MPIPoolExecutor
     except ImportError as error:
         raise InputValueError(f"`--executor {text}` needs `pip install {error.name}`.") from error
-    raise InputValueError(f"`--executor` is dask:ADDRESS, loky, loky:N, processes, processes:N or mpi, got `{text}`.")
+    raise InputValueError(
+        f"`--executor` must be dask:ADDRESS, loky, loky:N, processes, processes:N or mpi, got `{text}`."
+    )

@@ -52,9 +52,9 @@ def test_after_ctrl_c_the_weights_are_those_of_the_first_starts(is_kept, tmp_pat
     np.testing.assert_array_equal(found.ends.start_number, np.arange(num))
     assert found.statuses == {"converged": num}
     assert np.all((found.catalogue.weight_low < 0.5) & (found.catalogue.weight_high > 0.5))
-    assert f"these are the first {num:,} of 2,000,000 starts" in str(found)
+    assert f"this covers the first {num:,} of 2,000,000 starts" in str(found)
     said = capsys.readouterr().err
-    assert "no further descents begin" in said
+    assert "no further descents will begin" in said
     assert "Interrupt again to drop them" in said
     if is_kept:
         assert jaxgd.open_run(tmp_path / "run").num_starts == 2_000_000

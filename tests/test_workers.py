@@ -70,7 +70,9 @@ def test_a_broken_executor_is_made_again_where_that_is_possible(alone):
 
 def test_a_broken_executor_that_cannot_be_made_again_leaves_the_rest_to_this_process(alone, capsys):
     same(survey(executor=Breaking(2)), alone)
-    assert "the executor is broken (BrokenProcessPool); its blocks are done in this process" in capsys.readouterr().err
+    assert (
+        "the executor is broken (BrokenProcessPool); its blocks are computed in this process" in capsys.readouterr().err
+    )
 
 
 def test_a_directory_takes_the_blocks_of_an_executor(alone, tmp_path):
@@ -92,7 +94,7 @@ def test_a_block_that_always_fails_is_one_sentence_in_the_end():
 
 
 def test_an_executor_that_only_breaks_is_one_sentence_in_the_end():
-    with pytest.raises(jaxgd.InputValueError, match="the executor broke 3 times without doing a block"):
+    with pytest.raises(jaxgd.InputValueError, match="the executor broke 3 times without finishing a block"):
         survey(executor=lambda: Breaking(0))
 
 
@@ -111,7 +113,7 @@ def test_what_cannot_be_sent_is_refused():
 
 @pytest.mark.parametrize("text", ["slurm", "dask", "dask:", "loky:many", "mpi:3", "processes:0"])
 def test_an_executor_that_cannot_be_found_by_its_name_is_refused(text):
-    with pytest.raises(jaxgd.InputValueError, match="`--executor` is dask:ADDRESS, loky"):
+    with pytest.raises(jaxgd.InputValueError, match="`--executor` must be dask:ADDRESS, loky"):
         find_executor(text)
 
 

@@ -172,7 +172,10 @@ class Run:
                     return
                 self.end = min(self.end, max(worker.next_number - worker.num_shares for worker in self.workers) + 1)
                 under_way = self.end - self.workers[0].first - self._sum("num_done")
-                say(f"no further descents begin; {under_way:,} are still under way. Interrupt again to drop them.")
+                say(
+                    f"no further descents will begin; {under_way:,} are still in progress. Interrupt again to"
+                    f" drop them."
+                )
 
     def _load(self, pool: Threads) -> None:
         """Compiles the loop for every place where there are workers, and begins it there."""

@@ -1,8 +1,8 @@
-"""The distinct critical points among many, how often each was hit, and how much was not seen.
+"""The distinct critical points among many, how often each was hit, and how much remains unseen.
 
 Two points are the same when verdict and index agree, and their values and the landscape's invariants (its own
 coordinates, where it has no symmetry) agree within the points' own errors. Weights are shares of all
-descents, those that ended at no critical point included, and belong to landscape, start law, optimizer and step
+descents, including those that did not end at a critical point; they depend on landscape, start law, optimizer and step
 together. The unseen mass is the probability that one more descent ends at a critical point not in the catalogue.
 
 Points that are alike up to an isometry are of one kind (`jaxgd.points.kinds`); a catalogue of kinds has a row for each.
@@ -28,14 +28,14 @@ from jaxgd.points.sameness import equal_rows, group
 from jaxgd.statistics import Unseen, proportion_interval, unseen_mass
 
 _SAFETY = 4.0  # on the errors of values and invariants
-_NUM_MOVES = 2  # places at which invariants are computed once more
+_NUM_MOVES = 3  # places at which invariants are computed once more
 _PLURALS = {
     Verdict.MINIMUM: "minima", Verdict.SADDLE: "saddles", Verdict.MAXIMUM: "maxima",
     Verdict.DEGENERATE: "degenerate points",
 }  # fmt: skip
 
 UP_TO = ("symmetry", "isometry")
-"""What the rows of a catalogue may be counted up to: the declared symmetry, or any isometry that shows."""
+"""What a catalogue may count points up to: the declared symmetry, or any isometry, as far as spectra show it."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -43,33 +43,33 @@ class Catalogue(Face):
     """Distinct critical points, or kinds of them, lowest value first; every array has one leading axis of rows.
 
     Attributes:
-      params: pytree with leading axis k, of each point the member with the smallest gradient.
+      params: pytree with leading axis k; for each point, the member with the smallest gradient.
       value: (k,)
       verdict: (k,) int8, see `Verdict`.
       index: (k,) int32
       num_zero_modes: (k,) int32
       num_symmetry_modes: (k,) int32
-      dimension: (k,) int32 of the valley that the point lies on, 0 where it is isolated, -1 where that is unknown.
-      placement: pytree with leading axis k, how far off each coordinate may be.
-      value_error: (k,) of the value.
+      dimension: (k,) int32 of the valley that the point lies on, 0 if it is isolated, -1 if unknown.
+      placement: pytree with leading axis k, error of each coordinate.
+      value_error: (k,) error of the value.
       lowest_eigenvalue: (k,) outside the symmetry's zero modes.
-      eigenvalue_error: (k,) of it.
+      eigenvalue_error: (k,) its error.
       hits: (k,) int64, descents that ended there.
       weight: (k,) share of all descents.
       weight_low: (k,) lower end of its exact (Clopper-Pearson) interval.
       weight_high: (k,) upper end.
       confidence: level of all intervals, in (0, 1).
-      num_descents: descents in all.
+      num_descents: total number of descents.
       verdicts: how many descents got each verdict.
-      reasons: why descents ended at no critical point, and how many for each reason.
-      unseen: what was not seen; None where no descent ended at a critical point.
-      is_open: (k,) bool, the point lies on a valley that was not shown to be connected with another one of the same
-        value, verdict, index and dimension; nor was it shown not to be.
-      entry: (num_descents,) int64, which row each descent belongs to, -1 for none.
-      kind: (k,) int64, points of one number are alike up to an isometry: same verdict, index, dimension, value and
-        Hessian spectrum, within their errors.
-      kind_by: (k,) int8, see `KindBy`: whether whole spectra say so, the lowest eigenvalue, or the value alone.
-      num_points: (k,) int64, distinct points in the row: 1, or those that were seen of the kind.
+      reasons: how many descents did not end at a critical point, by reason.
+      unseen: estimate of what remains unseen; None if no descent ended at a critical point.
+      is_open: (k,) bool, whether the point lies on a valley that was shown neither to be connected with another one of
+        the same value, verdict, index and dimension nor to be separate from it.
+      entry: (num_descents,) int64, the row that each descent belongs to, -1 for none.
+      kind: (k,) int64, points with the same number are alike up to an isometry: same verdict, index, dimension, value
+        and Hessian spectrum, within their errors.
+      kind_by: (k,) int8, see `KindBy`: whether this rests on whole spectra, the lowest eigenvalue, or the value alone.
+      num_points: (k,) int64, distinct points in the row: 1, or the number seen of the kind.
     """
 
     params: Params
@@ -142,7 +142,7 @@ class Catalogue(Face):
         return self.table()
 
     def table(self, max_rows: int = 24) -> str:
-        """Returns the catalogue as a table for a person, the lowest `max_rows` points of it."""
+        """Returns a human-readable table of the lowest `max_rows` points."""
         return "\n".join([*self.rows(max_rows, with_weights=True), "", self.summary()])
 
     def rows(self, max_rows: int, *, with_weights: bool = False) -> list[str]:
@@ -173,7 +173,7 @@ class Catalogue(Face):
         ]
 
     def summary(self) -> str:
-        """Returns in a few sentences how many points there are, and what was not seen."""
+        """Returns a few sentences on how many points there are and how much remains unseen."""
         counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in self.verdicts.items())
         num_points = int(np.sum(self.num_points))
         what = f"{num_points:,} distinct critical points"
@@ -193,20 +193,20 @@ class Catalogue(Face):
         of_kinds = self.kinds().unseen
         if self.num_kinds < len(self) and of_kinds is not None:
             at_end = (
-                f"\nOf a new kind: with probability {of_kinds.mass:.2g}"
+                f"\nOne of a new kind: with probability {of_kinds.mass:.2g}"
                 f" ({of_kinds.mass_low:.2g} to {of_kinds.mass_high:.2g})."
             )
         else:
             at_end = ""
         return (
-            f"{text}\nNot seen: one more descent finds {new} with probability {self.unseen.mass:.2g}"
+            f"{text}\nUnseen: one more descent would find {new} with probability {self.unseen.mass:.2g}"
             f" ({self.unseen.mass_low:.2g} to {self.unseen.mass_high:.2g})"
-            + (f"; at least {at_least:,} more are there (Chao1)." if at_least else ".")
+            + (f"; at least {at_least:,} more exist (Chao1)." if at_least else ".")
             + at_end
         )
 
     def _about_kinds(self) -> str:
-        """Returns sentences on the kinds of points, on lines of their own; none where every point is one."""
+        """Returns sentences on the kinds of points, on separate lines; empty if every point is its own kind."""
         if not np.any(self.kind_by):
             return ""
         if self.num_kinds < len(self):
@@ -222,13 +222,13 @@ class Catalogue(Face):
         else:
             return ""
         text += (
-            " probably images under a symmetry of the landscape.\nChance can do that, too; a symmetry that is declared"
+            " probably images under a symmetry of the landscape.\nThis may be a coincidence; a declared symmetry"
             " (`jaxgd.symmetry`) is exact."
         )
         by = np.where(self.num_points > 1, self.kind_by, self.kind_by if self.num_kinds < len(self) else 0)
         for code, what in (
-            (KindBy.LOWEST, "value and lowest eigenvalue alone, their spectra were not computed"),
-            (KindBy.VALUE, "value and dimension alone, since the spectrum changes along their valleys"),
+            (KindBy.LOWEST, "value and lowest eigenvalue only, as their spectra were not computed"),
+            (KindBy.VALUE, "value and dimension only, as the spectrum changes along their valleys"),
         ):
             number = int(np.sum(self.num_points[by == int(code)]))
             text += f"\n{number:,} of them were compared by {what}." if number else ""
@@ -251,21 +251,20 @@ def catalogue(
     value_tolerance: float | None = None,
     distance_tolerance: float | None = None,
 ) -> Catalogue:
-    """Returns the distinct critical points among judged points, and of how many kinds they are.
+    """Returns the distinct critical points among judged points, and how many kinds they fall into.
 
     Args:
       landscape: whose symmetry says which points are the same.
-      points: judged points of `classify`.
+      points: judged points, as returned by `classify`.
       up_to: "symmetry" counts points, as distinct as the landscape's symmetry leaves them; "isometry" counts kinds,
         whose points have the same verdict, index, dimension, value and Hessian spectrum, so that they are probably
-        images of each other. Then `num_points` says how many distinct points were seen of each.
+        images of each other. `num_points` is then the number of distinct points seen of each.
       confidence: level of the intervals, in (0, 1).
-      value_tolerance: values of one point may differ by no more than this; by default by what the points' own errors
-        come to.
-      distance_tolerance: invariants of one point may differ by no more than this in every entry; likewise.
+      value_tolerance: largest difference between values of one point; derived from the points' own errors by default.
+      distance_tolerance: largest difference in every entry of its invariants; likewise.
 
     Raises:
-      InputValueError: `up_to` is neither.
+      InputValueError: `up_to` is neither of the two.
 
     Example:
       >>> import jax, jax.numpy as jnp, jaxgd
@@ -416,8 +415,10 @@ def errors_of(landscape: Landscape, points: Points, invariants: np.ndarray) -> n
 
     # The invariants are no functions that can be differentiated: they are computed once more, a few times beside.
     draw, largest = np.random.default_rng(0), np.zeros_like(invariants)
-    sign = lambda leaf: draw.choice(np.array([-1, 1], leaf.dtype), leaf.shape)
+    # Moves of different length: two coordinates that move alike leave what depends on their difference where it was.
+    share = lambda leaf: draw.choice([-1, 1], leaf.shape) * draw.uniform(0.5, 1, leaf.shape)
     for _ in range(_NUM_MOVES):
-        moved = jax.tree.map(lambda leaf, off: np.asarray(leaf) + sign(off) * off, points.params, placement)
+        move = lambda leaf, off: np.asarray(leaf) + (share(off) * off).astype(off.dtype)
+        moved = jax.tree.map(move, points.params, placement)
         largest = np.maximum(largest, np.abs(invariants_of(landscape, moved) - invariants))
     return _SAFETY * largest + rounding

@@ -13,6 +13,7 @@ all ends of a cell that holds anything but such a minimum are judged in full, an
 passed: how many of them turn out otherwise is reported.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -34,6 +35,7 @@ NUM_AUDITED = 32
 
 _FEW = 256  # ends that are all judged in full
 _NUM_PROJECTIONS = 3
+_FOR_SPREAD = 512  # ends of which the spread of the invariants is taken
 _CELL = 1e-3  # edge of a cell, in units of the spread of the invariants
 _NEAR = 1e-2  # units of length up to which an end is beside its minimum
 _SAFETY = 2.0  # on what the quadratic model says
@@ -229,7 +231,7 @@ def _leaders(invariants: np.ndarray, gradient_norm: np.ndarray, which: np.ndarra
     if not len(which):
         return leader
     rows = invariants[which].astype(float, copy=False)
-    low, high = np.quantile(rows, (0.05, 0.95), axis=0)
+    low, high = np.quantile(rows[:: math.ceil(len(rows) / _FOR_SPREAD)], (0.05, 0.95), axis=0)
     rounding = 1e3 * np.finfo(invariants.dtype).eps * np.maximum(np.abs(low), np.abs(high))
     size = np.maximum(high - low, np.where(rounding > 0, rounding, 1))
     directions = np.random.default_rng(0).standard_normal((invariants.shape[1], _NUM_PROJECTIONS))

@@ -42,6 +42,7 @@ _BALANCE = 0.375  # power of 1 / eps by which rows of little curvature are scale
 _TRUST = 0.5  # units of length that a Newton step may go along one mode
 _FARTHEST = 0.1  # units of length over which the change of curvature is looked at
 _SHORT = 0.375  # power of eps: units of length, a Newton step that leaves nothing to go
+_NEAR = 1e-2  # units of length within which a critical point lies beside another
 _STEPS_LEFT = 8.0  # Newton steps that a multiple root may still be away
 _STANDS_OUT = 16.0  # times the gradient that is left along a mode
 _SAFETY = 4.0  # on measured noise
@@ -132,6 +133,7 @@ def judge_by_spectra(functions: Flat, ends: Rows, unit: Rows, height: Rows) -> E
             "is_gradient_flat": ~is_settled & _is_gradient_flat(at, gradient) & is_finite,
             "is_smooth": is_smooth(programs.evaluate, x, gradient, model_of(at, x, programs.is_free), found.noise),
             "is_finite": is_finite,
+            "is_told": _is_placed(at, gradient, found.noise),
             "drift": _drift(at, gradient, found.noise, placed),
             "fall": fall,
             "away": np.max(np.abs(x - ends) / unit, axis=1),
@@ -297,7 +299,10 @@ def _placed(
     is_nothing = ~curved & (np.abs(along) <= (_SAFETY * eps * (height + np.abs(value)))[:, None] * extent(at))
     is_noise = np.abs(along) <= _SAFETY * hidden
     is_explained = is_noise | is_short | is_nothing | ~at.is_mode
-    is_explained &= ~_is_slope(programs, x, at, noise, along, is_noise & at.is_mode & ~is_short & ~is_nothing)
+    is_explained &= ~_is_slope(programs, x, at, noise, is_noise & at.is_mode & ~is_short & ~is_nothing)
+    is_near = curved & (_STEPS_LEFT * steps * extent(at) <= _NEAR)
+    towards = -np.sign(along * at.eigenvalues) * steps
+    is_explained |= _is_crossed(programs, x, at, noise, towards, is_near & ~is_explained)
 
     # One rounding of each coordinate, and what noise and the steps that are left come to.
     rounding = np.einsum("nij,ni->nj", np.abs(at.vectors), eps * np.abs(x) / at.scale)
@@ -306,7 +311,7 @@ def _placed(
     return _Placed(is_explained, np.where(at.is_mode, distance, 0))
 
 
-def _is_slope(programs: Programs, x: Rows, at: Scaled, noise: Noise, along: Rows, is_wanted: Rows) -> Rows:
+def _is_slope(programs: Programs, x: Rows, at: Scaled, noise: Noise, is_wanted: Rows) -> Rows:
     """Returns (n, dim) which of the wanted modes have a gradient that is no noise, though it is below all noise.
 
     The noise of all coordinates, and of all curvature, hides a slope along a faint mode. What the gradient along it
@@ -314,19 +319,62 @@ def _is_slope(programs: Programs, x: Rows, at: Scaled, noise: Noise, along: Rows
     """
     is_slope = np.zeros(is_wanted.shape, bool)
     modes = _modes(at, noise, is_wanted)
+    if len(modes.point):
+        points, of = np.unique(modes.point, return_inverse=True)
+        is_slope[modes.point, modes.mode] = _signs_of_slopes(programs, at, x[points], of, modes) != 0
+    return is_slope
+
+
+def _is_crossed(programs: Programs, x: Rows, at: Scaled, noise: Noise, steps: Rows, is_wanted: Rows) -> Rows:
+    """Returns (n, dim) along which of the wanted modes the gradient changes its sign where the true point may lie.
+
+    At a root of odd order, such as that of x^3, noise along all other modes ends Newton's method before its steps are
+    short. Then the gradient is asked on the other side of where the root may be, along a path on which it stays zero in
+    all other modes: if its sign is the opposite there, both signs clear of noise, a critical point lies between.
+    """
+    is_crossed = np.zeros(is_wanted.shape, bool)
+    modes = _modes(at, noise, is_wanted)
     if not len(modes.point):
-        return is_slope
-    eps = np.finfo(x.dtype).eps
-    points, of = np.unique(modes.point, return_inverse=True)
-    near = a_few_roundings(x[points], at.unit[points], both_signs(x, 4) * programs.is_free)
-    slopes = np.einsum("nki,ni->nk", at_places(programs.evaluate, x[points], near)[1][of], modes.direction)
-    spread = np.max(slopes, axis=1) - np.min(slopes, axis=1)
+        return is_crossed
+    each, beyond = np.arange(len(modes.point)), np.zeros((len(modes.point), x.shape[1]), x.dtype)
+    own = jax.tree.map(lambda leaf: leaf[modes.point], at)
+    beyond[each, modes.mode] = _STEPS_LEFT * steps[modes.point, modes.mode]
+    there = x[modes.point] + as_step(own, beyond)
+
+    # Back onto the path: Newton's steps in all other modes.
+    for _ in range(2):
+        across = newton_steps(own, programs.evaluate(there)[1])
+        across[each, modes.mode] = 0
+        there = there + as_step(own, across)
+
+    before = _signs_of_slopes(programs, at, x[modes.point], each, modes)
+    is_crossed[modes.point, modes.mode] = before * _signs_of_slopes(programs, at, there, each, modes) < 0
+    return is_crossed
+
+
+def _signs_of_slopes(programs: Programs, at: Scaled, places: Rows, of: Rows, modes: "_Modes") -> Rows:
+    """Returns (k,) the signs of the gradients along modes; zero where places a few roundings off differ too much.
+
+    Args:
+      programs: of the landscape.
+      at: the points whose modes are meant.
+      places: (n, dim) where gradients are asked.
+      of: (k,) which place belongs to each mode.
+      modes: k of them.
+    """
+    unit = np.zeros_like(places)
+    unit[of] = at.unit[modes.point]
+    near = a_few_roundings(places, unit, both_signs(places, 4) * programs.is_free)
+    gradients = at_places(programs.evaluate, places, near)[1]
+    slopes = np.einsum("nki,ni->nk", gradients[of], modes.direction)
+    slope, spread = np.mean(slopes, axis=1), np.max(slopes, axis=1) - np.min(slopes, axis=1)
 
     # Modes are known up to an angle only, by which the gradient along others shows.
-    own = along[modes.point, modes.mode]
-    aside = np.sqrt(np.maximum(np.sum(along[modes.point] ** 2, axis=1) - own**2, 0))
-    is_slope[modes.point, modes.mode] = np.abs(np.mean(slopes, axis=1)) > _SPREADS * spread + eps**_ANGLE * aside
-    return is_slope
+    own = jax.tree.map(lambda leaf: leaf[modes.point], at)
+    along = along_modes(own, np.mean(gradients, axis=1)[of])
+    aside = np.sqrt(np.maximum(np.sum(np.where(own.is_mode, along, 0) ** 2, axis=1) - slope**2, 0))
+    is_sure = np.abs(slope) > _SPREADS * spread + np.finfo(places.dtype).eps ** _ANGLE * aside
+    return np.where(is_sure, np.sign(slope), 0)
 
 
 def _change_of_hessian(programs: Programs, x: Rows, at: Scaled, distance: Rows) -> Rows:
@@ -450,6 +498,18 @@ def _drift(at: Scaled, gradient: Rows, noise: Noise, placed: _Placed) -> Rows:
     is_pulled = np.abs(along) > _SAFETY * spread_over_modes(at, noise.gradient)
     is_adrift = at.is_mode & is_pulled & (~placed.is_explained | ~is_curved(at))
     return -as_step(at, np.where(is_adrift, np.sign(along) / extent(at), 0))
+
+
+def _is_placed(at: Scaled, gradient: Rows, noise: Noise) -> Rows:
+    """Returns (n,) whether critical points would lie beside these, were curvature that may be rounding real.
+
+    Noise explains the gradient along a faint mode; but with the curvature that was computed there, gradient and noise
+    may mean a point that is far away.
+    """
+    doubtful = at.is_mode & at.is_faint & (np.abs(at.eigenvalues) > np.maximum(at.error, _SAFETY * at.rounding))
+    size = np.abs(along_modes(at, gradient)) + spread_over_modes(at, noise.gradient)
+    distance = np.where(doubtful, size / np.where(doubtful, np.abs(at.eigenvalues), 1), 0)
+    return np.all(distance * extent(at) <= _NEAR, axis=1)
 
 
 def _in_coordinates(at: Scaled, distance: Rows) -> Rows:

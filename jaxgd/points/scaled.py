@@ -21,7 +21,7 @@ from jaxgd.points.noise import Model
 from jaxgd.points.rows import ForRows
 
 _ROUNDS = 4  # of equilibration
-_FAINT = 64.0  # rounding units, times the dimension
+_FAINT = 64.0  # roundings
 
 
 class Scaled(NamedTuple):
@@ -32,7 +32,8 @@ class Scaled(NamedTuple):
       vectors: (dim, dim), column j belongs to eigenvalue j.
       error: (dim,) of each eigenvalue, by rounding and asymmetry.
       is_mode: (dim,) bool, False for the directions set aside.
-      is_faint: (dim,) bool, whether the eigenvalue may be rounding of larger ones.
+      rounding: (dim,) about what rounding of larger ones, and of values, comes to in each eigenvalue.
+      is_faint: (dim,) bool, whether the eigenvalue may be that.
       num_aside: () int32, how many those are.
       scale: (dim,) d.
       unit: (dim,) of length, as given.
@@ -45,6 +46,7 @@ class Scaled(NamedTuple):
     vectors: jax.Array
     error: jax.Array
     is_mode: jax.Array
+    rounding: jax.Array
     is_faint: jax.Array
     num_aside: jax.Array
     scale: jax.Array
@@ -76,13 +78,14 @@ def _scaled_spectrum(
     # Compared in units of length with the largest curvature, or with that of the values' own size.
     largest = jnp.maximum(jnp.max(jnp.abs(symmetric) * unit[:, None] * unit[None, :]), height)
     squared = jnp.sum(((scale / unit)[:, None] * at.vectors) ** 2, axis=0)
-    faint = _FAINT * len(unit) * jnp.finfo(matrix.dtype).eps * largest * squared
+    rounding = len(unit) * jnp.finfo(matrix.dtype).eps * largest * squared
     return Scaled(
         eigenvalues=at.eigenvalues,
         vectors=at.vectors,
         error=at.error,
         is_mode=at.is_mode,
-        is_faint=jnp.abs(at.eigenvalues) <= faint,
+        rounding=rounding,
+        is_faint=jnp.abs(at.eigenvalues) <= _FAINT * rounding,
         num_aside=at.num_symmetry_modes,
         scale=scale,
         unit=unit,

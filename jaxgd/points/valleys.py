@@ -38,6 +38,7 @@ def find_valleys(functions: Flat, found: Evidence, which: Rows, unit: Rows, heig
         on_valley = part[_leads_on(functions, found, part, unit, height)]
         found.dimension[on_valley] = found.num_zero[on_valley] + found.num_symmetry_modes[on_valley]
         found.index_high[on_valley] = found.num_negative[on_valley]
+        found.is_told[on_valley] = True
 
 
 @np.errstate(all="ignore")

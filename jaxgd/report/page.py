@@ -173,7 +173,7 @@ def _unseen(found: Any) -> list[str]:
     ]
     said.append(f"{unseen.num_singletons:,} of the points were hit once and {unseen.num_doubletons:,} twice.")
     if unseen.num_low >= 1:
-        said.append(f"At least {int(unseen.num_low):,} more are there (Chao's lower limit).")
+        said.append(f"At least {int(unseen.num_low):,} more exist (Chao's lower limit).")
     return said
 
 

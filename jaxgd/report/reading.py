@@ -120,7 +120,7 @@ def _of_catalogue(record: Any, max_rows: int, title: str = "") -> Sheet:
     if record.unseen is not None:
         unseen = record.unseen
         notes.append(
-            f"One more descent finds a new one with probability {unseen.mass:.2g}"
+            f"One more descent would find a new one with probability {unseen.mass:.2g}"
             f" ({unseen.mass_low:.2g} to {unseen.mass_high:.2g})."
         )
     columns = ("value", head, "verdict", "hits", "share", f"{confidence} interval")

@@ -1,5 +1,5 @@
-"""Run directories: everything that a survey wrote, enough to continue it, to share it out, or to read it anywhere.
+"""Run directories: everything needed to continue a survey, to share its work, or to read it elsewhere.
 
-`jaxgd.runs.manifest` says what lies in a directory, `jaxgd.runs.directory` how processes share one, and
+`jaxgd.runs.manifest` describes the files of a directory, `jaxgd.runs.directory` how processes share one, and
 `jaxgd.runs.stored` reads it.
 """

@@ -1,9 +1,9 @@
-"""A run directory as a store: any number of processes may work at one, begin late, or die at any moment.
+"""A run directory as a store: any number of processes may work on one, join late, or die at any moment.
 
-Two rules carry this. *Every file is created once and never changed*: a file is there whole or not at all, and where two
-processes make the same one, the second finds that it is there. *A claim is only a hint*: a process first does blocks
-that nobody has claimed; when none is left, it does one that somebody has claimed as well, since that one may be dead.
-All compute the same bits, so that nothing is lost but time, and nobody ever waits for anybody.
+This rests on two rules. *Every file is created once and never changed*: a file exists completely or not at all, and if
+two processes create the same one, the second finds it in place. *A claim is only a hint*: a process first computes
+unclaimed blocks; when none is left, it also computes claimed ones, since their claimants may be dead. All processes
+compute the same bits, so only time is lost, and no process ever waits for another.
 """
 
 import contextlib
@@ -30,8 +30,8 @@ class Directory:
     """A store of blocks on disk.
 
     Attributes:
-      path: where it is.
-      manifest: which question it answers.
+      path: the directory.
+      manifest: the question it answers.
 
     Params are put into the pytree of the `landscape`; without one they stay leaves by path.
     """
@@ -48,27 +48,31 @@ class Directory:
     # ------------------------------------------------------------------------------------------ what is asked
 
     def extend(self, num_starts: int) -> None:
-        """Asks for so many starts in all, unless that many were asked for already.
+        """Requests this many starts in total, unless that many were requested already.
 
         Raises:
-          InputValueError: the directory cannot be written to, or this would be too many blocks.
+          InputValueError: the directory is not writable, or there would be too many blocks.
         """
         while num_starts > max(self.ends_of_extents, default=0):
             if num_starts // self.manifest.block_size + len(self.ends_of_extents) > MAX_BLOCKS:
-                raise InputValueError(f"a run may have {MAX_BLOCKS:,} blocks at most; begin one with larger blocks.")
+                raise InputValueError(f"a run may have at most {MAX_BLOCKS:,} blocks; begin one with larger blocks.")
             write_sealed(
                 self._starts_path(len(self.ends_of_extents)), {"question": self._question, "num_starts": num_starts}
             )
-            self._look_for_extents()  # also those of other processes, one of which may have been faster
+            self._look_for_extents()  # including those of other processes, one of which may have been faster
 
     def _look_for_extents(self) -> None:
         while (path := self._starts_path(len(self.ends_of_extents))).exists():
             tree = read_sealed(path)
             num_starts, last = tree.get("num_starts"), max(self.ends_of_extents, default=0)
             if tree.get("question") != self._question:
-                raise InputValueError(f"`{path}` cannot be used: it belongs to another question than the manifest's.")
+                raise InputValueError(
+                    f"`{path}` cannot be used: it belongs to a different question from the manifest's."
+                )
             if type(num_starts) is not int or not last < num_starts <= MAX_STARTS:
-                raise InputValueError(f"`{path}` cannot be used: its number of starts does not grow.")
+                raise InputValueError(
+                    f"`{path}` cannot be used: its number of starts is not larger than the previous one."
+                )
             if num_starts // self.manifest.block_size > MAX_BLOCKS:
                 raise InputValueError(f"`{path}` cannot be used: it asks for too many blocks.")
             self.ends_of_extents.append(num_starts)
@@ -80,17 +84,17 @@ class Directory:
     # --------------------------------------------------------------------------------------- blocks, one by one
 
     def has(self, block: range) -> bool:
-        """Returns whether the file of a block is there."""
+        """Returns whether the file of a block exists."""
         return os.path.lexists(self._block_path(block))
 
     @property
     def num_done(self) -> int:
-        """Starts of the blocks that are there."""
+        """Number of starts in blocks whose files exist."""
         there = {entry.name for entry in os.scandir(self.path)}
         return num_of(block for block in self.blocks if _block_name(block) in there)
 
     def take(self) -> range | None:
-        """Returns a block that is not there: the first one without a claim, else any that others have claimed."""
+        """Returns a missing block: the first unclaimed one, otherwise any that others have claimed."""
         there = {entry.name for entry in os.scandir(self.path)}
         missing = [block for block in self.blocks if _block_name(block) not in there and block not in self._claimed]
         for block in missing:
@@ -101,14 +105,14 @@ class Directory:
         return random.choice(missing) if missing else None
 
     def give_back(self, block: range) -> None:
-        """Takes a claim away again, if this process has made it."""
+        """Removes the claim on a block, if it was made by this process."""
         path = self._claimed.pop(block, None)
         if path is not None:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
 
     def write(self, block: range, ends: Ends, points: Points) -> None:
-        """Writes the file of a block, unless it is there, and clears away what dead processes have left of it.
+        """Writes the file of a block, unless it exists, and removes what dead processes left of it.
 
         Raises:
           InputValueError: it cannot be written, for example because the disk is full.
@@ -120,14 +124,14 @@ class Directory:
         self._tidy(_block_name(block))
 
     def _tidy(self, name: str) -> None:
-        """Clears away claims and half-written files of blocks of this name that are there."""
+        """Removes claims on finished blocks of this name, and half-written files of them."""
         for litter in (*self.path.glob(f"{name}.claim"), *self.path.glob(f".{name}.*")):
             if (self.path / f"{litter.name.lstrip('.').partition('.npz')[0]}.npz").exists():
                 with contextlib.suppress(OSError):
                     litter.unlink(missing_ok=True)
 
     def read(self, block: range) -> tuple[Ends, Points] | None:
-        """Returns a block, None where it is not there; a file that cannot be used is set aside, to be done again.
+        """Returns a block, or None if it is missing; an unusable file is set aside, for a new one.
 
         Raises:
           InputValueError: a damaged file cannot be set aside.
@@ -138,7 +142,7 @@ class Directory:
         try:
             return self.look_at(block)
         except InputValueError as error:
-            print(f"jaxgd: {error} Its descents are done again.", file=sys.stderr, flush=True)
+            print(f"jaxgd: {error} Its descents will be run again.", file=sys.stderr, flush=True)
         try:
             path.rename(path.with_name(f"{path.name}.damaged-{secrets.token_hex(4)}"))
         except FileNotFoundError:
@@ -148,7 +152,7 @@ class Directory:
         return None
 
     def look_at(self, block: range) -> tuple[Ends, Points]:
-        """Returns a block that is there, and changes nothing.
+        """Returns a block whose file exists, without changing anything.
 
         Raises:
           InputValueError: it cannot be used.
@@ -175,13 +179,13 @@ class Directory:
         return self.path / f"catalogue-{num_starts:010d}.npz"
 
     def write_result(self, found: dict[str, Any], catalogue: Catalogue) -> None:
-        """Writes what the first `catalogue.num_descents` starts have come to, unless it is there.
+        """Writes the result of the first `catalogue.num_descents` starts, unless it exists.
 
         Raises:
           InputValueError: it cannot be written.
         """
         num_starts = catalogue.num_descents
-        self._tidy("block-*.npz")  # a process may have died between writing a block and giving up its claim
+        self._tidy("block-*.npz")  # a process may have died between writing a block and removing its claim
         write_catalogue(self._catalogue_path(num_starts), self._question, catalogue)
         is_finished = num_starts == self.ends_of_extents[-1]
         result = {"question": self._question, "state": "finished" if is_finished else "partial", "result": found}
@@ -189,16 +193,16 @@ class Directory:
 
 
 def begin(path: Path, question: Question, written: Mapping[str, Any] | None, is_open: Mapping[str, bool]) -> Directory:
-    """Returns a run directory that asks this question, new or found.
+    """Returns the run directory of a question, new or existing.
 
     Args:
-      path: where it is; made if need be.
+      path: the directory; created if necessary.
       question: with layout, lanes and block size chosen.
       written: the words of the command line, see `Manifest`.
-      is_open: which of `layout`, `num_lanes` and `block_size` were not asked for, so that a run may have its own.
+      is_open: which of `layout`, `num_lanes` and `block_size` were left open; an existing run keeps its own.
 
     Raises:
-      InputValueError: the directory cannot be written to, holds something else, or asks something else.
+      InputValueError: the directory is not writable, holds other files, or holds the run of a different question.
     """
     here = manifest_of(question, written)
     if not is_run(path):
@@ -212,7 +216,9 @@ def begin(path: Path, question: Question, written: Mapping[str, Any] | None, is_
         if not is_open[name] and getattr(there, name) != getattr(here, name)
     ]
     if unlike:
-        raise InputValueError(f"`{path}` holds a run that asks something else ({'; '.join(unlike)}); name another one.")
+        raise InputValueError(
+            f"`{path}` holds a run with other arguments ({'; '.join(unlike)}); name another directory."
+        )
     return Directory(path, there, question.landscape)
 
 
@@ -226,11 +232,13 @@ def _block_name(block: range) -> str:
 
 
 def _make(path: Path) -> None:
-    """Makes a directory, or refuses one that holds something else than a run."""
+    """Creates a directory, and checks that it holds nothing but a run."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         strangers = [entry.name for entry in os.scandir(path) if not entry.name.startswith(".")]
     except OSError as error:
         raise InputValueError(f"cannot write to `{path}`: {error.strerror or error}.") from error
-    if strangers and not is_run(path):  # asked again, since others may be at work
-        raise InputValueError(f"`{path}` holds other files and no run, for example `{strangers[0]}`; name another one.")
+    if strangers and not is_run(path):  # checked again, since another process may have begun the run
+        raise InputValueError(
+            f"`{path}` holds files that are not of a run, for example `{strangers[0]}`; name another directory."
+        )

@@ -1,9 +1,9 @@
-"""Files that are whole or absent, and a reader that believes nothing.
+"""Files that are complete or absent, and a reader that trusts nothing.
 
-A file is written under a temporary name, flushed to disk and then linked or renamed to its own name, so that whatever
-has its name is whole whenever the process was killed. A file that is read may be anybody's: no object in it is ever
-built or run (no pickle), its arrays are never larger than the file itself, and whatever is wrong with it is one
-`InputValueError`. Every file carries a checksum of what it says.
+A file is written under a temporary name, flushed to disk and then linked or renamed to its final name, so that a file
+of that name is complete even if the process is killed. A file that is read may come from anyone: no object in it is
+built or executed (no pickle), its arrays are never larger than the file itself, and every defect is one
+`InputValueError`. Every file carries a checksum of its content.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ _KINDS = "fiubU"  # floats, integers, bools, texts
 
 
 def write_once(path: Path, content: bytes) -> bool:
-    """Writes a file so that it appears whole or not at all; returns False, and changes nothing, if the name is taken.
+    """Writes a file atomically; returns False, and changes nothing, if the name is taken.
 
     Raises:
       InputValueError: it cannot be written, for example because the disk is full.
@@ -48,16 +48,16 @@ def write_once(path: Path, content: bytes) -> bool:
                 temporary.unlink(missing_ok=True)
     except OSError as error:
         raise InputValueError(
-            f"cannot write `{path}`: {error.strerror or error}; files written before it are whole."
+            f"cannot write `{path}`: {error.strerror or error}; files written before it are complete."
         ) from error
     return True
 
 
 def claim(path: Path) -> bool:
-    """Makes a file that only has to be there, and returns False if it is there already.
+    """Creates a file whose existence is the message; returns False if it exists already.
 
     Raises:
-      InputValueError: it cannot be made.
+      InputValueError: it cannot be created.
     """
     try:
         with open(path, "xb") as file:
@@ -89,10 +89,10 @@ def read_sealed(path: Path) -> dict[str, Any]:
         seal = tree.pop("sha256", None) if isinstance(tree, dict) else None
         if tree and isinstance(tree, dict) and isinstance(tree.get("schema"), int) and seal is None:
             raise ValueError(
-                f"it was written by an older jaxgd (schema {tree['schema']}), which can still read it; this one cannot"
+                f"it was written by an older jaxgd (schema {tree['schema']}) and can only be read by that version"
             )
         if not isinstance(tree, dict) or seal != checksum(tree):
-            raise ValueError("its checksum does not agree with what it says")
+            raise ValueError("its checksum does not match its content")
     except (OSError, ValueError, RecursionError) as error:
         raise InputValueError(f"`{path}` cannot be read: {_sentence(error)}.") from error
     return {**tree, "sha256": seal}
@@ -125,29 +125,29 @@ def write_arrays(arrays: dict[str, np.ndarray]) -> bytes:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Returns the arrays of an `.npz` file by name, checked against its own checksums.
+    """Returns the arrays of an `.npz` file by name, checked against its checksums.
 
     Raises:
-      InputValueError: it is damaged, or is not what `write_arrays` writes.
+      InputValueError: it is damaged, or was not written by `write_arrays`.
     """
     try:
         _check_is_file(path)
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             if len({member.filename for member in members}) < len(members):
-                raise ValueError("a name comes twice")
+                raise ValueError("a name occurs twice")
             if sum(member.file_size for member in members) > os.path.getsize(path):
                 raise ValueError("its arrays are larger than the file")
             return {member.filename.removesuffix(".npy"): _read_array(archive, member) for member in members}
-    except Exception as error:  # zipfile and numpy's header raise some ten kinds; the file is what is wrong
+    except Exception as error:  # zipfile and NumPy raise some ten kinds of errors on bad files
         raise InputValueError(f"`{path}` cannot be read: {_sentence(error)}.") from error
 
 
 def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    """Returns one array; nothing is allocated on the word of its header."""
+    """Returns one array, without allocating memory on the basis of its header."""
     if member.compress_type != zipfile.ZIP_STORED or not member.filename.endswith(".npy"):
         raise ValueError("it does not hold plain arrays")
-    content = archive.read(member)  # raises where the checksum does not agree
+    content = archive.read(member)  # raises if the checksum does not match
     file = io.BytesIO(content)
     version = np.lib.format.read_magic(file)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -155,17 +155,17 @@ def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray
     if dtype.kind not in _KINDS or not dtype.itemsize:
         raise ValueError(f"it holds an array of type {dtype}")
     if math.prod(shape) * dtype.itemsize != len(content) - file.tell():
-        raise ValueError("the shape of an array does not fit its length")
+        raise ValueError("the shape of an array does not match its length")
     return np.ndarray(shape, dtype, buffer=content, offset=file.tell(), order="F" if is_fortran else "C")
 
 
 def _link(temporary: Path, path: Path) -> bool:
-    """Gives a file its name unless another file has it."""
+    """Gives a file its final name unless that is taken."""
     try:
         os.link(temporary, path)
     except FileExistsError:
-        # A network file system may have given the name and lost the answer. Where the temporary file is gone, another
-        # process has cleared it away, and clears away only what has a file of its name beside it.
+        # A network file system may have linked the file and lost the reply. If the temporary file is gone, another
+        # process has removed it, which it does only if a file of the final name exists.
         with contextlib.suppress(FileNotFoundError):
             return temporary.stat().st_nlink > 1
         return False
@@ -177,7 +177,7 @@ def _link(temporary: Path, path: Path) -> bool:
 
 
 def _sync_directory(path: Path) -> None:
-    with contextlib.suppress(OSError):  # some file systems do not offer it
+    with contextlib.suppress(OSError):  # not supported by some file systems
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -186,7 +186,7 @@ def _sync_directory(path: Path) -> None:
 
 
 def _check_is_file(path: Path) -> None:
-    """Refuses what would block or never end when it is read."""
+    """Rejects what would block when it is read, such as a pipe."""
     if path.exists() and not path.is_file():
         raise ValueError("it is not a file")
 

@@ -1,14 +1,14 @@
-"""The manifest: which question the blocks of a run directory answer, so that any process can do one, or refuse to.
+"""The manifest: the question that the blocks of a run directory answer, so that any process can compute one.
 
-    DIR/manifest.json                       what is asked; never changes
-    DIR/starts-NNNN.json                    how many starts: at first, and after each extension
+    DIR/manifest.json                       the question; never changes
+    DIR/starts-NNNN.json                    number of starts: at first, and after each extension
     DIR/block-FFFFFFFFFF-SSSSSSSSSS.npz     starts F to S - 1: their ends and what those are
     DIR/catalogue-NNNNNNNNNN.npz            the distinct points of the first N starts
     DIR/result-NNNNNNNNNN.json              the survey of the first N starts
-    DIR/*.claim, DIR/.*                     of processes at work
+    DIR/*.claim, DIR/.*                     of processes in progress
 
-Every file is created once, whole, and never changed. The checksum of the manifest is the name of the question; every
-other file says which question it belongs to. Names of files follow from numbers and are never read from a file.
+Every file is created once, completely, and never changed. The checksum of the manifest identifies the question, and
+every other file names the question it belongs to. File names are derived from numbers and never read from a file.
 """
 
 from collections.abc import Mapping
@@ -33,25 +33,25 @@ _FLAGS = ("jax_default_prng_impl", "jax_threefry_partitionable", "jax_default_ma
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What a run asks.
+    """The question of a run, in plain values.
 
     Attributes:
-      landscape: its name.
-      optimizer: its name.
-      written: the words from which the command line builds landscape, optimizer and key again: `landscape`, `params`,
+      landscape: name of the landscape.
+      optimizer: name of the optimizer.
+      written: the words from which the command line rebuilds landscape, optimizer and key: `landscape`, `params`,
         `optimizer`, `seed`; None for a run that was begun with objects.
       stop: when a lane stops.
       key: implementation and words of the key.
       dtype: "float64" or "float32".
       is_noisy: whether gradients are noisy draws.
-      layout: how lanes lie in memory.
+      layout: how lanes are laid out in memory.
       num_lanes: lanes that step together on a device.
       block_size: starts in a block.
       fingerprint: of the traced descent, see `jaxgd.fingerprint`.
-      landscape_fingerprint: of the landscape alone; runs with the same one can be compared.
+      landscape_fingerprint: of the landscape only; runs that share it can be compared.
       judging: version of the rules that judge ends.
       setting: versions, platform and flags, which must not change.
-      began_on: what the process that began ran on, which may.
+      began_on: environment of the process that began the run, which may change.
     """
 
     landscape: str
@@ -76,12 +76,12 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """The name of the question."""
+        """The checksum that identifies the question."""
         return checksum(self.to_json())
 
 
 def manifest_of(question: Question, written: Mapping[str, Any] | None) -> Manifest:
-    """Returns the manifest of a run that asks this question here."""
+    """Returns the manifest of a run of this question in this process."""
     found = versions()
 
     return Manifest(
@@ -115,9 +115,9 @@ def manifest_of(question: Question, written: Mapping[str, Any] | None) -> Manife
 
 
 def differences(there: Manifest, here: Manifest) -> list[str]:
-    """Returns what would make this process compute something else than the run, each as "name: there, here".
+    """Returns the differences that would make this process compute something else, each as "name: there, here".
 
-    Names do not matter, as long as what they name computes the same; they are only given to explain.
+    Names of landscapes and optimizers may differ if they compute the same; they are listed only as an explanation.
     """
     kept = ("dtype", "is_noisy", "judging")
     of_question = lambda run: {
@@ -134,7 +134,7 @@ def differences(there: Manifest, here: Manifest) -> list[str]:
     unlike = _unlike(of_question(there), of_question(here))
     if there.fingerprint != here.fingerprint and not unlike:
         unlike = _unlike(of_names(there), of_names(here))
-        unlike = unlike or ["the landscape or the optimizer computes something else than when the run began"]
+        unlike = unlike or ["the landscape or the optimizer no longer computes what it did when the run began"]
     return unlike
 
 
@@ -144,7 +144,7 @@ def _unlike(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> bool:
-    """Writes the manifest of a new run, and returns False where another process has been faster."""
+    """Writes the manifest of a new run, and returns False if another process was faster."""
     return write_sealed(directory / MANIFEST, manifest.to_json())
 
 
@@ -152,7 +152,7 @@ def read_manifest(directory: Path) -> Manifest:
     """Returns the manifest of a run.
 
     Raises:
-      InputValueError: there is none, or it is damaged, hostile, or of another schema.
+      InputValueError: there is none, or it is damaged, malicious, or of another schema.
     """
     path = directory / MANIFEST
     if not path.is_file():
@@ -172,7 +172,7 @@ def read_manifest(directory: Path) -> Manifest:
         raise InputValueError(f"`{path}` is not a valid manifest: {str(error)[:200].rstrip('.')}.") from error
 
 
-# ------------------------------------------------------------------------- nothing in a manifest is believed
+# ------------------------------------------------------------------------- nothing in a manifest is trusted
 
 
 def _manifest(tree: dict[str, Any]) -> Manifest:
@@ -224,7 +224,7 @@ def _texts(tree: Any) -> dict[str, str]:
 
 def _is(value: Any, kind: type) -> Any:
     if type(value) is not kind:
-        raise TypeError(f"it has a {type(value).__name__} in place of a {kind.__name__}")
+        raise TypeError(f"it has a {type(value).__name__} instead of a {kind.__name__}")
     return value
 
 
@@ -235,7 +235,7 @@ def _count(value: Any, low: int, high: int) -> int:
 
 
 def _text(value: Any) -> str:
-    """Returns a text of one line that cannot steer a terminal."""
+    """Returns a one-line string without terminal control codes."""
     if not _is(value, str).isprintable() or len(value) > 1000:
         raise ValueError("a text is not printable or too long")
     return str(value)

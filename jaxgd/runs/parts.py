@@ -2,11 +2,11 @@
 
     ends.value, ends.status, ..., ends.params['w'], ...      the arrays of `jaxgd.Ends`, a pytree leaf by leaf
     points.value, points.verdict, ..., points.params['w']    the arrays of `jaxgd.Points`
-    record                                                   a JSON text: question, starts, everything that is not an
-                                                             array, who made it, checksum
+    record                                                   JSON: question, starts, all fields that are not arrays,
+                                                             host and process that wrote it, checksum
 
 Rows are in order of start number. `numpy.load(block, allow_pickle=False)` reads it without jaxgd. Every field is stored
-under its own name, so that a new one needs nothing here.
+under its own name, so that adding one needs no change here.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ _NESTED: dict[str, Callable[..., Any]] = {"cost": Cost, "unseen": Unseen, "stop"
 
 
 def block_content(question: str, block: range, ends: Ends, points: Points) -> bytes:
-    """Returns the content of the file of a block."""
+    """Returns the file content of a block."""
     return _content({"question": question, "starts": [block.start, block.stop]}, ends=ends, points=points)
 
 
@@ -44,18 +44,18 @@ def read_block(path: Path, question: str, block: range, unflatten: Unflatten) ->
     """Returns the ends of a block and what they are.
 
     Raises:
-      InputValueError: the file is damaged, answers another question, or is another block.
+      InputValueError: the file is damaged, belongs to another question, or is another block.
     """
     arrays, record = _read(path, question)
     with _sentences(path):
         if record["starts"] != [block.start, block.stop]:
-            raise ValueError("it is another block of the run, under a false name")
+            raise ValueError("it is another block of the run under a wrong name")
         ends = _unpack(Ends, "ends", arrays, record["ends"], unflatten, len(block))
         points = _unpack(Points, "points", arrays, record["points"], unflatten, len(block))
         if arrays:
             raise ValueError("it holds arrays that do not belong to a block")
         if not np.array_equal(ends.start_number, np.arange(block.start, block.stop)):
-            raise ValueError("its start numbers are not those of its name")
+            raise ValueError("its start numbers do not match its name")
         for name, codes, kinds in _codes(ends, points):
             if np.asarray(codes).dtype.kind != "i" or not np.isin(codes, [int(kind) for kind in kinds]).all():
                 raise ValueError(f"`{name}` has unknown codes")
@@ -69,7 +69,7 @@ def _codes(ends: Ends, points: Points) -> list[tuple[str, Any, type[IntEnum]]]:
 
 
 def write_catalogue(path: Path, question: str, found: Catalogue) -> bool:
-    """Writes a catalogue, so that nobody needs the landscape to read it; returns False if there is one.
+    """Writes a catalogue, which can be read without the landscape; returns False if the file exists.
 
     Raises:
       InputValueError: it cannot be written.
@@ -78,7 +78,7 @@ def write_catalogue(path: Path, question: str, found: Catalogue) -> bool:
 
 
 def read_catalogue(path: Path, question: str, unflatten: Unflatten) -> Catalogue:
-    """Returns a catalogue.
+    """Reads a catalogue.
 
     Raises:
       InputValueError: there is none, or it cannot be used.
@@ -94,7 +94,7 @@ def leaves_by_path(tree: Any) -> dict[str, Any]:
 
 
 def unflatten_like(landscape: Landscape | None) -> Unflatten:
-    """Returns what builds the params of a landscape from their leaves by path; without one they stay such leaves."""
+    """Returns a function that builds a landscape's params from leaves by path; without a landscape, the identity."""
     if landscape is None:
         return lambda leaves: leaves
     start = jax.eval_shape(landscape.sample, jax.eval_shape(lambda: jax.random.key(0)))
@@ -118,7 +118,7 @@ def _content(about: dict[str, Any], **records: Any) -> bytes:
             if leaves and all(isinstance(leaf, (np.ndarray, jax.Array)) for leaf in leaves.values()):
                 arrays |= {f"{prefix}.{item.name}{path}": np.asarray(leaf) for path, leaf in leaves.items()}
             elif leaves and all(isinstance(leaf, bool) for leaf in leaves.values()):
-                about[prefix][item.name] = leaves  # a word for each leaf of the params
+                about[prefix][item.name] = leaves  # one bool per leaf of the params
             else:
                 about[prefix][item.name] = dataclasses.asdict(value) if item.name in _NESTED and value else value
     about["made"] = {"host": socket.gethostname(), "pid": os.getpid()}
@@ -128,14 +128,14 @@ def _content(about: dict[str, Any], **records: Any) -> bytes:
 
 
 def _read(path: Path, question: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Returns the arrays of a file and its record, once it is sure that they are what was written."""
+    """Returns the arrays of a file and its record, after verifying their checksum."""
     arrays = read_arrays(path)
     with _sentences(path):
         record = json.loads(str(arrays.pop("record")))
         if record.pop("sha256") != checksum(record, arrays):
-            raise ValueError("its checksum does not agree with what it holds")
+            raise ValueError("its checksum does not match its content")
         if record["question"] != question:
-            raise ValueError("it answers another question than the run asks")
+            raise ValueError("it belongs to a different question from the run's")
         return arrays, record
 
 
@@ -147,7 +147,7 @@ def _unpack(
     unflatten: Unflatten,
     num_rows: int | None,
 ) -> Record:
-    """Returns a record, and takes its arrays out of `arrays`."""
+    """Returns a record, and removes its arrays from `arrays`."""
     given: dict[str, Any] = {}
     for item in dataclasses.fields(kind):  # type: ignore[arg-type]
         name = f"{prefix}.{item.name}"
@@ -168,22 +168,22 @@ def _unpack(
 
 
 def _fact(name: str, value: Any) -> Any:
-    """Returns something that is not an array, as it was before it became JSON."""
+    """Returns a field that is not an array, as it was before it became JSON."""
     if name in _NESTED and value is not None:
         return _NESTED[name](**value)
     return tuple(_fact("", item) for item in value) if isinstance(value, list) else value
 
 
 def _is_words(leaves: Any) -> dict[str, Any]:
-    """Returns the word for each leaf of the params, if that is what it is."""
+    """Returns the bool of each leaf of the params, after validating them."""
     if not isinstance(leaves, dict) or not all(isinstance(word, bool) for word in leaves.values()):
-        raise ValueError("`frozen` is not a word for each leaf of the params")
+        raise ValueError("`frozen` does not have a bool for each leaf of the params")
     return leaves
 
 
 @contextmanager
 def _sentences(path: Path) -> Iterator[None]:
-    """Within it, whatever a file makes Python raise becomes one sentence."""
+    """A context in which any error that a bad file causes becomes one sentence."""
     try:
         yield
     except (ValueError, TypeError, KeyError, RecursionError, AttributeError) as error:

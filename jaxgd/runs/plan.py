@@ -1,13 +1,13 @@
-"""How long a survey will take, and how much memory and disk: measured on a few seconds of it, before it begins.
+"""How long a survey will take and how much memory and disk it needs, estimated from a few seconds of it.
 
-The model. Some blocks' worth of the first starts are descended for a few seconds, judged, counted and packed as they
-would be for a run directory: d descents, p verdicts and c entries of the catalogue a second, b bytes each. With n
-starts and P processes like this one, each with cores like those of this one,
+The model: descents from the first starts are run for a few seconds, judged, counted and packed as for a run directory,
+at d descents, p verdicts and c catalogue entries per second and b bytes each. With n starts and P processes like this
+one, each with its own cores,
 
     seconds = s + n (1 / d + 1 / p) / P + n / c,    disk = b n,    memory = m + e n,
 
-where s is what a process needs before its first block (compilation), m what this process has come to, and e the bytes
-that a process keeps of each descent while it counts points.
+where s is the time before the first block (compilation), m the memory of this process so far, and e the number of bytes
+kept per descent while points are counted.
 """
 
 import resource
@@ -25,7 +25,7 @@ from jaxgd.points.tally import Tally
 from jaxgd.progress_bar import duration
 from jaxgd.runs.parts import block_content
 
-_SECONDS, _MAX_SECONDS = 3.0, 10.0  # to descend for, and to wait for a first end
+_SECONDS, _MAX_SECONDS = 3.0, 10.0  # to run descents for, and to wait for a first end
 _NUM_JUDGED = 4096
 _ENTRY_BYTES = 4 * 4  # a row number, its successor, both put together, and the file that they go to
 
@@ -36,19 +36,19 @@ class _Enough(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a survey will cost.
+    """The estimated cost of a survey.
 
     Attributes:
       num_starts: descents.
       num_processes: processes like this one.
-      engine: what was measured.
+      engine: the engine that was measured.
       block_size: starts in a block.
-      block_seconds: what a process needs for one block.
+      block_seconds: time of one block in one process.
       descents_per_second: of one process.
-      ticks_per_second: gradient evaluations, those of idle lanes included.
+      ticks_per_second: gradient evaluations, including those of idle lanes.
       points_per_second: ends judged.
-      start_seconds: what a process needs before its first block.
-      seconds: wall time of the whole.
+      start_seconds: time before the first block.
+      seconds: total wall time.
       memory_bytes: of the largest process.
       disk_bytes: of the run directory.
     """
@@ -75,7 +75,7 @@ class Plan:
             f"Measured: {self.ticks_per_second:,.0f} gradient evaluations and {self.descents_per_second:,.0f} descents"
             f" per second, {self.points_per_second:,.0f} points judged per second, with {self.engine}.\n"
             f"A block of {self.block_size:,} starts takes {duration(self.block_seconds)};"
-            f" a process needs {duration(self.start_seconds)} to begin."
+            f" a process needs {duration(self.start_seconds)} to start."
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -84,10 +84,10 @@ class Plan:
 
 
 def plan(question: Question, num_starts: int, num_processes: int) -> Plan:
-    """Returns what a survey of `num_starts` starts by some processes like this one will cost.
+    """Estimates the cost of a survey of `num_starts` starts by some processes like this one.
 
     Raises:
-      InputValueError, InputTypeError: the question cannot be run, or nothing ended within ten seconds.
+      InputValueError, InputTypeError: an argument is invalid, or no descent ended within ten seconds.
     """
     began = time.perf_counter()
     ends, seconds = _descend_a_while(question, num_starts)
@@ -121,7 +121,7 @@ def plan(question: Question, num_starts: int, num_processes: int) -> Plan:
 
 
 def _descend_a_while(question: Question, num_starts: int) -> tuple[Ends, float]:
-    """Returns what ended within some seconds, and the seconds."""
+    """Returns the ends of descents that finished within a few seconds, and the seconds."""
     first: list[float] = []
 
     def look(phase: str, done: int, total: int) -> None:
@@ -142,12 +142,12 @@ def _descend_a_while(question: Question, num_starts: int) -> tuple[Ends, float]:
         pass
     ends = concatenate(parts)
     if not len(ends):
-        raise InputValueError("no descent had ended after ten seconds; there is nothing to plan with.")
+        raise InputValueError("no descent ended within ten seconds, so nothing can be estimated.")
     return ends, ends.cost.seconds_run
 
 
 def _num_ended(ticks: int, ends: Ends) -> float:
-    """Returns how many descents some ticks are, by the mean length of those that ended."""
+    """Converts ticks to descents, by the mean length of those that ended."""
     return ticks / float((ends.num_steps + 1).mean())
 
 

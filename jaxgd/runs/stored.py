@@ -1,7 +1,7 @@
-"""A run directory as its reader sees it: ends, points and catalogue, whoever wrote them.
+"""Reading a run directory: its ends, points and catalogue.
 
-Nothing that is read is run: a landscape of one's own is handed in, never imported on the word of a manifest. Blocks
-that cannot be used are left out, each with a sentence in `problems`.
+Nothing that is read is executed: a custom landscape is passed in, never imported because a manifest names it. Unusable
+blocks are left out, each with a sentence in `problems`.
 """
 
 import contextlib
@@ -27,15 +27,15 @@ from jaxgd.survey import Survey, survey_of
 
 
 def open_run(directory: str | Path, *, landscape: Landscape | None = None) -> "StoredRun":
-    """Returns what a run directory holds; reads nothing but the manifest yet, writes nothing, runs nothing.
+    """Opens a run directory; reads only the manifest at first, writes nothing, executes nothing.
 
     Args:
       directory: as given to `jaxgd survey --out` or `jaxgd.survey(out=...)`.
-      landscape: the landscape of the run, where that is not one of jaxgd's own; needed to put params into their pytree
-        and to count points that are not in the catalogue yet.
+      landscape: the landscape of the run, if it is not a built-in one; needed to put params into their pytree and to
+        count points that are not in the catalogue yet.
 
     Raises:
-      InputValueError: there is no run, or its manifest cannot be used.
+      InputValueError: there is no run, or its manifest is invalid.
 
     Example:
       >>> import jax, jaxgd, tempfile
@@ -57,9 +57,9 @@ class StoredRun(Face):
     and those of its points with `point_` before them.
 
     Attributes:
-      path: where it is.
-      manifest: what was asked.
-      given_landscape: what was descended, where the reader knows it.
+      path: the directory.
+      manifest: the question of the run.
+      given_landscape: the landscape, if it was passed in.
     """
 
     path: Path
@@ -68,7 +68,7 @@ class StoredRun(Face):
 
     @cached_property
     def landscape(self) -> Landscape | None:
-        """What was descended: as given, else one of jaxgd's own; None where it is neither."""
+        """The landscape: as passed in, otherwise a built-in one; None if it is neither."""
         written = self.manifest.written
         if self.given_landscape is not None or written is None or is_foreign(written["landscape"]):
             return self.given_landscape
@@ -83,7 +83,7 @@ class StoredRun(Face):
 
     @property
     def num_starts(self) -> int:
-        """Starts that were asked for."""
+        """Number of starts requested."""
         return max(self.store.ends_of_extents, default=0)
 
     @property
@@ -94,7 +94,7 @@ class StoredRun(Face):
 
     @property
     def is_finished(self) -> bool:
-        """Whether the file of every block is there."""
+        """Whether the file of every block exists."""
         return self.store.num_done == self.num_starts
 
     def __str__(self) -> str:
@@ -103,12 +103,12 @@ class StoredRun(Face):
 
     @property
     def problems(self) -> list[str]:
-        """A sentence for every block that is there but cannot be used."""
+        """A sentence for every block that cannot be used."""
         return self._read[1]
 
     @property
     def ends(self) -> Ends:
-        """Where descents ended, in order of start number; `num_starts` is what was asked for."""
+        """Where descents ended, in order of start number; `num_starts` is the number requested."""
         parts = [ends for ends, _ in self._any()]
         cost = functools.reduce(operator.add, (ends.cost for ends in parts))
         return with_note_at_start(replace(concatenate(parts), num_starts=self.num_starts, cost=cost))
@@ -120,28 +120,28 @@ class StoredRun(Face):
 
     @cached_property
     def catalogue(self) -> Catalogue:
-        """The distinct points of the first starts, as last written, or counted anew where descents have come since."""
+        """The distinct points of the first starts, as last written, or recounted if descents were added since."""
         num_descents = self.num_whole
         with contextlib.suppress(InputValueError):
             return self.store.read_catalogue(num_descents)
         if self.landscape is None:
             raise InputValueError(
-                f"`{self.path}` has no catalogue of its {num_descents:,} descents; hand in `landscape` to count them."
+                f"`{self.path}` has no catalogue of its {num_descents:,} descents; pass `landscape` to count them."
             )
         if self.manifest.dtype == "float64" and jax.numpy.zeros(()).dtype != np.float64:
             raise InputValueError('this run is in float64; call jax.config.update("jax_enable_x64", True) first.')
         return self.survey().catalogue
 
     def survey(self) -> Survey:
-        """Returns the survey of the first starts up to the first block that is missing; its ends are only counted.
+        """Returns the survey of the starts before the first missing block; its ends are only counted.
 
-        Blocks beyond are not in it, since blocks that were done first are not a fair sample.
+        Later blocks are left out, since blocks that happened to finish first are not a fair sample.
 
         Raises:
           InputValueError: the first block is missing, or the landscape is not known.
         """
         if self.landscape is None:
-            raise InputValueError(f"hand in the `landscape` of `{self.path}` to count its points.")
+            raise InputValueError(f"pass the `landscape` of `{self.path}` to count its points.")
         tally = Tally(landscape=self.landscape)
         for block in self.store.blocks:
             part, _ = self._look_at(block)
@@ -149,7 +149,7 @@ class StoredRun(Face):
                 break
             tally.add(*part)
         if not len(tally):
-            raise InputValueError(f"`{self.path}` has no descents yet to begin a survey with.")
+            raise InputValueError(f"`{self.path}` does not have its first descents yet.")
         there = self.manifest
         engine = Engine(layout=there.layout, num_lanes=there.num_lanes, num_devices=tally.costs[-1].num_devices)
         return survey_of(
@@ -159,12 +159,12 @@ class StoredRun(Face):
 
     @cached_property
     def _read(self) -> tuple[list[tuple[Ends, Points]], list[str]]:
-        """All blocks that can be used, in order, and what is wrong with the others."""
+        """All usable blocks, in order, and sentences on the others."""
         found = [self._look_at(block) for block in self.store.blocks]
         return [part for part, _ in found if part], [problem for _, problem in found if problem]
 
     def _look_at(self, block: range) -> tuple[tuple[Ends, Points] | None, str]:
-        """Returns a block, or None where it is missing or cannot be used, and then why it cannot."""
+        """Returns a block, or None if it is missing or unusable, and why it is unusable."""
         try:
             return (self.store.look_at(block) if self.store.has(block) else None), ""
         except InputValueError as error:

@@ -98,9 +98,9 @@ class Search:
                 unseen = self.unseen[index]
                 at_least = math.floor(unseen.num_low)
                 text += (
-                    f" Not seen: one more of these finds a new one with probability {unseen.mass:.2g}"
+                    f" Unseen: one more of these would find a new one with probability {unseen.mass:.2g}"
                     f" ({unseen.mass_low:.2g} to {unseen.mass_high:.2g})"
-                ) + (f"; at least {at_least:,} more are there." if at_least else ".")
+                ) + (f"; at least {at_least:,} more exist." if at_least else ".")
             lines.append(text)
         if found.num_unjoined:
             lines.append(

@@ -389,5 +389,5 @@ def test_a_block_of_starts_ends_as_the_same_starts_of_the_whole_run(key):
 
 
 def test_a_block_of_given_starts_is_refused(key):
-    with pytest.raises(InputValueError, match="`first_start` is for starts that are drawn"):
+    with pytest.raises(InputValueError, match="`first_start` applies to drawn starts"):
         jaxgd.descend(WELL, optax.sgd(0.02), starts=jnp.ones((4, 2)), first_start=1, key=key)

@@ -91,7 +91,7 @@ class NotATree:
 
 LISTS = lambda key: Model(jax.random.normal(key, (2,)), {"sizes": np.arange(3)})
 LEAF = lambda leaf: lambda key: {"w": jax.random.normal(key, (2,)), "n": leaf(key) if callable(leaf) else leaf}
-OUT = "convert it, or leave it out of the params, as a variable that `value` uses"
+OUT = "convert it, or move it out of the params into a variable that `value` uses"
 
 REFUSED = {
     "hold static data that cannot be hashed or compared": LISTS,
@@ -119,14 +119,14 @@ def value_with_more_and_grad(x):
 @pytest.mark.parametrize(
     ("functions", "message"),
     [
-        ({"value": loss_and_more}, "`value` returns a tuple; return the loss alone, for example `lambda p: loss"),
+        ({"value": loss_and_more}, "`value` returns a tuple; return only the loss, for example `lambda p: loss"),
         (
             {"value": lambda x: jnp.sum(x**2), "value_and_grad": value_with_more_and_grad},
-            r"`value_and_grad` must return \(loss, gradient\), but the first is a tuple itself",
+            r"`value_and_grad` must return \(loss, gradient\), but its first item is itself a tuple",
         ),
         (
             {"value": lambda x: jnp.sum(x**2), "noisy_value": lambda x, key: loss_and_more(x)},
-            "`noisy_value` returns a tuple; return the loss alone",
+            "`noisy_value` returns a tuple; return only the loss",
         ),
     ],
 )

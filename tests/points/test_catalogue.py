@@ -1,5 +1,7 @@
 """The catalogue: which points are the same, and how sure the counts are."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 
 import jaxgd
 from jaxgd import Landscape, Verdict, landscapes
+from jaxgd.points.catalogue import errors_of, invariants_of
 from jaxgd.points.sameness import equal_rows, group
 
 
@@ -42,7 +45,7 @@ def test_a_found_subset_says_that_more_is_there(key):
     assert len(found) < 300 < 11**4
     assert found.unseen.mass_low > 0.5
     assert found.unseen.num_low > 300
-    assert "Not seen" in str(found)
+    assert "Unseen" in str(found)
 
 
 @pytest.mark.slow
@@ -108,3 +111,17 @@ def test_each_point_brings_its_own_error():
     entry, _ = group(np.zeros((4, 1)), np.zeros(4), np.full(4, 1e-9), place, error, np.arange(4.0))
     assert len(np.unique(entry)) == 3
     assert entry[0] == entry[1] != entry[2]
+
+
+def test_errors_of_differences_of_coordinates_do_not_cancel():
+    """Moved together, two angles keep their difference: their own errors still show in it."""
+    angles = jaxgd.Landscape(
+        value=lambda x: jnp.sum(jnp.sin(x - jnp.roll(x, 1)) ** 2),
+        sample=lambda key: jax.random.uniform(key, (3,), maxval=6.0),
+        symmetry=jaxgd.symmetry.torus(),
+    )
+    turns = np.random.default_rng(0).uniform(0, 6, (200, 1)) + np.zeros(3)
+    points = jaxgd.classify(angles, jnp.asarray(turns))
+    points = dataclasses.replace(points, placement=np.full_like(turns, 1e-9))
+    invariants = invariants_of(angles, points.params)
+    assert errors_of(angles, points, invariants)[:, 1::2].min() > 1e-12  # of the sines

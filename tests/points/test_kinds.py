@@ -136,7 +136,7 @@ def test_valleys_along_which_the_spectrum_changes_are_told_by_their_value():
     found = counted(hyperbola, np.stack([t, 1 / t], axis=1))
     assert found.dimension.tolist() == [1, 1]
     assert found.num_kinds == 1
-    assert "2 of them were compared by value and dimension alone" in str(found)
+    assert "2 of them were compared by value and dimension only" in str(found)
 
 
 @pytest.mark.slow
@@ -194,7 +194,7 @@ def test_points_too_large_for_a_spectrum_are_told_by_their_lowest_eigenvalue(mon
     found = counted(wells(4), corners(WELL, 4))
     assert np.bincount(found.kind).tolist() == [1, 4, 6, 4, 1]
     assert np.bincount(found.kind_by).tolist() == [2, 0, 14]
-    assert "14 of them were compared by value and lowest eigenvalue alone" in str(found)
+    assert "14 of them were compared by value and lowest eigenvalue only" in str(found)
 
 
 @pytest.mark.slow

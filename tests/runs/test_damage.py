@@ -74,9 +74,9 @@ DAMAGES = {
     truncate: "cannot be read",
     flip: "cannot be read",
     empty: "cannot be read",
-    misname: "under a false name",
-    of_another_question: "answers another question",
-    change_a_number: "checksum does not agree",
+    misname: "under a wrong name",
+    of_another_question: "belongs to a different question",
+    change_a_number: "checksum does not match",
     directory: "is not a file",
 }
 
@@ -141,7 +141,7 @@ def test_a_finished_run_on_a_disk_that_cannot_be_written_to_is_still_reported(co
 
 def test_a_directory_of_something_else_is_refused_and_left_alone(tmp_path, runs):
     (tmp_path / "thesis.tex").write_text("chapter 1")
-    with pytest.raises(jaxgd.InputValueError, match=r"holds other files and no run, for example `thesis\.tex`"):
+    with pytest.raises(jaxgd.InputValueError, match=r"holds files that are not of a run, for example `thesis\.tex`"):
         runs.survey(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -195,16 +195,16 @@ HOSTILE = {
     "a newer jaxgd .schema 3; this one reads 2.": {"schema": 3},
     "an older jaxgd .schema 1; this one reads 2.": {"schema": 1},
     "its schema is not a number": {"schema": "2"},
-    "a str in place of a int": {"block_size": "40"},
+    "a str instead of a int": {"block_size": "40"},
     "a number does not lie in": {"num_lanes": 10**30},
-    "a int in place of a bool": {"is_noisy": 1},
+    "a int instead of a bool": {"is_noisy": 1},
     "not printable": {"landscape": "\x1b]0;owned\x07"},
     "too long": {"landscape": "x" * 10**5},
     "`layout` is not one of": {"layout": "../../etc"},
     "`dtype` is neither": {"dtype": "float8"},
     "`stop` is not a stop rule": {"stop": {}},
-    "a list in place of a dict": {"setting": [["dim", "1"]]},
-    "a str in place of a list": {"key": {"impl": "threefry2x32", "words": "07"}},
+    "a list instead of a dict": {"setting": [["dim", "1"]]},
+    "a str instead of a list": {"key": {"impl": "threefry2x32", "words": "07"}},
     "it has no 'seed'": {"written": {"landscape": "quartic", "params": {}, "optimizer": "sgd"}},
 }
 
@@ -224,9 +224,9 @@ def test_a_hostile_manifest_with_a_right_checksum_is_refused_and_nothing_changes
     ("change", "message"),
     [
         ({"num_starts": 2**31 - 2}, "too many blocks"),
-        ({"num_starts": 2**40}, "does not grow"),
-        ({"num_starts": "120"}, "does not grow"),
-        ({"question": "0" * 64}, "belongs to another question"),
+        ({"num_starts": 2**40}, "is not larger than the previous one"),
+        ({"num_starts": "120"}, "is not larger than the previous one"),
+        ({"question": "0" * 64}, "belongs to a different question"),
     ],
 )
 def test_a_hostile_number_of_starts_is_refused(change, message, copy, runs):
@@ -243,8 +243,8 @@ def test_a_hostile_number_of_starts_is_refused(change, message, copy, runs):
         ('{"a":' * 10**5 + "1" + "}" * 10**5, "nested too deeply"),
         ('{"schema": NaN}', "NaN is not JSON"),
         ('{"schema": ' + "9" * 10**5 + "}", "integer string conversion"),
-        ("[]", "checksum does not agree"),
-        ("{}", "checksum does not agree"),
+        ("[]", "checksum does not match"),
+        ("{}", "checksum does not match"),
         ('{"schema": 1, "run": "0123"}', "written by an older jaxgd"),
         ("", "cannot be read"),
         (" " * (2**24 + 1), "longer than"),
@@ -316,7 +316,7 @@ def pickled():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (npz(a=npy((10**15,))), "shape of an array does not fit"),
+        (npz(a=npy((10**15,))), "shape of an array does not match"),
         (npz(a=npy((0, 10**15))), None),
         (npz(a=npy((10**15,), "<U0")), "array of type"),
         (npz(a=pickled()), "array of type object"),

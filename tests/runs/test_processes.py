@@ -149,7 +149,7 @@ def test_a_run_is_extended_on_the_command_line(whole, tmp_path):
     assert json.loads(out)["num_descents"] == 4000
     np.testing.assert_array_equal(jaxgd.open_run(run).ends.params, jaxgd.open_run(whole).ends.params[:4000])
     _, said = output(start("extend", run, "--starts", 10), 2)
-    assert "cannot shrink" in said
+    assert "cannot be reduced" in said
     out, _ = output(start("merge", run))
     assert out.count("distinct critical points") == 1
 

@@ -138,7 +138,7 @@ DIFFERENCES = {
     },
     "num_lanes: 32 there, 16 here": lambda written: {"engine": jaxgd.Engine(num_lanes=16)},
     "block_size: 40 there, 30 here": lambda written: {"block_size": 30},
-    "cannot shrink to 60": lambda written: {"num_starts": 60},
+    "cannot be reduced to 60": lambda written: {"num_starts": 60},
 }
 
 
@@ -153,7 +153,7 @@ def test_a_run_that_asks_something_else_is_refused_with_the_difference(message, 
 
 def test_a_landscape_object_that_computes_something_else_is_refused_by_name_or_without(copy, runs):
     other = jaxgd.Landscape(value=lambda x: 0.5 * (x**4).sum(), sample=runs.landscape.sample, name=runs.landscape.name)
-    with pytest.raises(jaxgd.InputValueError, match="landscape or the optimizer computes something else"):
+    with pytest.raises(jaxgd.InputValueError, match="landscape or the optimizer no longer computes"):
         runs.survey(copy, landscape=other)
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import optax
 import pytest
 
+from experiments.verdicts.problems import random_inertia
 from experiments.verdicts.problems.outcomes import Outcome, Truth, minimum, outcomes
-from jaxgd import Stop, Verdict
+from jaxgd import Landscape, Stop, Verdict, classify
 
 
 def test_global_minima_of_a_factorisation_are_no_saddles(ask):
@@ -84,3 +85,25 @@ def test_a_translation_changes_neither_verdict_nor_count(centre, ask):
     found = ask(lambda x: jnp.sum((x - centre) ** 4) + (x[0] - centre) ** 2, start, None, 200)
     assert found.points.verdict_counts() == {Verdict.DEGENERATE.name.lower(): 200}
     assert len(found.catalogue) == 1
+
+
+@pytest.mark.parametrize("setting", random_inertia.SETTINGS[:2], ids=str)
+def test_quartic_points_are_told_though_noise_of_other_modes_stops_newton_short_of_them(setting):
+    batch = random_inertia.batch(8, setting, 200, seed=(0, 0, 8))
+    says = outcomes(classify(batch.landscape, batch.ends), batch.truth, batch.size)[batch.kind == "quartic"]
+    assert len(says) == 20
+    assert (says == Outcome.RIGHT).sum() >= 18
+    assert not (says == Outcome.WRONG).any()
+
+
+def test_a_point_is_not_called_degenerate_if_its_faint_curvature_would_put_it_far_away():
+    """Brown's almost linear function in float32: curvature 0.018 of 238, and a gradient that is half noise."""
+
+    def value(x):
+        return jnp.sum((x[:-1] + jnp.sum(x) - 11) ** 2) + (jnp.prod(x) - 1) ** 2
+
+    along = np.append(-np.ones(9), 10.0)
+    ends = (1 + np.array([[-0.002], [0.0005], [0.001], [0.0017]]) * along).astype(np.float32)
+    with jax.enable_x64(False):
+        points = classify(Landscape(value=value, sample=lambda key: jax.random.normal(key, (10,)) / 2 + 0.5), ends)
+    assert (points.verdict == int(Verdict.UNDECIDED)).all()

@@ -106,7 +106,10 @@ ALSO_KNOWN: dict[str, tuple[Known, ...]] = {
         Known(value=1.4635887487e-3, params=np.array([-1.5543827178, -4.0888321754, 451.54121844])),
     ),
     "ENSO": (Known(value=889.080781),),
-    "Lanczos2": (Known(value=4.29822088e-6, dimension=1, negative=None),),  # two of three exponentials are the same
+    # Two of the three exponentials are the same: the best fit of two.
+    "Lanczos1": (Known(value=4.2906202074e-6, dimension=1, negative=None),),
+    "Lanczos2": (Known(value=4.29822088e-6, dimension=1, negative=None),),
+    "Lanczos3": (Known(value=4.34655327837e-6, dimension=1, negative=None),),
     "Rat43": (
         Known(value=1076461.5963733334, dimension=3),
     ),  # constant in floating point: the mean, where exponentials vanish
