@@ -147,6 +147,7 @@ def test_factorisations_are_connected_if_a_hidden_unit_is_to_spare(width, num_va
         np.testing.assert_array_equal(found.entry == found.entry[0], sign == sign[0])
 
 
+@pytest.mark.slow
 def test_chains_of_matrices_are_joined_around_what_blocks_the_straight_way_and_no_signs_are_mixed():
     draw = np.random.default_rng(5)
     target = draw.standard_normal((2, 2)) + np.eye(2)
@@ -154,8 +155,10 @@ def test_chains_of_matrices_are_joined_around_what_blocks_the_straight_way_and_n
     places = by_newton(residual, draw.standard_normal((40, 12)))
     _, found = counted(lambda x: jnp.sum(residual(x) ** 2) / 2, beside(places))
     signs = np.sign(np.linalg.det(np.asarray(places).reshape(-1, 3, 2, 2)))
-    assert len(found) == len(np.unique(signs, axis=0)) == 4
-    assert len({*zip(found.entry.tolist(), map(tuple, signs.tolist()), strict=True)}) == 4
+    is_told = np.isin(found.entry, np.flatnonzero(found.verdict == int(jaxgd.Verdict.MINIMUM)))
+    assert is_told.sum() >= 36  # the others lie beside matrices of lower rank
+    assert len(np.unique(found.entry[is_told])) == len(np.unique(signs, axis=0)) == 4
+    assert len({*zip(found.entry[is_told].tolist(), map(tuple, signs[is_told].tolist()), strict=True)}) == 4
 
 
 def test_a_value_that_no_scale_changes_has_rays_for_valleys():
