@@ -5,6 +5,7 @@ place that the Hessian's range spans at the old one. With N and P orthonormal ba
 of length, the valley is there the graph of z(a): the place y = x + N a + P z with P' grad f(y) = 0. A step counts only
 if
 
+- it is short in the units in which the function changes, since a long one may leap from one valley to another;
 - the corrections shrink from the first on, which itself is short against the step (a bend that is too sharp is not);
 - P' H P has the same inertia at every iterate, and at three places on the straight line from x to y (between two
   valleys there is a ridge, where it is another);
@@ -30,6 +31,7 @@ from jaxgd.points.units import Units, lengths_at
 _MAX_STEPS = 96
 _MAX_NEWTON = 8
 _SHORTEST = 1e-5  # units of length, of a step
+_LONGEST = 0.25  # in the coordinate of most; with the way back across less than from one valley to another
 _THIRD = 1 / 3
 _BEND = 0.5  # share of a step that the first correction may have
 _ON_THE_WAY = (0.25, 0.5, 0.75)  # of the straight line
@@ -229,8 +231,11 @@ def step_on(ground: Ground, here: Places, gap: Rows, longest: Rows, like: Like, 
     kernel, across = here.basis[:, :, : ground.dimension], here.basis[:, :, ground.dimension :]
     along = np.einsum("nik,ni->nk", kernel, gap / here.unit)
     whole = norms(along)
+    along = along / np.where(whole > 0, whole, 1)[:, None]
+    widest = np.max(np.abs(np.einsum("nik,nk->ni", kernel, along)), axis=1)
     length = longest if is_direction else np.minimum(whole, longest)
-    along = along * (length / np.where(whole > 0, whole, 1))[:, None]
+    length = np.minimum(length, _LONGEST / np.where(widest > 0, widest, 1))
+    along = along * length[:, None]
     y = here.x + here.unit * np.einsum("nik,nk->ni", kernel, along)
     if across.shape[2]:
         y, is_settled = _corrected(ground, here, across, y, length, like)
