@@ -137,7 +137,7 @@ def _what_to_do(params: Params, leaf: Any) -> str:
 
     jax.tree.flatten(params, is_leaf=look)
     found = [split for library, split in _SPLITS.items() if library in libraries]
-    return found[0] if found else "convert it, or move it out of the params into a variable that `value` uses"
+    return found[0] if found else "convert it, or leave it out of the params and let `value` close over it"
 
 
 def check_value(landscape: Landscape, params: Params) -> None:

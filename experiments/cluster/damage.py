@@ -118,7 +118,7 @@ def _said(directory: Path, name: str) -> object:
     manifest = read_manifest(directory)
     if name == "manifest.json":
         return manifest
-    store = Directory(directory, manifest, lambda leaves: leaves)
+    store = Directory(directory, manifest)
     if name.startswith("starts"):
         return store.ends_of_extents
 

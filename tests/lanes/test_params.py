@@ -91,7 +91,7 @@ class NotATree:
 
 LISTS = lambda key: Model(jax.random.normal(key, (2,)), {"sizes": np.arange(3)})
 LEAF = lambda leaf: lambda key: {"w": jax.random.normal(key, (2,)), "n": leaf(key) if callable(leaf) else leaf}
-OUT = "convert it, or move it out of the params into a variable that `value` uses"
+OUT = "convert it, or leave it out of the params and let `value` close over it"
 
 REFUSED = {
     "hold static data that cannot be hashed or compared": LISTS,
