@@ -5,7 +5,7 @@ From thousands of random starts, for any differentiable function and any optax o
 of it in one call.
 """
 
-from jaxgd import curvature, landscapes, plot, statistics, symmetry, transforms
+from jaxgd import curvature, landscapes, plot, statistics, symmetry, testing, transforms
 from jaxgd.base import (
     Cost,
     Ends,
@@ -105,6 +105,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "plot",
     "statistics",
     "symmetry",
+    "testing",
     "transforms",
     # the version
     "__version__",

@@ -14,38 +14,10 @@ import optax
 import pytest
 
 import jaxgd.transforms as transforms
+from jaxgd import testing
 from jaxgd.base import InputTypeError, InputValueError
-
-CURVATURE = np.array([3.0, 0.5, -0.2])
-START = np.array([1.0, -2.0, 0.5])
-NUM_STEPS = 12
-
-
-def value_fn(params):
-    x = jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(params)])
-    return jnp.sum(jnp.asarray(CURVATURE, x.dtype) * x * x) / 2
-
-
-def extras(params, key):
-    """Returns the gradient, and all extra arguments that an engine would pass."""
-    value = value_fn(params)
-    grad, hvp = jax.linearize(jax.grad(value_fn), params)
-    return grad, {"value": value, "grad": grad, "value_fn": value_fn, "hvp": hvp, "key": key, "unknown": None}
-
-
-def run(optimizer, params, key):
-    """Returns the parameters after every tick, and the last state."""
-
-    def step(carry, number):
-        params, state = carry
-        grad, extra = extras(params, jax.random.fold_in(key, number))
-        move, state = optimizer.update(grad, state, params, **extra)
-        new = optax.apply_updates(params, move)
-        return (new, state), new
-
-    (_, state), path = jax.lax.scan(step, (params, optimizer.init(params)), jnp.arange(NUM_STEPS))
-    return path, state
-
+from jaxgd.testing.transformation import CURVATURE, NUM_STEPS, START, as_tree, extras, run, step_types
+from jaxgd.testing.transformation import quadratic as value_fn
 
 # ----------------------------------------------------- the papers' iterates, in plain numpy, on the quadratic
 
@@ -508,13 +480,6 @@ def path_of(name, key):
     return compiled_run(name)(jnp.tile(START, (3, 1)), keys_of_lanes(key))[0][0]
 
 
-def as_tree(x, dtype=jnp.float64):
-    return {
-        "b": [jnp.asarray(x[1:2], dtype).reshape(1, 1), jnp.asarray(x[2], dtype)],
-        "a": jnp.asarray(x[:1], dtype),
-    }
-
-
 def tree_start(dtype=jnp.float64):
     return as_tree(START, dtype)
 
@@ -524,30 +489,20 @@ def test_the_table_has_every_public_transformation():
 
 
 @pytest.mark.parametrize("name", [name for name, case in TABLE.items() if case.path])
-def test_iterates_on_an_indefinite_quadratic_are_those_of_the_source(name, key):
+def test_iterates_on_an_indefinite_quadratic_are_those_of_the_source(name):
     case = TABLE[name]
-    if case.quiet:
-        path, _ = jax.jit(functools.partial(run, build(name, **case.quiet)))(jnp.asarray(START), key)
-    else:
-        path = path_of(name, key)
-    np.testing.assert_allclose(path, case.path(START), rtol=1e-9, atol=1e-12)
+    testing.assert_iterates(build(name, **case.quiet), case.path(START))
 
 
 @every
-def test_a_lane_does_not_see_its_neighbours(name, key):
+def test_a_lane_does_not_see_its_neighbours(name):
     """Neither its steps nor its noise change when it trades places, or when a neighbour is broken."""
-    starts, keys = jnp.asarray(np.outer([1.0, 1.0, -0.5], START)), keys_of_lanes(key)
-    together, states = compiled_run(name)(starts, keys)
-    order = jnp.asarray([2, 0, 1])
-    broken = starts[order].at[1].set(jnp.nan)
-    among_others, _ = compiled_run(name)(broken, keys[order])
-    np.testing.assert_allclose(among_others[0], together[2], rtol=1e-8, atol=1e-9)
-    np.testing.assert_allclose(among_others[2], together[1], rtol=1e-8, atol=1e-9)
-    if TABLE[name].is_noisy:  # two lanes never draw the same noise
-        seen = jax.tree.leaves((together, states))
-        assert any(bool(jnp.any(jnp.abs(leaf[0] - leaf[1]) > 1e-9)) for leaf in seen)
-    else:
-        np.testing.assert_allclose(together[0], together[1], rtol=1e-8, atol=1e-9)
+    testing.assert_lanes_independent(build(name))
+
+
+@noisy
+def test_two_lanes_never_draw_the_same_noise(name):
+    testing.assert_noise_differs(build(name))
 
 
 def counted_step(optimizer):
@@ -581,18 +536,6 @@ def test_a_noisy_step_of_a_tree_of_parameters_traces_once(name, key):
     jax.eval_shape(step, *jax.eval_shape(step, params, state, key), key)
 
 
-def step_types(optimizer, params, **changes):
-    """Returns the types of the state before and after a step, and of the update."""
-
-    def both(params, key):
-        state = optimizer.init(params)
-        grad, extra = extras(params, key)
-        move, new = optimizer.update(grad, state, params, **(extra | changes))
-        return state, new, move
-
-    return jax.eval_shape(both, params, jax.random.key(0))
-
-
 def assert_types_kept(optimizer, params):
     before, after, move = step_types(optimizer, params)
     chex.assert_trees_all_equal_shapes_and_dtypes(before, after)
@@ -602,15 +545,7 @@ def assert_types_kept(optimizer, params):
 @every
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_dtypes_are_kept(name, dtype):
-    optimizer = build(name)
-    for params in (jnp.asarray(START, dtype), tree_start(dtype)):
-        assert_types_kept(optimizer, params)
-    floats = [
-        leaf.dtype
-        for leaf in jax.tree.leaves(step_types(optimizer, tree_start(dtype)))
-        if leaf.dtype in (jnp.float32, jnp.float64)
-    ]
-    assert set(floats) == {jnp.dtype(dtype)}
+    testing.assert_dtypes_kept(build(name), [dtype])
 
 
 @every
