@@ -1,4 +1,4 @@
-"""What a landscape must keep so that its ends can be judged: derivatives that agree, symmetries that hold, random starts.
+"""What a landscape must keep so that its ends can be judged: its derivatives agree, its symmetry holds, starts vary.
 
 Everything is asked at random starts of the landscape's own law.
 """
@@ -114,7 +114,10 @@ def assert_symmetry_holds(landscape: Landscape, *, seed: int = 0) -> None:
     # generators
     if symmetry.generators is not None:
         motions = symmetry.generators(start)
-        shapes = [[leaf.shape[1:] for leaf in jax.tree.leaves(motions)], [leaf.shape for leaf in jax.tree.leaves(start)]]
+        shapes = [
+            [leaf.shape[1:] for leaf in jax.tree.leaves(motions)],
+            [leaf.shape for leaf in jax.tree.leaves(start)],
+        ]
         assert shapes[0] == shapes[1], "`generators` must return the params' pytree with one leading axis of motions"
         flat = np.asarray(jax.vmap(lambda motion: ravel_pytree(motion)[0])(motions), np.float64)
         slope = flat @ np.asarray(ravel_pytree(grad)[0], np.float64)
@@ -122,7 +125,9 @@ def assert_symmetry_holds(landscape: Landscape, *, seed: int = 0) -> None:
         assert np.abs(slope).max() <= allowed, f"the value changes along a generator, at the rate {np.abs(slope).max()}"
         _, change = jax.vmap(lambda motion: jax.jvp(symmetry.invariants, (start,), (motion,)))(motions)
         message = "the invariants change along a generator"
-        assert np.abs(np.asarray(change)).max() <= 1e5 * rounding * (1 + size) * (1 + float(np.abs(flat).max())), message
+        assert np.abs(np.asarray(change)).max() <= 1e5 * rounding * (1 + size) * (1 + float(np.abs(flat).max())), (
+            message
+        )
 
     # a random motion
     if symmetry.random_motion is not None:
@@ -158,7 +163,7 @@ def assert_sample_uses_key(landscape: Landscape, *, seed: int = 0) -> None:
     same = jax.tree.map(lambda a, b: bool(np.array_equal(a, b)), one, again)
     assert all(jax.tree.leaves(same)), "the same key gives different starts; use nothing but `jax.random` in `sample`"
     message = "different keys give the same start; pass the `key` on to `jax.random`"
-    assert not np.array_equal(rows[0], rows[1]) and not np.array_equal(rows[1], rows[2]), message
+    assert not any(np.array_equal(rows[0], row) for row in rows[1:]), message
 
 
 def assert_landscape(landscape: Landscape, *, seed: int = 0) -> None:

@@ -92,7 +92,7 @@ def assert_lanes_independent(optimizer: optax.GradientTransformation, *, rtol: f
 
     Example:
       >>> import optax
-      >>> assert_lanes_independent(optax.adam(0.1), rtol=1e-4)
+      >>> assert_lanes_independent(optax.sgd(0.1, momentum=0.9), rtol=1e-4)
     """
     _check(optimizer)
     starts, keys = jnp.asarray(np.outer([1.0, 1.0, -0.5], START)), jax.random.split(jax.random.key(0), 3)
@@ -147,7 +147,8 @@ def step_types(optimizer: Any, params: Any, **changes: Any) -> tuple[Any, Any, A
 
 def assert_types_kept(before: Any, after: Any, what: str) -> None:
     """Asserts that two pytrees have one structure, and leaves of the same shape and dtype."""
-    one, other = jax.tree.structure(before), jax.tree.structure(after)
+    one: Any = jax.tree.structure(before)
+    other: Any = jax.tree.structure(after)
     assert one == other, f"{what} changes its structure from {one} to {other}"
     for (path, old), new in zip(jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(after), strict=True):
         was, now = ((leaf.shape, str(leaf.dtype)) for leaf in (old, new))
@@ -166,7 +167,7 @@ def assert_dtypes_kept(optimizer: optax.GradientTransformation, dtypes: Sequence
 
     Example:
       >>> import optax
-      >>> assert_dtypes_kept(optax.adam(0.1))
+      >>> assert_dtypes_kept(optax.sgd(0.1, momentum=0.9))
     """
     _check(optimizer)
     for dtype in dtypes:
@@ -190,7 +191,7 @@ def assert_traced_once(optimizer: optax.GradientTransformation, *, num_steps: in
 
     Example:
       >>> import optax
-      >>> assert_traced_once(optax.adam(0.1))
+      >>> assert_traced_once(optax.sgd(0.1, momentum=0.9))
     """
     _check(optimizer)
     counted, whole = 0, optax.with_extra_args_support(optimizer)

@@ -17,7 +17,6 @@ import jaxgd.transforms as transforms
 from jaxgd import testing
 from jaxgd.base import InputTypeError, InputValueError
 from jaxgd.testing.transformation import CURVATURE, NUM_STEPS, START, as_tree, extras, run, step_types
-from jaxgd.testing.transformation import quadratic as value_fn
 
 # ----------------------------------------------------- the papers' iterates, in plain numpy, on the quadratic
 
