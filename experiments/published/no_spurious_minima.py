@@ -1,4 +1,4 @@
-r"""Where theorems say that there are no spurious minima, all descents end at global ones, and saddles have their index.
+r"""Where theorems say that there are no spurious minima, all descents that settle end at global ones, and saddles have their index.
 
 Seeds 0, starts N(0, 1) in every entry where nothing else is said, L-BFGS with steps of at most 0.3 and gradient norm
 1e-9, every end judged by `classify`; an end counts as global where its value is within 1e-9 of the least possible one.
@@ -87,8 +87,10 @@ def measure(options: experiment.Options) -> Table:
         excess = np.asarray(ends.value) - least
         settled = np.asarray(ends.status) == int(jaxgd.Status.CONVERGED)
         seen[name] = excess
-        rows.append(share(f"{name}: ends at a global minimum", int(np.sum(settled & (np.abs(excess) < 1e-9))), num,
-                          expected=1.0, source=source))  # fmt: skip
+        num_settled, num_global = int(np.sum(settled)), int(np.sum(settled & (np.abs(excess) < 1e-9)))
+        rows.append(share(f"{name}: ends at a global minimum", num_global, num_settled, expected=1.0, source=source))
+        if num_settled < num:
+            rows.append(share(f"{name}: descents that do not settle", num - num_settled, num))
         rows.append(exact(f"{name}: lowest value below the least possible one", max(0.0, -excess.min()), expected=0.0,
                           tolerance=1e-10, source=source, num_descents=num))  # fmt: skip
         experiment.note(f"{name}: {np.sum(np.abs(excess) < 1e-9)} of {num}")
