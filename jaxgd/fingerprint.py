@@ -19,7 +19,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jaxgd.base import Landscape, Stop
 from jaxgd.descend import descent_of
 
-JUDGING_VERSION = 4
+JUDGING_VERSION = 5
 """Version of the rules that judge ends, in `jaxgd.points` and `jaxgd.curvature`.
 
 Raise it by one whenever the same ends may get other verdicts, indices or polished points; run directories begun under

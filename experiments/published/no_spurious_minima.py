@@ -1,4 +1,4 @@
-r"""Where theorems say that there are no spurious minima, all descents that settle end at global ones, and saddles have their index.
+r"""Where theorems exclude spurious minima, all descents that settle end at global ones, and saddles have their index.
 
 Seeds 0, starts N(0, 1) in every entry where nothing else is said, L-BFGS with steps of at most 0.3 and gradient norm
 1e-9, every end judged by `classify`; an end counts as global where its value is within 1e-9 of the least possible one.

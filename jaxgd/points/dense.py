@@ -21,7 +21,7 @@ from jaxgd.curvature import hessian
 from jaxgd.curvature.dense import hessian_and_error
 from jaxgd.points.evidence import Evidence, Rows, nothing_found, put_fields
 from jaxgd.points.flat import Flat, fine, motions_at
-from jaxgd.points.newton import norms, put, walk
+from jaxgd.points.newton import DIGIT, norms, put, walk
 from jaxgd.points.noise import Noise, a_few_roundings, at_places, both_signs, noise_at
 from jaxgd.points.rows import ForRows
 from jaxgd.points.scaled import (
@@ -321,7 +321,7 @@ def _is_slope(programs: Programs, x: Rows, at: Scaled, noise: Noise, is_wanted: 
     modes = _modes(at, noise, is_wanted)
     if len(modes.point):
         points, of = np.unique(modes.point, return_inverse=True)
-        is_slope[modes.point, modes.mode] = _signs_of_slopes(programs, at, x[points], of, modes) != 0
+        is_slope[modes.point, modes.mode] = _slopes(programs, at, x[points], of, modes)[1]
     return is_slope
 
 
@@ -330,30 +330,36 @@ def _is_crossed(programs: Programs, x: Rows, at: Scaled, noise: Noise, steps: Ro
 
     At a root of odd order, such as that of x^3, noise along all other modes ends Newton's method before its steps are
     short. Then the gradient is asked on the other side of where the root may be, along a path on which it stays zero in
-    all other modes: if its sign is the opposite there, both signs clear of noise, a critical point lies between.
+    all other modes: if its sign is the opposite there, both signs clear of noise, a critical point lies between. One
+    step along that path has to leave a good part of the gradient, as at multiple roots; at a simple root it leaves next
+    to nothing, and Newton's method would have to arrive.
     """
     is_crossed = np.zeros(is_wanted.shape, bool)
     modes = _modes(at, noise, is_wanted)
     if not len(modes.point):
         return is_crossed
-    each, beyond = np.arange(len(modes.point)), np.zeros((len(modes.point), x.shape[1]), x.dtype)
+    each, along = np.arange(len(modes.point)), np.zeros((len(modes.point), x.shape[1]), x.dtype)
     own = jax.tree.map(lambda leaf: leaf[modes.point], at)
-    beyond[each, modes.mode] = _STEPS_LEFT * steps[modes.point, modes.mode]
-    there = x[modes.point] + as_step(own, beyond)
+    along[each, modes.mode] = steps[modes.point, modes.mode]
 
-    # Back onto the path: Newton's steps in all other modes.
-    for _ in range(2):
-        across = newton_steps(own, programs.evaluate(there)[1])
-        across[each, modes.mode] = 0
-        there = there + as_step(own, across)
+    def slopes_after(num_steps: float) -> tuple[Rows, Rows]:
+        there = x[modes.point] + as_step(own, num_steps * along)
+        for _ in range(2):  # back onto the path: Newton's steps in all other modes
+            across = newton_steps(own, programs.evaluate(there)[1])
+            across[each, modes.mode] = 0
+            there = there + as_step(own, across)
+        return _slopes(programs, at, there, each, modes)
 
-    before = _signs_of_slopes(programs, at, x[modes.point], each, modes)
-    is_crossed[modes.point, modes.mode] = before * _signs_of_slopes(programs, at, there, each, modes) < 0
+    before, is_sure = _slopes(programs, at, x[modes.point], each, modes)
+    beyond, is_sure_beyond = slopes_after(_STEPS_LEFT)
+    is_opposite = is_sure & is_sure_beyond & (before * beyond < 0)
+    is_multiple = np.abs(slopes_after(1)[0]) > DIGIT * np.abs(before)
+    is_crossed[modes.point, modes.mode] = is_opposite & is_multiple
     return is_crossed
 
 
-def _signs_of_slopes(programs: Programs, at: Scaled, places: Rows, of: Rows, modes: "_Modes") -> Rows:
-    """Returns (k,) the signs of the gradients along modes; zero where places a few roundings off differ too much.
+def _slopes(programs: Programs, at: Scaled, places: Rows, of: Rows, modes: "_Modes") -> tuple[Rows, Rows]:
+    """Returns (k,) the gradients along modes, and whether places a few roundings off agree about their signs.
 
     Args:
       programs: of the landscape.
@@ -373,8 +379,7 @@ def _signs_of_slopes(programs: Programs, at: Scaled, places: Rows, of: Rows, mod
     own = jax.tree.map(lambda leaf: leaf[modes.point], at)
     along = along_modes(own, np.mean(gradients, axis=1)[of])
     aside = np.sqrt(np.maximum(np.sum(np.where(own.is_mode, along, 0) ** 2, axis=1) - slope**2, 0))
-    is_sure = np.abs(slope) > _SPREADS * spread + np.finfo(places.dtype).eps ** _ANGLE * aside
-    return np.where(is_sure, np.sign(slope), 0)
+    return slope, np.abs(slope) > _SPREADS * spread + np.finfo(places.dtype).eps ** _ANGLE * aside
 
 
 def _change_of_hessian(programs: Programs, x: Rows, at: Scaled, distance: Rows) -> Rows:
@@ -475,9 +480,11 @@ def _bracketed(evaluate: ForRows, x: Rows, at: Scaled, error: Rows, placed: _Pla
 
     Along one whose curvature is zero within its error it may be anywhere where the gradient does not show above noise.
     Where the gradient shows nowhere nearby the mode leads along a valley, and the point may as well be this one.
+    Where one of these modes leads far, the others may have to follow as far.
     """
     distance = placed.distance.copy()
-    modes = _modes(at, noise, at.is_mode & (at.is_faint | (np.abs(at.eigenvalues) <= error)))
+    is_zero = at.is_mode & (at.is_faint | (np.abs(at.eigenvalues) <= error))
+    modes = _modes(at, noise, is_zero)
     if not len(modes.point):
         return distance
     shows = np.full(len(modes.point), np.inf, x.dtype)
@@ -489,7 +496,8 @@ def _bracketed(evaluate: ForRows, x: Rows, at: Scaled, error: Rows, placed: _Pla
             shows = np.where((np.abs(along - before) > hidden) & np.isinf(shows), power * modes.reach, shows)
     known = distance[modes.point, modes.mode]
     distance[modes.point, modes.mode] = np.where(np.isfinite(shows), np.maximum(known, shows), known)
-    return distance
+    farthest = np.max(np.where(is_zero, distance * extent(at), 0), axis=1, keepdims=True)
+    return np.where(is_zero, np.maximum(distance, farthest / extent(at)), distance)
 
 
 def _drift(at: Scaled, gradient: Rows, noise: Noise, placed: _Placed) -> Rows:

@@ -1,8 +1,9 @@
 """Plain minima, proven by a Cholesky factor. Most ends of descents are beside one; it costs a fraction of a spectrum.
 
 The Hessian at the end, inverted once, gives Newton's steps to the point, for as long as each gains a digit. The Hessian
-at the point itself is what is judged: inverse iteration gives its lowest curvature, and that there is no lower one a
-Cholesky factor proves (`jaxgd.curvature.definite`). The symmetry's motions are raised out of the way first: what then
+at the point itself is what is judged, and computed anew unless the point is so near, and all curvature so large, that
+it is the same: inverse iteration gives its lowest curvature, and that there is no lower one a Cholesky factor proves
+(`jaxgd.curvature.definite`). The symmetry's motions are raised out of the way first: what then
 bounds all eigenvalues from below bounds those across the motions.
 
 That the function is its quadratic model here is seen at a few places beside the point: the gradients there have to
@@ -29,6 +30,8 @@ _MAX_STEPS = 8
 _CLOSELY = 0.2  # power of eps: of the lowest eigenvalue, its error
 _FAITHFUL = 0.05  # of the lowest curvature, what gradients beside the point may differ by from the quadratic model
 _NUM_MOVES = 2  # pairs of places beside the point
+_SAME = 8.0  # resolutions that a point may be off, for the end's Hessian to serve there
+_LARGE = 0.25  # power of eps: of the Hessian's norm, curvature that is large
 
 
 class _Minima(NamedTuple):
@@ -88,7 +91,7 @@ def _program(functions: Flat) -> ForRows:
         lambda end, unit: hessian(functions.gradient, end),
         lambda end, unit, matrix: motions_at(functions, end, jnp.max(unit)),
         functools.partial(_reach, functions),
-        lambda end, unit, matrix, motions, found: hessian(functions.gradient, found.x),
+        functools.partial(_at_point, functions),
         functools.partial(_judge, functions),
         lambda end, unit, matrix, motions, found, at_point, judged: _proven(judged),
     )
@@ -101,6 +104,7 @@ class _Reached(NamedTuple):
     value: jax.Array
     gradient: jax.Array
     is_settled: jax.Array
+    inverse: jax.Array  # (dim, dim) about that of the end's Hessian, raised and in units of its norm
     step: jax.Array  # (dim,) the first
     fall: jax.Array
 
@@ -135,7 +139,24 @@ def _reach(functions: Flat, end: jax.Array, unit: jax.Array, matrix: jax.Array, 
     begin = (jnp.bool_(True), jnp.int32(0), end, (still, nothing), nothing, (end, nothing, still))
     *_, first, _, (x, value, gradient) = jax.lax.while_loop(lambda state: state[0], move, begin)
     is_settled = jnp.all(jnp.abs(step(gradient)) <= resolution)
-    return _Reached(x, value, gradient, is_settled, *first)
+    return _Reached(x, value, gradient, is_settled, inverse, *first)
+
+
+class _AtPoint(NamedTuple):
+    """The Hessian at a point."""
+
+    matrix: jax.Array
+    is_ends: jax.Array  # bool, whether it is that at the end
+
+
+def _at_point(
+    functions: Flat, end: jax.Array, unit: jax.Array, matrix: jax.Array, motions: jax.Array, found: _Reached
+) -> _AtPoint:
+    """Returns the Hessian at the point that was reached; the end's, where that is near and all curvature large."""
+    is_near = jnp.all(jnp.abs(found.x - end) <= _SAME * fine(end, unit))
+    is_large = jnp.linalg.norm(found.inverse) < jnp.finfo(end.dtype).eps ** -_LARGE
+    is_ends = is_near & is_large
+    return _AtPoint(jax.lax.cond(is_ends, lambda: matrix, lambda: hessian(functions.gradient, found.x)), is_ends)
 
 
 class _Judged(NamedTuple):
@@ -152,14 +173,15 @@ def _judge(
     matrix: jax.Array,
     motions: jax.Array,
     found: _Reached,
-    at_point: jax.Array,
+    there: _AtPoint,
 ) -> _Judged:
     """Returns the minimum, proven but for `definite`: all that is said is of the Hessian at the point itself."""
-    eps, scale, x = jnp.finfo(end.dtype).eps, jnp.linalg.norm(at_point), found.x
+    at_point, x = there.matrix, found.x
+    eps, scale = jnp.finfo(end.dtype).eps, jnp.linalg.norm(at_point)
     asymmetry = jnp.linalg.norm(at_point - at_point.T) / 2 * (1 / scale)
     raised = _raised(at_point, motions, scale)
     across = lambda vector: vector - (motions @ vector) @ motions
-    inverse = about_inverse(raised)
+    inverse = jax.lax.cond(there.is_ends, lambda: found.inverse, lambda: about_inverse(raised))
     lowest = lowest_of_definite(raised, inverse, across, found.is_settled)
     curvature = lowest.eigenvalue * scale
 
@@ -182,8 +204,10 @@ def _judge(
     gradient_norm = jnp.linalg.norm(found.gradient)
     placement = softness * (gradient_norm + beside.noise) + 2 * eps * jnp.abs(x)
 
-    # The curvature changes by as much less as the true point is nearer than those places.
-    error = error + beside.mismatch * jnp.minimum(1, jnp.linalg.norm(placement) / jnp.linalg.norm(fine(x, unit)))
+    # The curvature changes by as much less as the true point is nearer than those places, or more if it is farther.
+    away = jnp.linalg.norm(placement) + jnp.where(there.is_ends, 2 * jnp.linalg.norm(x - end), 0)
+    share = away / jnp.linalg.norm(fine(x, unit))
+    error = error + beside.mismatch * jnp.where(there.is_ends, share, jnp.minimum(1, share))
     minimum = _Minima(
         is_minimum=found.is_settled & is_close & is_faithful & is_steep,
         x=x,

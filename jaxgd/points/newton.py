@@ -85,12 +85,15 @@ def walk(evaluate: ForRows, hessians: Hessians, ends: Rows, resolution: Rows) ->
         if not len(going):
             break
         before = size(gradient[going], going)
-        new, at_new = _stepped(evaluate, hessians, x[going], gradient[going], take(seen, going), weight[going])
+        new, at_new, level = _stepped(
+            evaluate, hessians, x[going], gradient[going], take(seen, going), weight[going], resolution[going]
+        )
         after = size(at_new, going)
-        improves = after < before
+        improves = (after < before) | (level <= GAIN)
         if count == 0:
             is_left = _is_left(hessians, seen, x, gradient)
-            gained[going] = np.where(is_left[going], np.where(improves, after, before) / before, 0)
+            left = np.minimum(np.where(improves, after, before) / before, level)
+            gained[going] = np.where(is_left[going], left, 0)
 
         # What has hardly moved need not be looked at again.
         is_seen = (after <= DIGIT * before) & np.all(np.abs(new - place[going]) <= resolution[going], axis=1)
@@ -112,18 +115,31 @@ def walk(evaluate: ForRows, hessians: Hessians, ends: Rows, resolution: Rows) ->
 
 
 def _stepped(
-    evaluate: ForRows, hessians: Hessians, x: Rows, gradient: Rows, seen: Any, weight: Rows
-) -> tuple[Rows, Rows]:
-    """Returns where the best of some shares of the Newton steps leads, and the gradients there.
+    evaluate: ForRows, hessians: Hessians, x: Rows, gradient: Rows, seen: Any, weight: Rows, resolution: Rows
+) -> tuple[Rows, Rows, Rows]:
+    """Returns where the best of some shares of the Newton steps leads, the gradients there, and natural levels.
 
-    If what was seen serves again, it does so while it gains a digit a step: a gradient costs far less.
+    If what was seen serves again, it does so while it gains a digit a step: a gradient costs far less. In a bent valley
+    the gradient rises across it when a step goes along it. Where no share gains much, a whole step is taken if the one
+    that would follow it with the same Hessian is at most half as long (the natural level of Deuflhard 2004, which
+    linear maps of the gradient do not change); the level is infinite where this was not needed.
     """
-    shares = np.asarray(SHARES, x.dtype)[None, :, None]
-    trials = x[:, None] + shares * hessians.step(seen, gradient)[:, None]
+    shares, step = np.asarray(SHARES, x.dtype)[None, :, None], hessians.step(seen, gradient)
+    trials = x[:, None] + shares * step[:, None]
     gradients = evaluate(trials.reshape(-1, x.shape[1]))[1].reshape(trials.shape)
     lengths = np.linalg.norm(weight[:, None] * gradients, axis=2)
     each, best = np.arange(len(x)), np.argmin(np.where(np.isfinite(lengths), lengths, np.inf), axis=1)
-    improves = lengths[each, best] < norms(weight * gradient)
+    before, after = norms(weight * gradient), lengths[each, best]
+
+    level = np.full(len(x), np.inf, x.dtype)
+    poor = np.flatnonzero(~(after <= GAIN * before) & np.any(step != 0, axis=1) & hessians.serves_again)
+    if len(poor):
+        onward = hessians.step(take(seen, poor), gradients[poor, 0])
+        level[poor] = norms(onward / resolution[poor]) / norms(step[poor] / resolution[poor])
+        level[~(level <= GAIN)] = np.inf
+        best = np.where(np.isfinite(level), 0, best)
+
+    improves = np.isfinite(level) | (lengths[each, best] < before)
     x, gradient = trials[each, best], gradients[each, best]
 
     # Go on with the same Hessians.
@@ -135,7 +151,7 @@ def _stepped(
         goes = goes[gains]
         x[goes], gradient[goes] = new[gains], at_new[gains]
         goes = goes[_is_left(hessians, take(seen, goes), x[goes], gradient[goes])]
-    return x, gradient
+    return x, gradient, level
 
 
 def _is_left(hessians: Hessians, seen: Any, x: Rows, gradient: Rows) -> Rows:

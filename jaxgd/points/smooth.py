@@ -18,6 +18,7 @@ _SHRINKS = 4.0
 _FALLS = 8.0  # between the 16 of a smooth function and the 4 of a jump of curvature
 _ABOVE = 8.0  # noise levels
 _SHARE = 1e-4  # of the largest noise, in units of length, that every entry of the gradient is granted
+_ROUNDINGS = 4.0
 _NUM_DRAWS = 3
 
 
@@ -42,8 +43,9 @@ def is_smooth(evaluate: ForRows, x: Rows, gradient: Rows, model: Model, noise: N
     def mismatch(distance: float) -> Rows:
         moves = np.asarray(distance, x.dtype) * model.unit[:, None] * signs
         moves = (x[:, None] + moves) - x[:, None]
-        change = at_places(evaluate, x, moves)[1] - gradient[:, None]
-        return np.max(np.abs(change - model.product(moves)) / level[:, None], axis=(1, 2))
+        change, expected = at_places(evaluate, x, moves)[1] - gradient[:, None], model.product(moves)
+        rounding = _ROUNDINGS * eps * np.max(np.abs(expected), axis=1)  # of the change itself, small where x is zero
+        return np.max(np.abs(change - expected) / (level + rounding)[:, None], axis=(1, 2))
 
     far, middle, near = (mismatch(distance) for distance in distances[-3:])
     is_kink = (near > _ABOVE) & (middle < _FALLS * near) & (far < _FALLS * middle)

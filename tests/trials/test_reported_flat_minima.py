@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from experiments.verdicts.problems import random_inertia
+from experiments.verdicts.problems import more_garbow_hillstrom, random_inertia
 from experiments.verdicts.problems.outcomes import Outcome, Truth, minimum, outcomes
 from jaxgd import Landscape, Stop, Verdict, classify
 
@@ -107,3 +107,35 @@ def test_a_point_is_not_called_degenerate_if_its_faint_curvature_would_put_it_fa
     with jax.enable_x64(False):
         points = classify(Landscape(value=value, sample=lambda key: jax.random.normal(key, (10,)) / 2 + 0.5), ends)
     assert (points.verdict == int(Verdict.UNDECIDED)).all()
+
+
+@pytest.fixture
+def settled(ask):
+    """The survey of a problem of More, Garbow and Hillstrom (1981), by its title."""
+
+    def survey(title):
+        (problem,) = (problem for problem in more_garbow_hillstrom.problems() if problem.title == title)
+        return ask(problem.value, problem.sample, problem.optimizer, problem.num_starts, stop=problem.stop)
+
+    return survey
+
+
+@pytest.mark.parametrize(
+    ("title", "value", "least"), [("Penalty I", 2.24997750089e-5, 65), ("Penalty II", 9.376293007e-6, 45)]
+)
+def test_ends_in_a_bent_valley_are_led_to_its_minimum_or_undecided(settled, title, value, least):
+    """Along the valley Newton's steps raise the gradient across it; ends 1e-3 away were called degenerate points."""
+    found = settled(title)
+    assert set(found.points.verdict_counts()) <= {"minimum", "plateau", "undecided"}
+    assert found.points.verdict_counts()["minimum"] >= least
+    assert len(found.catalogue) == 1
+    np.testing.assert_allclose(found.catalogue.value, value, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("title", "num_zeros"), [("Powell singular", 2), ("Extended Powell", 6)])
+def test_a_singular_point_at_zero_is_smooth_and_one(settled, title, num_zeros):
+    """Near zero gradients are so exact that their rounding over a distance passed for a kink."""
+    found = settled(title)
+    assert found.points.verdict_counts() == {"degenerate": 100}
+    assert (found.points.num_zero_modes == num_zeros).all()
+    assert len(found.catalogue) == 1
