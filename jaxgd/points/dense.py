@@ -119,6 +119,9 @@ def judge_by_spectra(functions: Flat, ends: Rows, unit: Rows, height: Rows) -> E
     is_finite = np.all(np.isfinite(gradient), axis=1) & np.all(np.isfinite(at.eigenvalues), axis=1)
     is_reached = is_settled & is_within_reach & keeps_signs & is_finite
 
+    # Doubtful curvature is no curvature where the gradient crosses zero and all of it may be change.
+    is_doubtful = _is_doubtful(at, along_modes(at, gradient), spread_over_modes(at, found.noise.gradient))
+    is_told = ~np.any(is_doubtful & ~(placed.is_crossed & (np.abs(at.eigenvalues) <= error)), axis=1)
     num_frozen = np.sum(~functions.is_free).astype(np.int32)
     lowest, lowest_error = _lowest(programs, x, at, change)
     distance = _bracketed(programs.evaluate, x, at, error, placed, found.noise)
@@ -133,7 +136,7 @@ def judge_by_spectra(functions: Flat, ends: Rows, unit: Rows, height: Rows) -> E
             "is_gradient_flat": ~is_settled & _is_gradient_flat(at, gradient) & is_finite,
             "is_smooth": is_smooth(programs.evaluate, x, gradient, model_of(at, x, programs.is_free), found.noise),
             "is_finite": is_finite,
-            "is_told": _is_placed(at, gradient, found.noise),
+            "is_told": is_told,
             "drift": _drift(at, gradient, found.noise, placed),
             "fall": fall,
             "away": np.max(np.abs(x - ends) / unit, axis=1),
@@ -284,6 +287,7 @@ class _Placed(NamedTuple):
     """How well points are placed along their modes."""
 
     is_explained: Rows  # (n, dim) bool, whether the gradient that is left along a mode is
+    is_crossed: Rows  # (n, dim) bool, whether the gradient changes its sign along a mode nearby
     distance: Rows  # (n, dim) how far off the true point may be
 
 
@@ -300,15 +304,28 @@ def _placed(
     is_noise = np.abs(along) <= _SAFETY * hidden
     is_explained = is_noise | is_short | is_nothing | ~at.is_mode
     is_explained &= ~_is_slope(programs, x, at, noise, is_noise & at.is_mode & ~is_short & ~is_nothing)
-    is_near = curved & (_STEPS_LEFT * steps * extent(at) <= _NEAR)
-    towards = -np.sign(along * at.eigenvalues) * steps
-    is_explained |= _is_crossed(programs, x, at, noise, towards, is_near & ~is_explained)
+    is_near = ~curved | (_STEPS_LEFT * steps * extent(at) <= _NEAR)
+    is_open = is_near & ~is_explained | _is_doubtful(at, along, hidden)
+    crossed = _crossings(programs, x, at, noise, -np.sign(along * at.eigenvalues) * steps, is_open)
+    is_crossed = np.isfinite(crossed)
 
     # One rounding of each coordinate, and what noise and the steps that are left come to.
     rounding = np.einsum("nij,ni->nj", np.abs(at.vectors), eps * np.abs(x) / at.scale)
     off = np.where(curved, _STEPS_LEFT * (hidden / np.where(curved, size, 1) + steps), 0)
+    off = np.maximum(off, np.where(is_crossed, crossed, 0))
     distance = np.minimum(rounding + off, _FARTHEST / extent(at))
-    return _Placed(is_explained, np.where(at.is_mode, distance, 0))
+    return _Placed(is_explained | is_crossed, is_crossed, np.where(at.is_mode, distance, 0))
+
+
+def _is_doubtful(at: Scaled, along: Rows, hidden: Rows) -> Rows:
+    """Returns (n, dim) along which modes critical points would lie far off, were curvature that may be rounding real.
+
+    Noise explains the gradient along a faint mode; but with the curvature that was computed there, gradient and noise
+    may mean a point that is far away.
+    """
+    doubtful = at.is_mode & at.is_faint & (np.abs(at.eigenvalues) > np.maximum(at.error, _SAFETY * at.rounding))
+    distance = np.where(doubtful, (np.abs(along) + hidden) / np.where(doubtful, np.abs(at.eigenvalues), 1), 0)
+    return distance * extent(at) > _NEAR
 
 
 def _is_slope(programs: Programs, x: Rows, at: Scaled, noise: Noise, is_wanted: Rows) -> Rows:
@@ -325,37 +342,49 @@ def _is_slope(programs: Programs, x: Rows, at: Scaled, noise: Noise, is_wanted: 
     return is_slope
 
 
-def _is_crossed(programs: Programs, x: Rows, at: Scaled, noise: Noise, steps: Rows, is_wanted: Rows) -> Rows:
-    """Returns (n, dim) along which of the wanted modes the gradient changes its sign where the true point may lie.
+def _crossings(programs: Programs, x: Rows, at: Scaled, noise: Noise, steps: Rows, is_wanted: Rows) -> Rows:
+    """Returns (n, dim) distances along modes within which the gradient changes its sign; infinite where none is known.
 
     At a root of odd order, such as that of x^3, noise along all other modes ends Newton's method before its steps are
-    short. Then the gradient is asked on the other side of where the root may be, along a path on which it stays zero in
-    all other modes: if its sign is the opposite there, both signs clear of noise, a critical point lies between. One
-    step along that path has to leave a good part of the gradient, as at multiple roots; at a simple root it leaves next
-    to nothing, and Newton's method would have to arrive.
+    short, or hides the curvature. Then the gradient is asked on both sides, along a path on which it stays zero in all
+    other modes: if its signs are opposite, both clear of noise, a critical point lies between. Where there is
+    curvature, one Newton step along that path has to leave a good part of the gradient, as at multiple roots; at a
+    simple root it leaves next to nothing, and Newton's method would have to arrive.
     """
-    is_crossed = np.zeros(is_wanted.shape, bool)
+    crossed = np.full(is_wanted.shape, np.inf, x.dtype)
     modes = _modes(at, noise, is_wanted)
     if not len(modes.point):
-        return is_crossed
-    each, along = np.arange(len(modes.point)), np.zeros((len(modes.point), x.shape[1]), x.dtype)
-    own = jax.tree.map(lambda leaf: leaf[modes.point], at)
-    along[each, modes.mode] = steps[modes.point, modes.mode]
+        return crossed
 
-    def slopes_after(num_steps: float) -> tuple[Rows, Rows]:
-        there = x[modes.point] + as_step(own, num_steps * along)
+    def slopes_at(along: Rows, which: Rows) -> tuple[Rows, Rows]:
+        """Gradients along some of the modes where the path has gone so far, and whether their signs are sure."""
+        those = jax.tree.map(lambda leaf: leaf[which], modes)
+        own, each = jax.tree.map(lambda leaf: leaf[those.point], at), np.arange(len(which))
+        lengths = np.zeros((len(which), x.shape[1]), x.dtype)
+        lengths[each, those.mode] = along[which]
+        there = x[those.point] + as_step(own, lengths)
         for _ in range(2):  # back onto the path: Newton's steps in all other modes
             across = newton_steps(own, programs.evaluate(there)[1])
-            across[each, modes.mode] = 0
+            across[each, those.mode] = 0
             there = there + as_step(own, across)
-        return _slopes(programs, at, there, each, modes)
+        return _slopes(programs, at, there, each, those)
 
-    before, is_sure = _slopes(programs, at, x[modes.point], each, modes)
-    beyond, is_sure_beyond = slopes_after(_STEPS_LEFT)
-    is_opposite = is_sure & is_sure_beyond & (before * beyond < 0)
-    is_multiple = np.abs(slopes_after(1)[0]) > DIGIT * np.abs(before)
-    is_crossed[modes.point, modes.mode] = is_opposite & is_multiple
-    return is_crossed
+    is_open = np.ones(len(modes.point), bool)
+    step, each = steps[modes.point, modes.mode], np.arange(len(modes.point))
+    curved = np.flatnonzero(step != 0)
+    if len(curved):
+        before, after = slopes_at(0 * step, curved)[0], slopes_at(step, curved)[0]
+        is_open[curved] = np.abs(after) > DIGIT * np.abs(before)
+
+    for power in _powers(x.dtype):
+        which = each[is_open]
+        if not len(which):
+            break
+        (ahead, is_sure), (behind, is_sure_too) = (slopes_at(sign * power * modes.reach, which) for sign in (1, -1))
+        found = which[is_sure & is_sure_too & (ahead * behind < 0)]
+        crossed[modes.point[found], modes.mode[found]] = power * modes.reach[found]
+        is_open[found] = False
+    return crossed
 
 
 def _slopes(programs: Programs, at: Scaled, places: Rows, of: Rows, modes: "_Modes") -> tuple[Rows, Rows]:
@@ -506,18 +535,6 @@ def _drift(at: Scaled, gradient: Rows, noise: Noise, placed: _Placed) -> Rows:
     is_pulled = np.abs(along) > _SAFETY * spread_over_modes(at, noise.gradient)
     is_adrift = at.is_mode & is_pulled & (~placed.is_explained | ~is_curved(at))
     return -as_step(at, np.where(is_adrift, np.sign(along) / extent(at), 0))
-
-
-def _is_placed(at: Scaled, gradient: Rows, noise: Noise) -> Rows:
-    """Returns (n,) whether critical points would lie beside these, were curvature that may be rounding real.
-
-    Noise explains the gradient along a faint mode; but with the curvature that was computed there, gradient and noise
-    may mean a point that is far away.
-    """
-    doubtful = at.is_mode & at.is_faint & (np.abs(at.eigenvalues) > np.maximum(at.error, _SAFETY * at.rounding))
-    size = np.abs(along_modes(at, gradient)) + spread_over_modes(at, noise.gradient)
-    distance = np.where(doubtful, size / np.where(doubtful, np.abs(at.eigenvalues), 1), 0)
-    return np.all(distance * extent(at) <= _NEAR, axis=1)
 
 
 def _in_coordinates(at: Scaled, distance: Rows) -> Rows:
