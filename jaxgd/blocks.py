@@ -61,7 +61,7 @@ class Question:
     notes: tuple[str, ...] = ()
 
 
-def ask(
+def make_question(
     landscape: Landscape,
     optimizer: optax.GradientTransformation | str | None,
     num_starts: int,

@@ -375,11 +375,11 @@ def _asked(
 def _question(name: str, params: dict[str, str], starts: int, **options: Any) -> Any:
     """Starts jax, and returns the question of `plan` or `tune`."""
     _start_jax(options["dtype"], options["devices"])
-    from jaxgd.blocks import ask
+    from jaxgd.blocks import make_question
 
     asked = _asked(name, params, **options)
     del asked["written"]
-    return ask(num_starts=starts, engine=_engine(**options), block_size=options.get("block"), **asked)
+    return make_question(num_starts=starts, engine=_engine(**options), block_size=options.get("block"), **asked)
 
 
 def _engine(

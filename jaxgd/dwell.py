@@ -105,10 +105,12 @@ def dwell_by_index(
         raise InputValueError(
             f"the index is read from whole Hessians, of at most {MAX_DENSE_DIM} parameters; this landscape has {dim}."
         )
+
     steps, seen = trajectories(
         landscape, optimizer, num_starts, key=key, num_steps=num_steps, every=every, starts=starts,
         observe=_probe(landscape), is_noisy=is_noisy, engine=engine,
     )  # fmt: skip
+
     steps = np.asarray(steps)
     index, lowest, value, gradient_norm = (np.asarray(leaf) for leaf in seen)
     return DwellByIndex(

@@ -287,11 +287,15 @@ def basin_distortion(
             raise InputValueError(
                 f"the ends of `{name}` come from other starts than the flow's; use the `key` (or `starts`) of the flow."
             )
+
+    # One catalogue of all ends, so that entries can be compared.
     judged = [classify(landscape, arm) for arm in (flow.ends, flow.coarse, *arms.values())]
     found = catalogue(landscape, join_points(judged), confidence=confidence)
     num = len(flow)
     entries = found.entry.reshape(len(judged), num)
     is_known = (entries[0] >= 0) & (entries[0] == entries[1])
+
+    # Only starts of which both flows tell the same basin count.
     low, high = proportion_interval(is_known.sum(), num, confidence)
     return Distortion(
         departures=tuple(

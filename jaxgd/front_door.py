@@ -68,11 +68,15 @@ def front_door(
     extra = _extra_parameters(takes, is_open)
 
     @functools.wraps(function)
-    def ask(*args: Any, **given: Any) -> Any:
+    def call(*args: Any, **given: Any) -> Any:
         given = _by_name(function.__name__, takes, extra, is_open, args, given)
+
+        # First what can be checked without a landscape.
         for name, check in ((name, check) for name, check in _CHECKS.items() if name in takes):
             if given.get(name) is not None or (name in given and takes[name].default is _REQUIRED):
                 check(name, given[name])
+
+        # What was written becomes a landscape, an optimizer, a key and a stop rule, in this order.
         if "landscape" in takes:
             given["landscape"] = as_landscape(
                 given["landscape"], sample=given.pop("sample", None), starts=given.get("starts")
@@ -84,6 +88,8 @@ def front_door(
         if "stop" in takes:
             rules = {rule: given.pop(rule) for rule in _RULES if rule in extra and rule in given}
             given["stop"] = as_stop(given.get("stop"), rules, given.get("landscape"))
+
+        # A bar only where the work is done before the call returns.
         if is_lazy and given.get("progress") in (None, False):
             given["progress"] = None
         if "progress" not in takes or is_lazy:
@@ -92,8 +98,8 @@ def front_door(
             return function(**given)
 
     filled = [each.replace(default=None) if each.name in _FILLED else each for each in takes.values()]
-    ask.__signature__ = signature.replace(parameters=_in_order([*filled, *extra.values()]))  # type: ignore[attr-defined]
-    return ask
+    call.__signature__ = signature.replace(parameters=_in_order([*filled, *extra.values()]))  # type: ignore[attr-defined]
+    return call
 
 
 def as_landscape(given: Any, *, sample: Any = None, starts: Any = None) -> Landscape:
@@ -122,10 +128,13 @@ def as_landscape(given: Any, *, sample: Any = None, starts: Any = None) -> Lands
             "`sample` must be a law of starts such as jaxgd.box(-2, 2, dim=3), or a function of a key,"
             f" got {what_is(sample)}."
         )
+
     if isinstance(given, str):
         given = _named(given) if ":" not in given else names.find_landscape(given)
     if isinstance(given, Landscape):
         return given if sample is None else _cached(_with_law, given, sample)
+
+    # From here on it has to be a plain function.
     if not callable(given) or isinstance(given, type) or is_dataclass(given):
         raise InputTypeError(
             f"`landscape` must be a jaxgd.Landscape, a function of params or a name, got {what_is(given)}."
@@ -135,6 +144,8 @@ def as_landscape(given: Any, *, sample: Any = None, starts: Any = None) -> Lands
             f"`{given.__name__}` builds a landscape: call it, jaxgd.landscapes.{given.__name__}(...), or write its name"
             f' "{given.__name__}".'
         )
+
+    # A function needs starts: a law, or the listed ones.
     if sample is None and starts is not None:
         check_starts(starts)
         sample = one_of(starts)
@@ -271,6 +282,8 @@ def _by_name(
     for name in places[: len(args)]:
         if name in given:
             raise InputTypeError(f"`{function}` got `{name}` twice, by position and by name.")
+
+    # Names that nothing takes.
     given = dict(zip(places, args, strict=False)) | given
     known = [*takes, *extra]
     for name in given:
@@ -278,6 +291,8 @@ def _by_name(
             near = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean `{near[0]}`?" if near else f" It takes: {', '.join(known)}."
             raise InputTypeError(f"`{function}` has no argument `{name}`.{hint}")
+
+    # Arguments without which it cannot be called.
     for name, each in takes.items():
         if each.default is _REQUIRED and each.kind is not each.VAR_KEYWORD and name not in (*given, *_FILLED):
             raise InputTypeError(f"`{function}` needs `{name}`.")

@@ -27,8 +27,8 @@ _LARGE_PRODUCT = 2**14  # multiplications from which a matrix product is faster 
 _RANDOM = 100  # operations for a random number
 
 
-class Kind(NamedTuple):
-    """The kind of some arguments; hashable, so that it can be a name under which things are remembered."""
+class Signature(NamedTuple):
+    """Structure, shapes and types of some arguments, and jax's settings; hashable, so that it can key a cache."""
 
     structure: Any
     leaves: tuple[jax.ShapeDtypeStruct, ...]
@@ -40,11 +40,11 @@ class Kind(NamedTuple):
         return jax.tree.unflatten(self.structure, self.leaves)
 
 
-def kind_of(*args: Any) -> Kind:
-    """Returns the kind of these arguments, under the settings of the calling thread."""
+def signature_of(*args: Any) -> Signature:
+    """Returns the signature of these arguments under the settings of the calling thread."""
     leaves, structure = jax.tree.flatten(args)
     abstract = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
-    return Kind(structure, abstract, tuple(getattr(jax.config, name) for name in _SETTINGS))
+    return Signature(structure, abstract, tuple(getattr(jax.config, name) for name in _SETTINGS))
 
 
 @functools.lru_cache(maxsize=16)

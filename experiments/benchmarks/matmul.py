@@ -19,7 +19,7 @@ import optax
 import jaxgd
 from experiments.benchmarks.rivals import in_tiles, vmap_while_loop
 from jaxgd import experiment
-from jaxgd.experiment import Outcome, System
+from jaxgd.experiment import System, WorkDone
 
 NUM_SPINS, NUM_IMAGES = 40, 256
 
@@ -81,8 +81,8 @@ def systems_of(name: str, work: Work, dtype: str, tiles: tuple[int, ...]) -> lis
         "keep": ("params",),
         "engine": jaxgd.Engine(num_devices=len(jax.devices())),
     }
-    judge = lambda ends: Outcome(amount=work.num_starts * (work.num_steps + 1))
-    new = functools.partial(System, judge=judge, unit="gradients/s")
+    work_done = lambda ends: WorkDone(amount=work.num_starts * (work.num_steps + 1))
+    new = functools.partial(System, work_done=work_done, unit="gradients/s")
 
     def by_hand(tile: int) -> Callable[[], Any]:
         loop = vmap_while_loop(landscape.evaluate, optimizer, tolerance=1e-30, max_steps=work.num_steps)

@@ -20,10 +20,10 @@ import optax
 
 import jaxgd
 from jaxgd import experiment
-from jaxgd.experiment import Outcome, System, Timed
+from jaxgd.experiment import System, Timed, WorkDone
 
 ROOT = Path(__file__).parents[2]
-SECONDS = functools.partial(System, unit="seconds", judge=lambda result: Outcome(amount=None))
+SECONDS = functools.partial(System, unit="seconds", work_done=lambda result: WorkDone(amount=None))
 EMPTY_RUN, VISIT = "a run of one descent without a step", "a visit of the host within it"
 CLOCK = "import time; began = time.perf_counter(); {work}; print(time.perf_counter() - began)"
 FIRST_RESULT = """

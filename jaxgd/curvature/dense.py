@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxgd.curvature.second_order import Gradient, SecondOrder, Units, second_order
+from jaxgd.curvature.second_order import Gradient, Lengths, SecondOrder, second_order
 
 MAX_BYTES_TOGETHER, MAX_BYTES_OF_ACCELERATOR = 2**22, 2**26
 """Columns of a Hessian are made together as long as their intermediates take no more than this.
@@ -43,7 +43,7 @@ class Spectrum(NamedTuple):
     asymmetry: jax.Array
 
 
-def hessian(gradient: Gradient | SecondOrder, x: jax.Array, units: Units = 1.0) -> jax.Array:
+def hessian(gradient: Gradient | SecondOrder, x: jax.Array, units: Lengths = 1.0) -> jax.Array:
     """Returns the (dim, dim) Hessian at the flat point `x`, a Hessian-vector product a column.
 
     As many columns are made together as fit into `MAX_BYTES_TOGETHER`.
@@ -63,7 +63,7 @@ def hessian(gradient: Gradient | SecondOrder, x: jax.Array, units: Units = 1.0) 
 
 
 def hessian_and_error(
-    gradient: Gradient | SecondOrder, x: jax.Array, units: Units = 1.0
+    gradient: Gradient | SecondOrder, x: jax.Array, units: Lengths = 1.0
 ) -> tuple[jax.Array, jax.Array]:
     """Returns the Hessian and (dim, dim) estimates of how far off its entries are.
 

@@ -200,12 +200,15 @@ def density(product: Product, key: Key, *, num_vectors: int = 16, num_steps: int
         raise InputValueError(
             f"`num_vectors` must be at least 2 and `num_steps` at least 1, got {num_vectors} and {num_steps}."
         )
+
+    # One Lanczos process for each random vector.
     num_steps = min(num_steps, product.dim)
     processes, epsilon = [], float(jnp.finfo(product.dtype).eps)
     for number in range(num_vectors):
         signs = jax.random.rademacher(jax.random.fold_in(key, number), (product.dim,), jnp.zeros(()).dtype)
         diagonal, off = _tridiagonal(product.apply, product.operand, signs, jnp.dtype(product.dtype).name, num_steps)
         processes.append((np.asarray(diagonal, np.float64), np.asarray(off, np.float64)))
+
     nodes, weights = zip(*(_quadrature(*process) for process in processes), strict=True)
     diagonals, off_diagonals = zip(*processes, strict=True)
     return Density(

@@ -192,17 +192,22 @@ class _Process:
         place = k % self.rows_together
         if place == 0:
             self.blocks.append(jnp.zeros((lanes, self.rows_together, self.product.dim), self.dtype))
+
+        # The new row, and its product with the operator.
         row = self.next
         self.blocks[-1] = _place(self.blocks[-1], np.int32(place), row)
         self.last_two = (self.last_two[1], row)
         self.is_row = np.concatenate([self.is_row, self.is_next[:, None]], axis=1)
         column, length = self.orthogonalise(self.product(row))
+
+        # The projected matrix grows by the product's column.
         grown = np.zeros((lanes, k + 1, k + 1))
         grown[:, :k, :k], grown[:, k, :k] = self.matrix, self.border
         grown[:, :, k] = column
         self.matrix = grown
         self.border = np.zeros((lanes, k + 1))
         self.border[:, k] = length
+
         self.num_rows += 1
         self.num_products += 1
         if self.num_products <= self.max_rows:

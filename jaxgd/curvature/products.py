@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from jaxgd.base import InputTypeError, InputValueError
-from jaxgd.curvature.second_order import SecondOrder, Units, second_order
+from jaxgd.curvature.second_order import Lengths, SecondOrder, second_order
 
 MAX_LINEARISED_BYTES = 2**30
 """A gradient is linearised when what has to be kept for it takes no more than this."""
@@ -84,7 +84,7 @@ def hessian_product(
     x: jax.Array,
     *,
     max_bytes: int = MAX_LINEARISED_BYTES,
-    units: Units = 1.0,
+    units: Lengths = 1.0,
 ) -> Product:
     """Returns the Hessians at flat points as operators, by the cheapest product that memory allows.
 

@@ -27,7 +27,7 @@ from jaxgd.curvature.held import bytes_held
 
 Gradient = Callable[[jax.Array], jax.Array]
 Operator = Callable[[jax.Array], jax.Array]
-Units = jax.Array | np.ndarray | float  # () or (dim,), how far apart things are along each coordinate
+Lengths = jax.Array | np.ndarray | float  # () or (dim,), how far apart things are along each coordinate
 
 _FACTOR = 8.0  # from one step to the next
 _LONGEST = 0.5  # units
@@ -51,13 +51,13 @@ class SecondOrder:
 
     gradient: Gradient
     kind: str
-    prepare: Callable[[jax.Array, Units], Any]
+    prepare: Callable[[jax.Array, Lengths], Any]
     apply: Callable[[Any, jax.Array], jax.Array]
     is_mappable: bool
     bytes_each: int
     note: str = ""
 
-    def at(self, x: jax.Array, units: Units = 1.0) -> Operator:
+    def at(self, x: jax.Array, units: Lengths = 1.0) -> Operator:
         """Returns the function that multiplies a vector (dim,) by the Hessian at `x`.
 
         Args:
@@ -66,7 +66,7 @@ class SecondOrder:
         """
         return functools.partial(self.apply, self.prepare(x, units))
 
-    def with_error_at(self, x: jax.Array, units: Units = 1.0) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
+    def with_error_at(self, x: jax.Array, units: Lengths = 1.0) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
         """Returns the function that maps a vector to its product at `x` and an estimate of how far off each entry is.
 
         The estimate is zero where products are exact; else it costs three more products.
@@ -76,7 +76,7 @@ class SecondOrder:
         operator = self.at(x, units)
         return lambda vector: (operator(vector), jnp.zeros_like(vector))
 
-    def product(self, x: jax.Array, vector: jax.Array, units: Units = 1.0) -> jax.Array:
+    def product(self, x: jax.Array, vector: jax.Array, units: Lengths = 1.0) -> jax.Array:
         """Returns (dim,) the product of the Hessian at `x` with a vector."""
         return self.at(x, units)(vector)
 
@@ -210,7 +210,7 @@ def _with_error(gradient: Gradient, at: _Step, vector: jax.Array) -> tuple[jax.A
     return near, _SAFETY * functools.reduce(jnp.maximum, [jnp.abs(other - near) for other in far]) + rounding
 
 
-def _chosen_step(gradient: Gradient, x: jax.Array, units: Units) -> _Step:
+def _chosen_step(gradient: Gradient, x: jax.Array, units: Lengths) -> _Step:
     """Returns the step from which a product along a random direction changes least to the next."""
     shortest = float(jnp.finfo(x.dtype).eps) ** (1 / 3)
     num_lengths = 1 + int(np.log(_LONGEST / shortest) / np.log(_FACTOR))

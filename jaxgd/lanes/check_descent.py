@@ -19,7 +19,7 @@ from jaxgd.checks import (
     is_like,
 )
 from jaxgd.lanes.lane import Descent
-from jaxgd.tracing import Kind, first_structure, kind_of
+from jaxgd.tracing import Signature, first_structure, signature_of
 
 
 def check_descent(descent: Descent, key: Key, starts: Params | None) -> None:
@@ -29,13 +29,13 @@ def check_descent(descent: Descent, key: Key, starts: Params | None) -> None:
       InputValueError: a function of the caller raises, or gives the wrong shape.
       InputTypeError: parameters or values of the wrong kind.
     """
-    _check_descent(descent, kind_of(key, starts))
+    _check_descent(descent, signature_of(key, starts))
 
 
 @functools.lru_cache(maxsize=16)
-def _check_descent(descent: Descent, kind: Kind) -> None:
+def _check_descent(descent: Descent, signature: Signature) -> None:
     """Refuses what tracing shows to be wrong; what has passed once for a kind of arguments is not traced again."""
-    key_shape, starts = kind.abstract
+    key_shape, starts = signature.abstract
     landscape, events = descent.landscape, descent.events
 
     # what is asked for must be there

@@ -30,7 +30,7 @@ import optax
 
 from jaxgd.base import InputValueError, Key, Landscape, Params
 from jaxgd.lanes.lane import Descent
-from jaxgd.tracing import Kind, equations, is_repeatable, kind_of, uses
+from jaxgd.tracing import Signature, equations, is_repeatable, signature_of, uses
 
 _NUM_STARTS = 16
 _STEPS = {8: 2.0 ** -np.arange(3, 24, 4), 4: 2.0 ** -np.arange(2, 15, 3)}  # by bytes of the value's type
@@ -53,18 +53,18 @@ def look(descent: Descent, key: Key, starts: Params | None, num_descents: int) -
         of the value.
     """
     landscape, notes = descent.landscape, []
-    if _repeatable(descent, kind_of(key, starts)) and num_descents > 1:
+    if _repeatable(descent, signature_of(key, starts)) and num_descents > 1:
         notes.append(f"all starts are the same: `sample` of landscape `{landscape.name}` does not use its key.")
-    if not _brings_derivatives(landscape, kind_of(descent.one_start(key, starts))):
+    if not _brings_derivatives(landscape, signature_of(descent.one_start(key, starts))):
         return lambda: tuple(notes)
     tried = _tried(descent, key, starts)
     return lambda: (*notes, *tried())
 
 
 @functools.lru_cache(maxsize=16)
-def _repeatable(descent: Descent, kind: Kind) -> bool:
+def _repeatable(descent: Descent, signature: Signature) -> bool:
     """Refuses functions with a random state of their own, and returns whether all starts are the same."""
-    landscape, (key, starts) = descent.landscape, kind.abstract
+    landscape, (key, starts) = descent.landscape, signature.abstract
     params = descent.one_start(key, starts)
     of = f"of landscape `{landscape.name}`"
 
@@ -90,14 +90,14 @@ def _repeatable(descent: Descent, kind: Kind) -> bool:
 
 
 @functools.lru_cache(maxsize=16)
-def _brings_derivatives(landscape: Landscape, kind: Kind) -> bool:
+def _brings_derivatives(landscape: Landscape, signature: Signature) -> bool:
     """Returns whether the gradient is more than jax's own derivative of the value."""
     if landscape.value_and_grad is not None:
         return not _is_ours(landscape.value_and_grad)
     return not _is_ours(landscape.value) and any(
         equation.primitive.name in _CALLBACKS
         or (equation.primitive.name.startswith(("custom_jvp_call", "custom_vjp_call")) and not _is_known(equation))
-        for equation in equations(jax.make_jaxpr(landscape.value)(*kind.abstract))
+        for equation in equations(jax.make_jaxpr(landscape.value)(*signature.abstract))
     )
 
 
@@ -125,12 +125,12 @@ class _Evaluated(NamedTuple):
     values: Any  # (n, 1 + 2 k) by `value`: at the start, ahead by each step, behind by each step
 
 
-_known: dict[tuple[Landscape, Kind], tuple[str, ...]] = {}
+_known: dict[tuple[Landscape, Signature], tuple[str, ...]] = {}
 
 
 def _tried(descent: Descent, key: Key, starts: Params | None) -> Callable[[], tuple[str, ...]]:
     """Returns what refuses a gradient that is clearly not that of the value, or returns notes; once a landscape."""
-    name = descent.landscape, kind_of(key, starts)
+    name = descent.landscape, signature_of(key, starts)
     if name in _known:
         return lambda: _known[name]
     numbers = np.asarray(descent.first_numbers(starts, _NUM_STARTS), np.int32)

@@ -25,7 +25,7 @@ from jax.flatten_util import ravel_pytree
 from jaxgd.base import Key, Landscape, Params, Restart, Status, Stop
 from jaxgd.curvature.second_order import Gradient, SecondOrder, second_order
 from jaxgd.lanes.frozen import frozen_leaves
-from jaxgd.tracing import Kind, first_structure, kind_of
+from jaxgd.tracing import Signature, first_structure, signature_of
 
 # Statuses of a lane that is not at an end; those of an end are `jaxgd.Status`.
 RUNNING, IDLE, RESTARTING = -1, -2, -3
@@ -124,7 +124,7 @@ class Descent:
 
     def begin_at(self, params: Params, number: jax.Array, attempt: jax.Array, key: Key) -> Lane:
         """Returns the lane of descent `number` whose start is `params`."""
-        dtype = _value_type(self.landscape, kind_of(params))
+        dtype = _value_type(self.landscape, signature_of(params))
         nan, infinity = jnp.full((), jnp.nan, dtype), jnp.full((), jnp.inf, dtype)
         is_patient = self.stop.patience > 0
         state = self.optimizer_of(number).init(params)
@@ -218,7 +218,7 @@ class Descent:
 
     def _product(self, gradient: Callable[[Params], Params], params: Params, vector: Params) -> Params:
         """Returns the product of the Hessian with a vector, as it can be had of this landscape's gradient."""
-        rule = _second_order(self.landscape, self.is_noisy, kind_of(params))
+        rule = _second_order(self.landscape, self.is_noisy, signature_of(params))
         if rule.kind == "forward":
             return jax.jvp(gradient, (params,), (vector,))[1]
         x, unravel = ravel_pytree(params)
@@ -226,15 +226,15 @@ class Descent:
 
     def one_start(self, key: Key, starts: Params | None) -> Params:
         """Returns the shapes and types of the params of one descent."""
-        return _one_start(self, kind_of(key, starts))
+        return _one_start(self, signature_of(key, starts))
 
     def frozen(self, params: Params) -> Params | None:
         """Returns which leaves the optimizer never moves, one Python bool for each leaf; None where it may move all."""
-        return _frozen(self, kind_of(params))
+        return _frozen(self, signature_of(params))
 
     def limit_type(self, one: Params) -> jax.ShapeDtypeStruct:
         """Returns what `limit` is to be, for params such as `one`."""
-        return jax.ShapeDtypeStruct((), _value_type(self.landscape, kind_of(one)))
+        return jax.ShapeDtypeStruct((), _value_type(self.landscape, signature_of(one)))
 
     def norm(self, grad: Params, params: Params) -> jax.Array:
         """Returns the Euclidean norm of the gradient, without the leaves that never move."""
@@ -334,9 +334,9 @@ class Descent:
 
 
 @functools.lru_cache(maxsize=16)
-def _second_order(landscape: Landscape, is_noisy: bool, kind: Kind) -> SecondOrder:
+def _second_order(landscape: Landscape, is_noisy: bool, signature: Signature) -> SecondOrder:
     """Returns how products of the Hessian can be had at params of this kind."""
-    (params,) = kind.abstract
+    (params,) = signature.abstract
     noisy = lambda params: landscape.evaluate_noisy(params, jax.random.key(0))[1]
     gradient = noisy if is_noisy else landscape.gradient
     x, unravel = ravel_pytree(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), params))
@@ -354,23 +354,23 @@ def _with_structure(structure: Any, params: Params) -> Params:
 
 
 @functools.lru_cache(maxsize=16)
-def _one_start(descent: Descent, kind: Kind) -> Params:
+def _one_start(descent: Descent, signature: Signature) -> Params:
     count = jax.ShapeDtypeStruct((), jnp.int32)
-    return jax.eval_shape(descent.start, count, count, *kind.abstract)
+    return jax.eval_shape(descent.start, count, count, *signature.abstract)
 
 
 @functools.lru_cache(maxsize=16)
-def _value_type(landscape: Landscape, kind: Kind) -> Any:
+def _value_type(landscape: Landscape, signature: Signature) -> Any:
     """Returns the dtype of the value at params of this kind."""
-    (params,) = kind.abstract
+    (params,) = signature.abstract
     return jax.eval_shape(landscape.evaluate, params)[0].dtype
 
 
 @functools.lru_cache(maxsize=16)
-def _frozen(descent: Descent, kind: Kind) -> Params | None:
-    (params,) = kind.abstract
+def _frozen(descent: Descent, signature: Signature) -> Params | None:
+    (params,) = signature.abstract
     count = jax.ShapeDtypeStruct((), jnp.int32)
-    value = jax.ShapeDtypeStruct((), _value_type(descent.landscape, kind))
+    value = jax.ShapeDtypeStruct((), _value_type(descent.landscape, signature))
     key = jax.eval_shape(lambda: jax.random.key(0))
 
     def init(params: Params, number: Any, *others: Any) -> Any:

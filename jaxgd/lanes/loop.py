@@ -22,7 +22,7 @@ from jaxgd.base import InputValueError, Key, Params
 from jaxgd.checks import first_line
 from jaxgd.lanes.lane import IDLE, RESTARTING, RUNNING, Descent, Lane
 from jaxgd.lanes_last.mapping import LANE_AXIS, map_lanes
-from jaxgd.tracing import kind_of
+from jaxgd.tracing import signature_of
 
 _BUFFER_BYTES = 2**27  # of ends on their way out
 _FIRST_NUM_TICKS, _MIN_NUM_TICKS, _MAX_NUM_TICKS = 8, 4, 64  # of one visit
@@ -51,7 +51,7 @@ class Chunk(NamedTuple):
     length: jax.Array  # () float32, ticks of all of these together
 
 
-class Share(NamedTuple):
+class DeviceShare(NamedTuple):
     """Which descents are done here: every `num_shares`-th from `first` on, below `end`."""
 
     first: jax.Array  # () int32
@@ -59,7 +59,7 @@ class Share(NamedTuple):
     end: jax.Array  # () int32
 
     @classmethod
-    def of(cls, first: int, num_shares: int, end: int) -> "Share":
+    def of(cls, first: int, num_shares: int, end: int) -> "DeviceShare":
         """Returns the share of these numbers."""
         return cls(*(int32(count) for count in (first, num_shares, end)))
 
@@ -69,7 +69,7 @@ class Share(NamedTuple):
         return (self.end - self.first + self.num_shares - 1) // self.num_shares
 
 
-class Program(NamedTuple):
+class CompiledLoop(NamedTuple):
     """A loop compiled for one device."""
 
     begin: Callable[[], Chunk]
@@ -98,7 +98,7 @@ def int32(count: int) -> Any:
     return np.asarray(count, np.int32)
 
 
-def take(chunk: Chunk) -> tuple[Chunk, Buffer]:
+def take_ends(chunk: Chunk) -> tuple[Chunk, Buffer]:
     """Returns the chunk with its buffer emptied, and the ends that were in it."""
     num_ends = int(chunk.num_ends)
     taken = jax.tree.map(lambda leaf: np.array(np.asarray(leaf)[:num_ends]), chunk.buffer)
@@ -121,9 +121,9 @@ class Loop:
     num_lanes: int
     keeps_params: bool
 
-    _compiled: dict[Any, Program] = field(default_factory=dict, init=False, repr=False)
+    _compiled: dict[Any, CompiledLoop] = field(default_factory=dict, init=False, repr=False)
 
-    def prepare(self, key: Key, starts: Params | None) -> Callable[[], Program]:
+    def prepare(self, key: Key, starts: Params | None) -> Callable[[], CompiledLoop]:
         """Traces the loop for the device of `key` and returns what compiles it, or finds it compiled.
 
         Tracing belongs to the caller's thread, whose jax settings it follows; compiling may go on in another.
@@ -132,13 +132,13 @@ class Loop:
           InputValueError: something in the loop can be traced and not be compiled.
         """
         device = key.sharding
-        kind = kind_of(key, starts)
-        known = self._compiled.get((device, kind))
+        signature = signature_of(key, starts)
+        known = self._compiled.get((device, signature))
         if known is not None:
             return lambda: known
         there = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device)
         chunk = jax.tree.map(there, jax.eval_shape(self._chunk, key, starts))
-        own, count = Share.of(0, 1, 0), int32(0)
+        own, count = DeviceShare.of(0, 1, 0), int32(0)
         limit = self.descent.limit_type(self.descent.one_start(key, starts))
         try:
             advance = jax.jit(self._advance, donate_argnums=0).lower(chunk, key, starts, own, count, limit)
@@ -148,9 +148,9 @@ class Loop:
                 f" {type(error).__name__}: {first_line(error)}"
             ) from error
 
-        def compile_it() -> Program:
-            program = Program(begin=lambda: _idle(chunk), advance=advance.compile())
-            self._compiled[device, kind] = program
+        def compile_it() -> CompiledLoop:
+            program = CompiledLoop(begin=lambda: _idle(chunk), advance=advance.compile())
+            self._compiled[device, signature] = program
             return program
 
         return compile_it
@@ -178,7 +178,7 @@ class Loop:
         chunk: Chunk,
         key: Key,
         starts: Params | None,
-        own: Share,
+        own: DeviceShare,
         num_visits: jax.Array,
         limit: jax.Array,
     ) -> Chunk:
@@ -194,7 +194,7 @@ class Loop:
 
         return jax.lax.while_loop(has_work, body, (jnp.zeros((), jnp.int32), chunk))[1]
 
-    def _visit(self, chunk: Chunk, own: Share, limit: jax.Array, key: Key, starts: Params | None) -> Chunk:
+    def _visit(self, chunk: Chunk, own: DeviceShare, limit: jax.Array, key: Key, starts: Params | None) -> Chunk:
         """Refills idle places, ticks, writes out what ended."""
         # refill
         is_idle = chunk.lanes.status == IDLE

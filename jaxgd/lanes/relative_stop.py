@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgd.base import Key, Params
-from jaxgd.lanes.loop import Loop, Program, Share, int32, take
+from jaxgd.lanes.loop import CompiledLoop, DeviceShare, Loop, int32, take_ends
 
 NUM_STARTS = 64
 """How many starts are looked at."""
@@ -53,7 +53,7 @@ def relative_limit(norms: np.ndarray) -> float:
     return math.ldexp(0.5, math.frexp(limit)[1])
 
 
-def limit_of(loop: Loop, program: Program, key: Key, starts: Params | None) -> np.ndarray:
+def limit_of(loop: Loop, program: CompiledLoop, key: Key, starts: Params | None) -> np.ndarray:
     """Returns the gradient norm at which lanes have converged, in the value's type; -1 for never.
 
     It is the same for every block of a run, since "auto" looks at the first starts of all.
@@ -64,14 +64,14 @@ def limit_of(loop: Loop, program: Program, key: Key, starts: Params | None) -> n
     return np.asarray(-1.0 if asked is None else asked, _value_dtype(loop, key, starts))
 
 
-def norms_at_starts(loop: Loop, program: Program, key: Key, starts: Params | None) -> np.ndarray:
+def norms_at_starts(loop: Loop, program: CompiledLoop, key: Key, starts: Params | None) -> np.ndarray:
     """Returns (n,) gradient norms at the first starts of a run, whichever of its descents are done here."""
     dtype = _value_dtype(loop, key, starts)
     numbers = loop.descent.first_numbers(starts, NUM_STARTS)
-    own, count = Share.of(numbers.start, 1, numbers.stop), int32(len(numbers))
+    own, count = DeviceShare.of(numbers.start, 1, numbers.stop), int32(len(numbers))
     chunk, norms = program.begin(), np.zeros(0, dtype)
     while len(norms) < len(numbers):
-        chunk, buffer = take(program.advance(chunk, key, starts, own, count, np.asarray(np.inf, dtype)))
+        chunk, buffer = take_ends(program.advance(chunk, key, starts, own, count, np.asarray(np.inf, dtype)))
         norms = np.append(norms, buffer.scalars[:, 1])
     return norms
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from jaxgd.base import Ends, Params, Status
 from jaxgd.lanes.lane import Descent
-from jaxgd.tracing import Kind, kind_of
+from jaxgd.tracing import Signature, signature_of
 
 _NUM_ENDS = 16  # that are looked at
 _SMALL, _VERY_SMALL = 1e4, 1e3  # rounding units of the gradient at the starts, up to which rounding is suspected
@@ -45,7 +45,7 @@ def note_on_rounding(
     if np.any((norms <= _VERY_SMALL * unit) & ~is_held):
         filled_up = np.resize(rows, _NUM_ENDS)  # one number of points, one program
         batch = jax.tree.map(jnp.asarray, ends[filled_up].params)
-        noise = np.asarray(_program(descent, kind_of(batch))(batch))[: len(rows)]
+        noise = np.asarray(_program(descent, signature_of(batch))(batch))[: len(rows)]
         is_held |= norms <= np.minimum(_TIMES_NOISE * noise, _VERY_SMALL * unit)
     if 2 * np.sum(is_held) <= len(rows):
         return ()
@@ -58,8 +58,8 @@ def note_on_rounding(
 
 
 @functools.lru_cache(maxsize=8)
-def _program(descent: Descent, kind: Kind) -> Any:
-    traced = jax.jit(functools.partial(_noises, descent)).lower(*kind.abstract)
+def _program(descent: Descent, signature: Signature) -> Any:
+    traced = jax.jit(functools.partial(_noises, descent)).lower(*signature.abstract)
     return traced.compile(compiler_options={"xla_backend_optimization_level": "0"})  # it hardly runs
 
 

@@ -24,7 +24,7 @@ from jaxgd.cores import Threads
 from jaxgd.interrupt import interruptible, say
 from jaxgd.lanes import relative_stop, rounding
 from jaxgd.lanes.lane import RESTARTING, RUNNING
-from jaxgd.lanes.loop import Buffer, Chunk, Loop, Program, Share, int32, take
+from jaxgd.lanes.loop import Buffer, Chunk, CompiledLoop, DeviceShare, Loop, int32, take_ends
 
 _CHUNK_SECONDS = 0.3  # how long the host lets the devices run before it looks
 _MAX_VISITS = 2**20
@@ -41,7 +41,7 @@ class Worker:
         self.num_visits = 1
         self.limit: np.ndarray | None = None  # gradient norm at which a lane has converged
 
-    def load(self, loop: Loop, program: Program) -> None:
+    def load(self, loop: Loop, program: CompiledLoop) -> None:
         """Begins the loop."""
         self.loop, self.program = loop, program
         self.chunk: Chunk = program.begin()
@@ -49,10 +49,10 @@ class Worker:
     def advance(self, end: int) -> Buffer:
         """Runs one chunk, with places refilled by descents below `end`, and returns the ends that came of it."""
         began, tick = time.perf_counter(), int(self.chunk.tick)
-        own = Share.of(self.first, self.num_shares, end)
+        own = DeviceShare.of(self.first, self.num_shares, end)
         chunk = self.program.advance(self.chunk, self.key, self.starts, own, int32(self.num_visits), self.limit)
         self.lane_ticks += (int(chunk.tick) - tick) * self.loop.num_lanes
-        self.chunk, buffer = take(chunk)
+        self.chunk, buffer = take_ends(chunk)
         self._count(buffer)
 
         seconds = time.perf_counter() - began

@@ -22,9 +22,9 @@ import numpy as np
 
 from jaxgd.base import LAYOUTS, Key, Params
 from jaxgd.lanes.lane import Descent
-from jaxgd.lanes.loop import Loop, Share, int32, take
+from jaxgd.lanes.loop import DeviceShare, Loop, int32, take_ends
 from jaxgd.lanes.relative_stop import limit_of
-from jaxgd.tracing import Kind, kind_of, work_of
+from jaxgd.tracing import Signature, signature_of, work_of
 
 MIN_LANES, MAX_LANES = 8, 512
 _CACHE_BYTES = 2**19  # that the largest intermediate of all lanes may fill
@@ -66,12 +66,12 @@ _measured: dict[str, Choice] = {}  # by the text of the shape; only asked by tho
 
 def shape_of(descent: Descent, key: Key, starts: Params | None, device: jax.Device) -> Shape:
     """Returns the shape of one lane's value and gradient."""
-    return _shape_of(descent, kind_of(key, starts), device.device_kind)
+    return _shape_of(descent, signature_of(key, starts), device.device_kind)
 
 
 @functools.lru_cache(maxsize=16)
-def _shape_of(descent: Descent, kind: Kind, device_kind: str) -> Shape:
-    key, starts = kind.abstract
+def _shape_of(descent: Descent, signature: Signature, device_kind: str) -> Shape:
+    key, starts = signature.abstract
     number = jax.ShapeDtypeStruct((), jnp.int32)
     lane = jax.eval_shape(descent.begin, number, number, key, starts)
     bytes_each = max(leaf.dtype.itemsize for leaf in jax.tree.leaves(lane.params))
@@ -130,12 +130,12 @@ def _rate(loop: Loop, key: Key, starts: Params | None, num_descents: int) -> flo
         program = loop.prepare(key, starts)()
     except Exception:
         return 0.0
-    own, limit = Share.of(0, 1, num_descents), limit_of(loop, program, key, starts)
+    own, limit = DeviceShare.of(0, 1, num_descents), limit_of(loop, program, key, starts)
     chunk = program.begin()
     best, num_visits = 0.0, 1
     for _ in range(4):
         tick, began = int(chunk.tick), time.perf_counter()
-        chunk, _ = take(program.advance(chunk, key, starts, own, int32(num_visits), limit))
+        chunk, _ = take_ends(program.advance(chunk, key, starts, own, int32(num_visits), limit))
         seconds = time.perf_counter() - began
         best = max(best, (int(chunk.tick) - tick) * loop.num_lanes / seconds)
         num_visits = int(np.clip(num_visits * _PROBE_SECONDS / 3 / seconds, 1, 1000))

@@ -15,7 +15,7 @@ from jaxgd.base import InputValueError, Key, Params
 from jaxgd.checks import first_line
 from jaxgd.lanes.lane import Descent
 from jaxgd.lanes_last.mapping import LANE_AXIS, map_lanes
-from jaxgd.tracing import Kind, kind_of
+from jaxgd.tracing import Signature, signature_of
 
 
 def usable_layout(
@@ -33,12 +33,12 @@ def usable_layout(
     Raises:
       InputValueError: no layout can be traced, or not the one that was asked for.
     """
-    kind = kind_of(key, starts)
-    error = _why_not(descent, kind, wanted)
+    signature = signature_of(key, starts)
+    error = _why_not(descent, signature, wanted)
     if error is None:
         return wanted, ()
     (other,) = (layout for layout in LANE_AXIS if layout != wanted)
-    name, other_error = descent.landscape.name, _why_not(descent, kind, other)
+    name, other_error = descent.landscape.name, _why_not(descent, signature, other)
     if other_error is not None:
         reason = first_line(other_error if other == "lanes_first" else error)
         raise InputValueError(
@@ -52,9 +52,9 @@ def usable_layout(
 
 
 @functools.lru_cache(maxsize=16)
-def _why_not(descent: Descent, kind: Kind, layout: str) -> Exception | None:
+def _why_not(descent: Descent, signature: Signature, layout: str) -> Exception | None:
     """Returns what is raised when start, value and gradient of two lanes are traced; None for nothing."""
-    key, starts = kind.abstract
+    key, starts = signature.abstract
     numbers = jax.ShapeDtypeStruct((2,), jnp.int32)
 
     def two_lanes(numbers: Any, key: Any, starts: Any) -> Any:

@@ -92,6 +92,7 @@ class Search:
             if not is_wanted:
                 lines.append(f"Index {index}: {len(which):,} distinct, found on the way.")
                 continue
+
             hits = _hits(found, self.searched, index)
             text = f"Index {index}: {len(which):,} distinct, found by {int(np.sum(hits)):,} searches for it."
             if index in self.unseen:
@@ -102,6 +103,7 @@ class Search:
                     f" ({unseen.mass_low:.2g} to {unseen.mass_high:.2g})"
                 ) + (f"; at least {at_least:,} more exist." if at_least else ".")
             lines.append(text)
+
         if found.num_unjoined:
             lines.append(
                 f"{found.num_unjoined:,} of them lie on valleys that were not shown to be connected, so the number of"

@@ -104,6 +104,8 @@ def fit_escape(times: Any, escaped: Any, law: str, resolution: float = 1.0, conf
     ticks = np.round(times / resolution)
     if not np.allclose(ticks * resolution, times, rtol=1e-6, atol=1e-6 * resolution):
         raise InputValueError("`times` must be multiples of `resolution`, the time of a tick.")
+
+    # What cannot be fitted is said, not raised.
     num_escaped, distinct = int(escaped.sum()), np.unique(ticks[escaped]).size
     if law == "exponential" and np.any(escaped & (ticks == 0)):
         raise InputValueError("`times` holds an escape at 0, which a memoryless law excludes.")
@@ -114,6 +116,8 @@ def fit_escape(times: Any, escaped: Any, law: str, resolution: float = 1.0, conf
             law=law, parameters={}, mean=None, log_likelihood=None, p_value=None, **counts,
             message=f"{num_escaped} escapes at {distinct} distinct times cannot fit the law.",
         )  # fmt: skip
+
+    # Fitted in ticks, returned in units of time.
     parameters, mean = _FITS[law](ticks, escaped, confidence)
     values = [estimate.value for estimate in parameters.values()]
     p_value = _goodness(law, values, ticks, escaped)

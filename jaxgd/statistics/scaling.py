@@ -244,16 +244,20 @@ def compare_laws(
         raise InputValueError(f"`x` must hold 5 values, 3 of them distinct, to compare laws; got {x.size}.")
     if not np.all(np.isfinite(x) & (x > 0)):
         raise InputValueError("`x` must be positive and finite.")
+
+    # Errors are absolute and known, or relative and of one unknown size.
     if standard_error is not None:
         standard_error = as_numbers("standard_error", standard_error)
         if standard_error.shape != x.shape or not np.all(np.isfinite(standard_error) & (standard_error > 0)):
             raise InputValueError("`standard_error` must be positive, finite and of the shape of `x`.")
     elif not np.all(y > 0):
         raise InputValueError("`y` must be positive where no `standard_error` is given: errors are relative.")
+
     if not laws:
         raise InputValueError("`laws` names no law.")
     for law in laws:
         check_choice("laws", law, _LAWS)
+
     fits = [_law_fit(law, x, y, standard_error, confidence) for law in laws]
     return Scaling(
         fits=tuple(sorted(fits, key=lambda fit: fit.aicc)),

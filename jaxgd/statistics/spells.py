@@ -74,14 +74,19 @@ def index_spells(steps: Any, index: Any) -> Spells:
     if index.ndim != 2 or index.shape[1] != steps.size:
         raise InputValueError(f"`index` must have shape (lanes, {steps.size}), got {index.shape}.")
     index = as_counts("index + 1", index + 1) - 1
+
+    # A spell begins wherever the index differs from that of the look before.
     num_lanes, num_looks = index.shape
     is_first = np.ones(index.shape, bool)
     is_first[:, 1:] = index[:, 1:] != index[:, :-1]
     lane, place = np.nonzero(is_first)
+
+    # It ends where the next one of the same lane begins, or else at the last look.
     escaped = np.append(lane[1:] == lane[:-1], [False])[: lane.size]
     following = np.where(escaped, np.append(place[1:], [0])[: lane.size], num_looks - 1)
     ticks = steps[following] - steps[place]
     seen = ticks > 0
+
     return Spells(
         lane=lane[seen],
         index=index[lane, place][seen],

@@ -305,14 +305,19 @@ def log_rank(arms: Mapping[str, tuple[Any, Any]]) -> LogRank:
     empty = [name for name, (times, _) in data.items() if times.size == 0]
     data = {name: arm for name, arm in data.items() if name not in empty}
     message = f"Left out, being empty: {', '.join(empty)}." if empty else ""
+
+    # Dwells at risk and escapes, (arms, distinct times).
     at = np.unique(np.concatenate([np.zeros(0), *(times[escaped] for times, escaped in data.values())]))
     tables = [_risk_table(times, escaped, at) for times, escaped in data.values()]
     at_risk = np.array([table[0] for table in tables], float).reshape(len(data), at.size)
     escapes = np.array([table[1] for table in tables], float).reshape(len(data), at.size)
     n, d = at_risk.sum(0), escapes.sum(0)
+
+    # Under one law each arm gets its share of the escapes at each time.
     observed, expected = escapes.sum(1), (at_risk * d / n).sum(1)
     weight = d * (n - d) / (n**2 * np.maximum(n - 1, 1))
     variance = np.diag((at_risk * n * weight).sum(1)) - (at_risk * weight) @ at_risk.T
+
     degrees = max(len(data) - 1, 0)
     if not np.any(variance) or degrees == 0:
         statistic, p_value = 0.0, 1.0
@@ -321,6 +326,7 @@ def log_rank(arms: Mapping[str, tuple[Any, Any]]) -> LogRank:
         difference = observed - expected
         statistic = float(difference @ np.linalg.pinv(variance, hermitian=True) @ difference)
         p_value = float(scipy.special.chdtrc(degrees, statistic))
+
     return LogRank(
         p_value=p_value, statistic=statistic, degrees=degrees, arms=tuple(data),
         num_escaped=observed.astype(int), num_expected=expected, message=message,

@@ -16,7 +16,7 @@ import optax
 from jaxgd.base import Params
 from jaxgd.transforms import checks
 from jaxgd.transforms.algebra import rounding, scalar
-from jaxgd.transforms.krylov import Flat, HessianProduct, Product, flatten
+from jaxgd.transforms.krylov import HessianProduct, Vector, VectorProduct, flatten
 
 ACCEPTED = 0.15  # least ratio of a step that is kept
 
@@ -135,14 +135,14 @@ def trust_region_newton(
 
 
 class _Iteration(NamedTuple):
-    step: Flat
-    residual: Flat
-    direction: Flat
+    step: Vector
+    residual: Vector
+    direction: Vector
     is_done: jax.Array
     is_at_boundary: jax.Array
 
 
-def _steihaug(grad: Flat, product: Product, radius: jax.Array, max_products: int) -> tuple[Flat, jax.Array]:
+def _steihaug(grad: Vector, product: VectorProduct, radius: jax.Array, max_products: int) -> tuple[Vector, jax.Array]:
     """Returns the step of Nocedal and Wright's Algorithm 7.2, and whether it ended at the radius."""
     size = jnp.linalg.norm(grad)
     tolerance = jnp.minimum(0.5, jnp.sqrt(size)) * size

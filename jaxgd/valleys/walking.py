@@ -205,6 +205,8 @@ def _walk_by_spectra(
 ) -> None:  # fmt: skip
     units = units_of(landscape, kind)
     height = value_scale_at(units, np.asarray(points.value)).astype(trails.x.dtype)
+
+    # Valleys of one dimension are walked together.
     for dimension in np.unique(points.dimension[which]):
         some = which[points.dimension[which] == dimension]
         like = Like(
@@ -214,6 +216,7 @@ def _walk_by_spectra(
             num_negative=np.asarray(points.index)[some],
         )
         ground = Ground(flat(landscape, kind), units, int(dimension))
+
         draw = lambda number, some=some: directions(some, number)
         last = np.full(len(some), int(Why.NONE))
         for ahead in walk_on(ground, trails.x[some, 0], draw, like, trails.num_steps, longest, is_straight=is_straight):
@@ -221,6 +224,8 @@ def _walk_by_spectra(
             shown = ahead.step.is_shown
             moved, there = some[ahead.which[shown]], ahead.step.places
             trails.add(moved, there.x[shown], there.value_error[shown], ahead.step.length[shown])
+
+        # Why the others stopped early.
         for walk in np.flatnonzero(trails.taken[some] < trails.num_steps):
             trails.ended[some[walk]] = _WHY[Why(last[walk])] or "the start could not be looked at again"
 
@@ -236,6 +241,8 @@ def _walk_by_products(
         for number in range(2 * trails.num_steps + 8):
             towards = directions(one, number)[0] if ahead is None or not is_straight else ahead
             flat_there = flat_direction(functions, x, unit, towards)
+
+            # Longer steps after one that counts, shorter ones after one that does not.
             step = step_by_products(functions, x, unit, flat_there, length, float(points.value_error[walk]))
             if step.is_shown:
                 ahead, x = (step.x - x) / unit, step.x
@@ -247,5 +254,6 @@ def _walk_by_products(
                 length /= 3
                 if length <= 1e-4 * longest:
                     break
+
         if trails.taken[walk] < trails.num_steps:
             trails.ended[walk] = step.why
