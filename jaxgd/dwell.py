@@ -107,9 +107,17 @@ def dwell_by_index(
         )
 
     steps, seen = trajectories(
-        landscape, optimizer, num_starts, key=key, num_steps=num_steps, every=every, starts=starts,
-        observe=_probe(landscape), is_noisy=is_noisy, engine=engine,
-    )  # fmt: skip
+        landscape,
+        optimizer,
+        num_starts,
+        key=key,
+        num_steps=num_steps,
+        every=every,
+        starts=starts,
+        observe=_probe(landscape),
+        is_noisy=is_noisy,
+        engine=engine,
+    )
 
     steps = np.asarray(steps)
     index, lowest, value, gradient_norm = (np.asarray(leaf) for leaf in seen)

@@ -152,11 +152,17 @@ def gradient_flow(
     # diffrax mixes dtypes and ranks, as jax allows where it is not told otherwise
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         solved = sweep(
-            _timed(landscape), _solver(landscape, method, float(max_time), dtype), num_starts, key=key,
-            starts=None if starts is None else _timed_starts(starts), stop=stop,
-            events={"time_limit": _time_limit(float(max_time))}, engine=engine, progress=progress,
+            _timed(landscape),
+            _solver(landscape, method, float(max_time), dtype),
+            num_starts,
+            key=key,
+            starts=None if starts is None else _timed_starts(starts),
+            stop=stop,
+            events={"time_limit": _time_limit(float(max_time))},
+            engine=engine,
+            progress=progress,
             tolerance=[COARSER * tolerance, tolerance],
-        )  # fmt: skip
+        )
     origin = origin_of(check_key(key), None if starts is None else jax.tree.map(jnp.asarray, starts))
     (coarse, coarse_time), (ends, time) = (_untimed(landscape, replace(part, origin=origin)) for part in solved.ends)
     return GradientFlow(

@@ -18,10 +18,16 @@ class ProgressBar:
     def __enter__(self) -> Callable[[str, int, int], None]:
         self._is_terminal = sys.stderr.isatty()
         self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
-            _Rate(), TimeElapsedColumn(), TimeRemainingColumn(),
-            console=Console(stderr=True), disable=not self._is_terminal, transient=True,
-        )  # fmt: skip
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
+            _Rate(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not self._is_terminal,
+            transient=True,
+        )
         self._bar.start()
         self._tasks: dict[str, Any] = {}
         self._lines: dict[str, _Line] = {}

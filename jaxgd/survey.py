@@ -258,9 +258,16 @@ def survey(
     if out is not None and is_run(Path(out)):
         engine = replace(engine, tune=False)  # a run has its own layout and lanes
     question = make_question(
-        landscape, optimizer, num_starts, key=key, stop=stop, is_noisy=is_noisy, engine=engine, block_size=block_size,
+        landscape,
+        optimizer,
+        num_starts,
+        key=key,
+        stop=stop,
+        is_noisy=is_noisy,
+        engine=engine,
+        block_size=block_size,
         starts=starts,
-    )  # fmt: skip
+    )
 
     if out is None:
         store: Store = Memory(question.block_size)

@@ -113,11 +113,16 @@ def sweep(
     ends = concatenate(
         list(
             launch(
-                descent, num_starts * len(settings), key=key, starts=starts, keep=("params", "best_params"),
-                engine=engine, progress=progress,
+                descent,
+                num_starts * len(settings),
+                key=key,
+                starts=starts,
+                keep=("params", "best_params"),
+                engine=engine,
+                progress=progress,
             )
         )
-    )  # fmt: skip
+    )
     setting_of = ends.start_number // num_starts
     ends = replace(ends, start_number=ends.start_number % num_starts, num_starts=num_starts)
     each = [ends[setting_of == place] for place in range(len(settings))]

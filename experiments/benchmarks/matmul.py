@@ -41,13 +41,19 @@ def measure(options: experiment.Options) -> experiment.Benchmark:
     works = {
         "p_spin": Work(
             landscape=lambda: jaxgd.landscapes.spherical_p_spin(NUM_SPINS),
-            torch_gradient=torch_p_spin, learning_rate=0.05, num_steps=200, num_starts=1024 // share,
+            torch_gradient=torch_p_spin,
+            learning_rate=0.05,
+            num_steps=200,
+            num_starts=1024 // share,
         ),
         "mlp": Work(
             landscape=lambda: jaxgd.landscapes.digits_mlp((16,), num_images=NUM_IMAGES),
-            torch_gradient=torch_mlp, learning_rate=0.1, num_steps=100, num_starts=256 // share,
+            torch_gradient=torch_mlp,
+            learning_rate=0.1,
+            num_steps=100,
+            num_starts=256 // share,
         ),
-    }  # fmt: skip
+    }
     systems: list[System] = []
     names = [f"{name} {dtype}" for name in works for dtype in ("float64", "float32")]
     for name in names:

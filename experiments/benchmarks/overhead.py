@@ -111,9 +111,14 @@ def num_visits(num_starts: int) -> dict[str, float]:
     """Returns how often the host looked in during a long run, and how long that took."""
     visits: list[int] = []
     ends = jaxgd.descend(
-        jaxgd.landscapes.styblinski_tang(dim=10), optax.sgd(5e-3), num_starts, key=jax.random.key(0), keep=(),
-        engine=jaxgd.Engine(num_devices=len(jax.devices())), progress=lambda phase, done, asked: visits.append(done),
-    )  # fmt: skip
+        jaxgd.landscapes.styblinski_tang(dim=10),
+        optax.sgd(5e-3),
+        num_starts,
+        key=jax.random.key(0),
+        keep=(),
+        engine=jaxgd.Engine(num_devices=len(jax.devices())),
+        progress=lambda phase, done, asked: visits.append(done),
+    )
     return {"visits": len(visits), "seconds": ends.cost.seconds_run}
 
 

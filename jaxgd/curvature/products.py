@@ -135,9 +135,13 @@ def batched_hessian_product(gradient: Callable[[jax.Array, Any], jax.Array], x: 
     if len(lengths) != 1 or None in lengths or 0 in lengths:
         raise InputValueError(f"`batches` must have one leading axis of batches in every leaf, got {lengths}.")
     return Product(
-        apply=_batched(gradient), operand=(points, batches), num_lanes=points.shape[0], dim=points.shape[1],
-        dtype=points.dtype, kind="batched",
-    )  # fmt: skip
+        apply=_batched(gradient),
+        operand=(points, batches),
+        num_lanes=points.shape[0],
+        dim=points.shape[1],
+        dtype=points.dtype,
+        kind="batched",
+    )
 
 
 def _points(x: jax.Array) -> jax.Array:

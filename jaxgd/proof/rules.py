@@ -17,10 +17,12 @@ from jaxgd.proof import intervals
 from jaxgd.proof.intervals import Bounds, Rows
 
 _INLINED = ("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "checkpoint", "remat2")
-_MOVES = frozenset("""
+_MOVES = frozenset(
+    """
     broadcast_in_dim reshape transpose squeeze slice pad concatenate rev expand_dims split dynamic_slice gather copy
     dynamic_update_slice stack unstack tile
-""".split())  # fmt: skip
+""".split()
+)
 _SUMS = frozenset(["scatter-add", "scatter_add", "cumsum"])
 _INCREASING: dict[str, tuple[Callable[[Rows], Rows], float, float]] = {
     "exp": (np.exp, 0, np.inf),
@@ -88,8 +90,12 @@ class Program:
         values = [_as_interval(one) for one in given]
         if name != "dot_general":  # single numbers may stand beside arrays
             rank = max(value.low.ndim for value in values)
-            values = [Bounds(*(bound.reshape(len(bound), *(1,) * (rank - 1)) if bound.ndim == 1 else bound
-                                 for bound in value)) for value in values]  # fmt: skip
+            values = [
+                Bounds(
+                    *(bound.reshape(len(bound), *(1,) * (rank - 1)) if bound.ndim == 1 else bound for bound in value)
+                )
+                for value in values
+            ]
         if name in _INCREASING:
             function, low, high = _INCREASING[name]
             return [intervals.monotone(function, values[0], low, high)]

@@ -213,8 +213,15 @@ def _of_ends(ends: Ends, max_rows: int, title: str = "Ends of") -> Sheet:
         )
 
     has_place = bool(rows) and len(rows[0]) == 7
-    columns = ("stopped by", "ends", "lowest value", *(("where",) if has_place else ()), "median value",
-               "median gradient", "median steps")  # fmt: skip
+    columns = (
+        "stopped by",
+        "ends",
+        "lowest value",
+        *(("where",) if has_place else ()),
+        "median value",
+        "median gradient",
+        "median steps",
+    )
 
     cost = ends.cost
     asked = f" of {ends.num_starts:,} asked for" if ends.num_starts != len(ends) else ""

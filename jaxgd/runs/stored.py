@@ -153,9 +153,13 @@ class StoredRun(Face):
         there = self.manifest
         engine = Engine(layout=there.layout, num_lanes=there.num_lanes, num_devices=tally.costs[-1].num_devices)
         return survey_of(
-            tally, landscape=there.landscape, optimizer=there.optimizer, stop=there.stop, engine=engine,
+            tally,
+            landscape=there.landscape,
+            optimizer=there.optimizer,
+            stop=there.stop,
+            engine=engine,
             num_starts=self.num_starts,
-        )  # fmt: skip
+        )
 
     @cached_property
     def _read(self) -> tuple[list[tuple[Ends, Points]], list[str]]:

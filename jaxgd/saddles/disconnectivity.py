@@ -62,8 +62,12 @@ def disconnectivity(network: Network, *, num_levels: int = 20, highest: float | 
     levels = np.min(value) + (highest - np.min(value)) * np.arange(1, num_levels + 1) / num_levels
 
     # Which superbasin each minimum is in, at each level.
-    basin = np.stack([forest_of(len(value), np.where((height <= level)[:, None], network.ends, -1), height).component
-                      for level in levels])  # fmt: skip
+    basin = np.stack(
+        [
+            forest_of(len(value), np.where((height <= level)[:, None], network.ends, -1), height).component
+            for level in levels
+        ]
+    )
     sizes = np.bincount(basin[-1])
     shown = np.flatnonzero((value <= highest) & ((sizes[basin[-1]] > 1) | (np.arange(len(value)) == np.argmin(value))))
     place = np.full(len(value), np.nan)

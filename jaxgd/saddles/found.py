@@ -118,10 +118,10 @@ def rows_of(catalogue: Catalogue, which: Rows) -> Catalogue:
     picked = np.flatnonzero(which)
     number = np.full(len(catalogue) + 1, -1, np.int64)
     number[picked] = np.arange(len(picked))
-    columns = (
-        "params", "value", "verdict", "index", "num_zero_modes", "num_symmetry_modes", "dimension", "placement",
-        "value_error", "lowest_eigenvalue", "hits", "weight", "weight_low", "weight_high", "is_open",
-    )  # fmt: skip
+    columns = """
+        params value verdict index num_zero_modes num_symmetry_modes dimension placement
+        value_error lowest_eigenvalue hits weight weight_low weight_high is_open
+    """.split()
     take = lambda leaf: np.asarray(leaf)[picked]
     parts = {name: jax.tree.map(take, getattr(catalogue, name)) for name in columns}
     return replace(catalogue, **parts, entry=number[catalogue.entry])

@@ -455,9 +455,13 @@ def _way(found: Network, passes: Rows, first: int, num_nodes: int) -> Way:
     if not len(passes):
         at = jax.tree.map(lambda leaf: np.asarray(leaf)[[first]], found.minima.params)
         return Way(
-            minima=np.array(minima), saddles=passes, params=at, value=found.minima.value[[first]], length=np.zeros(1),
+            minima=np.array(minima),
+            saddles=passes,
+            params=at,
+            value=found.minima.value[[first]],
+            length=np.zeros(1),
             piece=np.zeros(1, np.int64),
-        )  # fmt: skip
+        )
     unit = lengths_around(units_of(landscape, kind), x)
     _, mode = negative_mode(landscape, kind)(x, unit)
     starts = np.stack([x + PUSH * mode, x - PUSH * mode], axis=1)
@@ -487,6 +491,10 @@ def _way(found: Network, passes: Rows, first: int, num_nodes: int) -> Way:
     rows = np.concatenate(places)
     step = np.concatenate([np.append(0.0, np.linalg.norm(np.diff(part, axis=0), axis=1)) for part in places])
     return Way(
-        minima=np.array(minima), saddles=passes, params=as_params(rows, kind), value=value_at(rows),
-        length=np.cumsum(step), piece=np.concatenate(piece),
-    )  # fmt: skip
+        minima=np.array(minima),
+        saddles=passes,
+        params=as_params(rows, kind),
+        value=value_at(rows),
+        length=np.cumsum(step),
+        piece=np.concatenate(piece),
+    )

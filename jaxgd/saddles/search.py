@@ -248,9 +248,17 @@ def _starts_of(landscape: Landscape, start: Any, num_starts: int | None, key: Ke
 
     dtype = np.result_type(*(dtype for _, dtype in kind.leaf_types))
     return _Starts(
-        landscape=landscape, key=key, kind=kind, number=num_starts, units=units, what=what, given=given, known=known,
-        dim=dim, dtype=dtype,
-    )  # fmt: skip
+        landscape=landscape,
+        key=key,
+        kind=kind,
+        number=num_starts,
+        units=units,
+        what=what,
+        given=given,
+        known=known,
+        dim=dim,
+        dtype=dtype,
+    )
 
 
 def _check_shapes(landscape: Landscape, batch: Params, one: Params) -> None:

@@ -113,9 +113,14 @@ def fit_escape(times: Any, escaped: Any, law: str, resolution: float = 1.0, conf
     enough = ticks.sum() > num_escaped if law == "exponential" else distinct >= 3
     if not enough:
         return EscapeFit(
-            law=law, parameters={}, mean=None, log_likelihood=None, p_value=None, **counts,
+            law=law,
+            parameters={},
+            mean=None,
+            log_likelihood=None,
+            p_value=None,
+            **counts,
             message=f"{num_escaped} escapes at {distinct} distinct times cannot fit the law.",
-        )  # fmt: skip
+        )
 
     # Fitted in ticks, returned in units of time.
     parameters, mean = _FITS[law](ticks, escaped, confidence)

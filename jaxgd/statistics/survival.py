@@ -79,9 +79,15 @@ def survival_curve(times: Any, escaped: Any, confidence: float = 0.95) -> Surviv
     if times.size == 0:
         none = np.zeros(0)
         return SurvivalCurve(
-            times=none, survival=none, low=none, high=none, num_at_risk=none.astype(int),
-            num_escaped=none.astype(int), median=None, message="No dwells in this arm.",
-        )  # fmt: skip
+            times=none,
+            survival=none,
+            low=none,
+            high=none,
+            num_at_risk=none.astype(int),
+            num_escaped=none.astype(int),
+            median=None,
+            message="No dwells in this arm.",
+        )
     curve = scipy.stats.ecdf(scipy.stats.CensoredData.right_censored(times, ~escaped)).sf
     at, survival = curve.quantiles, curve.probabilities
     num_at_risk, num_escaped = _risk_table(times, escaped, at)
@@ -328,9 +334,14 @@ def log_rank(arms: Mapping[str, tuple[Any, Any]]) -> LogRank:
         p_value = float(scipy.special.chdtrc(degrees, statistic))
 
     return LogRank(
-        p_value=p_value, statistic=statistic, degrees=degrees, arms=tuple(data),
-        num_escaped=observed.astype(int), num_expected=expected, message=message,
-    )  # fmt: skip
+        p_value=p_value,
+        statistic=statistic,
+        degrees=degrees,
+        arms=tuple(data),
+        num_escaped=observed.astype(int),
+        num_expected=expected,
+        message=message,
+    )
 
 
 def rate_interval(num_events: Any, exposure: Any, confidence: float) -> Interval:

@@ -180,8 +180,10 @@ class _Trails:
         self.is_shown = np.zeros(self.x.shape[:2], bool)
         is_valley = np.isin(points.verdict, [int(verdict) for verdict in _ON_VALLEYS])
         self.is_shown[:, 0] = is_valley & (points.dimension > 0)
-        self.ended = [_why_not(Verdict(verdict), dimension) for verdict, dimension in
-                      zip(points.verdict.tolist(), points.dimension.tolist(), strict=True)]  # fmt: skip
+        self.ended = [
+            _why_not(Verdict(verdict), dimension)
+            for verdict, dimension in zip(points.verdict.tolist(), points.dimension.tolist(), strict=True)
+        ]
 
     def add(self, which: np.ndarray, x: np.ndarray, value_error: np.ndarray, length: np.ndarray) -> None:
         """Takes in a step of some walks."""
@@ -200,9 +202,15 @@ def _why_not(verdict: Verdict, dimension: int) -> str:
 
 
 def _walk_by_spectra(
-    landscape: Landscape, kind: Any, points: Points, which: np.ndarray, directions: Callable[..., np.ndarray],
-    longest: float, is_straight: bool, trails: _Trails,
-) -> None:  # fmt: skip
+    landscape: Landscape,
+    kind: Any,
+    points: Points,
+    which: np.ndarray,
+    directions: Callable[..., np.ndarray],
+    longest: float,
+    is_straight: bool,
+    trails: _Trails,
+) -> None:
     units = units_of(landscape, kind)
     height = value_scale_at(units, np.asarray(points.value)).astype(trails.x.dtype)
 
@@ -231,9 +239,15 @@ def _walk_by_spectra(
 
 
 def _walk_by_products(
-    landscape: Landscape, kind: Any, points: Points, which: np.ndarray, directions: Callable[..., np.ndarray],
-    longest: float, is_straight: bool, trails: _Trails,
-) -> None:  # fmt: skip
+    landscape: Landscape,
+    kind: Any,
+    points: Points,
+    which: np.ndarray,
+    directions: Callable[..., np.ndarray],
+    longest: float,
+    is_straight: bool,
+    trails: _Trails,
+) -> None:
     functions, units = flat(landscape, kind), units_of(landscape, kind)
     for walk in which.tolist():
         one, x = np.array([walk]), trails.x[walk, 0]

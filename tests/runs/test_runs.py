@@ -19,9 +19,14 @@ def test_blocks_hold_the_bits_of_one_run_of_all(whole, runs):
     run = jaxgd.open_run(whole)
     assert [len(block) for block in run.store.blocks] == [40, 40, 40]
     ends = jaxgd.descend(
-        runs.landscape, optax.sgd(0.02), 120, key=jax.random.key(7), stop=runs.stop, engine=runs.engine,
+        runs.landscape,
+        optax.sgd(0.02),
+        120,
+        key=jax.random.key(7),
+        stop=runs.stop,
+        engine=runs.engine,
         keep=("params",),
-    )  # fmt: skip
+    )
     for name in ("start_number", "params", "value", "gradient_norm", "status", "num_steps", "best_value"):
         np.testing.assert_array_equal(getattr(run.ends, name), getattr(ends, name))
     points = jaxgd.classify(runs.landscape, ends)
