@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import scipy  # its rooms load when they are entered
+import scipy  # its subpackages are imported on first use
 
 from jaxgd.base import InputValueError, plain_number
 from jaxgd.statistics.inputs import as_durations, as_numbers, check_confidence, normal_quantile
@@ -100,7 +100,7 @@ def survival_curve(times: Any, escaped: Any, confidence: float = 0.95) -> Surviv
         effective[ended] = effective[ended[0] - 1] if ended[0] else times.size
     low, high = beta_interval(survival * effective, effective, confidence)
     passed = lambda limit: float(at[limit <= 0.5][0]) if np.any(limit <= 0.5) else float("inf")
-    # Before the first observed time nothing is seen to escape: n of n last, which few dwells may not prove.
+    # Before the first observed time nothing escapes: n of n dwells last, which is weak evidence if n is small.
     proven = beta_interval(times.size, times.size, confidence).low > 0.5
     return SurvivalCurve(
         times=at,
@@ -319,7 +319,7 @@ def log_rank(arms: Mapping[str, tuple[Any, Any]]) -> LogRank:
     escapes = np.array([table[1] for table in tables], float).reshape(len(data), at.size)
     n, d = at_risk.sum(0), escapes.sum(0)
 
-    # Under one law each arm gets its share of the escapes at each time.
+    # If all arms share one law, each has its proportion of the escapes at each time.
     observed, expected = escapes.sum(1), (at_risk * d / n).sum(1)
     weight = d * (n - d) / (n**2 * np.maximum(n - 1, 1))
     variance = np.diag((at_risk * n * weight).sum(1)) - (at_risk * weight) @ at_risk.T
