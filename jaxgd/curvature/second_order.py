@@ -1,4 +1,4 @@
-"""How products of a Hessian with vectors can be had from a gradient: found by tracing, before anything runs.
+"""Chooses how to compute Hessian-vector products from a gradient, by tracing, before anything runs.
 
 Not every gradient has a forward derivative: a function with a reverse rule of its own (`jax.custom_vjp`, and what is
 built on it, such as `jax.experimental.ode.odeint`) often has none, and a callback that gives a gradient has neither.
@@ -37,12 +37,12 @@ _SAFETY = 2.0  # times what they disagree by
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SecondOrder:
-    """How products of the Hessians of one function with vectors are made.
+    """A method for Hessian-vector products of one function.
 
     Attributes:
-      gradient: what was looked at.
+      gradient: the function that was traced.
       kind: "forward", "reverse" or "differences".
-      prepare: maps (flat point (dim,), units) to what all products at that point share, a pytree of arrays.
+      prepare: maps (flat point (dim,), units) to the values that all products at that point share, a pytree of arrays.
       apply: maps (what was prepared, vector (dim,)) to the product (dim,).
       is_mappable: whether `jax.vmap` can map products; else they are made one after the other.
       bytes_each: what one of several mapped products holds at once, at most.
@@ -90,7 +90,7 @@ class SecondOrder:
 
 
 def second_order(gradient: Gradient, x: Any) -> SecondOrder:
-    """Returns how Hessian-vector products of a function can be had from its gradient; nothing is computed.
+    """Returns how to compute Hessian-vector products from a function's gradient; nothing is computed.
 
     Args:
       gradient: maps a flat point (dim,) to the gradient (dim,). What was found is remembered for this function.
@@ -195,7 +195,7 @@ def _difference(gradient: Gradient, at: _Step, vector: jax.Array) -> tuple[jax.A
     reach = at.length / jnp.where(is_zero, 1, size)
     ahead, behind = at.x + reach * vector, at.x - reach * vector
 
-    # Far from the origin both points are rounded, so that how far apart they are is measured.
+    # Far from the origin both points are rounded, so their actual distance is measured.
     apart = jnp.dot((ahead - behind) / at.units, along) / jnp.where(is_zero, 1, jnp.dot(along, along))
     apart = jnp.where(is_zero, 1, apart)
     first, second = gradient(ahead), gradient(behind)
@@ -222,6 +222,6 @@ def _chosen_step(gradient: Gradient, x: jax.Array, units: Lengths) -> _Step:
     products = jax.lax.map(product, lengths)
     change = jnp.linalg.norm(products[1:] - products[:-1], axis=1)
 
-    # Steps too short to move anything agree with each other, too.
+    # Steps too short to change anything agree with each other, too.
     is_still = jnp.all(products[:-1] == 0, axis=1) & jnp.any(products != 0)
     return _Step(x, units, lengths[jnp.argmin(jnp.where(jnp.isfinite(change) & ~is_still, change, jnp.inf))])
