@@ -146,6 +146,7 @@ def do_block(question: Question, block: range, progress: Progress | None = None)
             progress=progress,
         )
     )
+
     ends = concatenate(parts)
     ends = replace(ends, notes=(*question.notes, *ends.notes))
     judging = partial(progress, "judging") if progress is not None else None

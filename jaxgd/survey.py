@@ -242,6 +242,8 @@ def survey(
     check_up_to(up_to)
     if until is not None and not 0 < until < 1:
         raise InputValueError(f"`until` must lie strictly between 0 and 1, got {until}.")
+
+    # Explicit starts are one block in memory.
     if starts is not None:
         if num_starts is not None or out is not None or until is not None or executor is not None or keep != "ends":
             raise InputValueError(
@@ -250,9 +252,12 @@ def survey(
         num_starts = check_starts(starts)
     if out is not None and not str(out):
         raise InputValueError("`out` must name a directory, got an empty string.")
+
     num_starts = 1000 if num_starts is None else check_count("num_starts", num_starts)
     if block_size is not None:
         check_count("block_size", block_size)
+
+    # An existing run keeps the choices that it began with.
     engine = check_engine(engine)
     is_open = {"layout": not engine.layout, "num_lanes": not engine.num_lanes, "block_size": not block_size}
     if out is not None and is_run(Path(out)):

@@ -99,6 +99,7 @@ def sweep(
     name = getattr(builder, "__name__", "the builder")
     for setting in settings:  # the builder rejects invalid values here, before any tracing
         check_optimizer(call_checked(f"`{name}`", functools.partial(builder, **setting, **fixed)))
+
     descent = Descent(
         landscape=landscape,
         optimizer_of=optimizer_of,
@@ -123,6 +124,8 @@ def sweep(
             )
         )
     )
+
+    # Ends are numbered by setting and start.
     setting_of = ends.start_number // num_starts
     ends = replace(ends, start_number=ends.start_number % num_starts, num_starts=num_starts)
     each = [ends[setting_of == place] for place in range(len(settings))]

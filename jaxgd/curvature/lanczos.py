@@ -167,15 +167,21 @@ class _Process:
             num_modes = np.asarray(jnp.sum(jnp.sum(zero_modes**2, axis=2) > 0.5, axis=1))
             self.modes = [zero_modes.astype(self.dtype)] if np.any(num_modes) else []
         self.free_dim = dim - num_modes
+
+        # How many rows fit into memory.
         self.rows_together = int(np.clip(_BLOCK_ENTRIES // (lanes * dim), 4, 16))
         rows = max_bytes // (lanes * dim * self.dtype.itemsize)
         self.max_rows = int(max(_MIN_ROWS, rows // self.rows_together * self.rows_together))
+
+        # The basis and the projection, empty so far.
         self.num_products = self.num_krylov = self.num_rows = 0
         self.blocks: list[jax.Array] = []
         self.matrix = np.zeros((lanes, 0, 0))  # Q H Q', as computed
         self.border = np.zeros((lanes, 0))  # of the next row, against the rows that are there
         self.is_row = np.zeros((lanes, 0), bool)
         self.span = np.stack([np.full(lanes, np.inf), np.full(lanes, -np.inf)])
+
+        # A random start, orthogonal to the directions left out.
         start = jax.random.normal(jax.random.fold_in(key, 0), (lanes, dim), self.dtype)
         self.last_two = (jnp.zeros_like(start), jnp.zeros_like(start))
         for block in self.modes:

@@ -108,15 +108,18 @@ def minres(
         row = row - diagonal / state.length * state.row
         below = jnp.linalg.norm(row)
         norm = jnp.maximum(state.solution.norm, jnp.hypot(diagonal, below))
-        # the new column of the tridiagonal matrix: turned by the rotations before, then by a new one
+
+        # The new column of the tridiagonal matrix: rotated as before, then by a new rotation.
         first = state.cosine * state.diagonal_bar + state.sine * diagonal
         bar = state.sine * state.diagonal_bar - state.cosine * diagonal
         diagonal_bar = -state.cosine * below
         image = jnp.hypot(bar, diagonal_bar)
         pivot = jnp.maximum(jnp.hypot(bar, below), tiny)
         cosine, sine = bar / pivot, below / pivot
+
+        # The step, unless it would be noise divided by noise.
         direction = (unit - state.second * state.last_direction - first * state.direction) / pivot
-        is_solvable = image > kernel * norm  # otherwise the step would be noise divided by noise
+        is_solvable = image > kernel * norm
         share = jnp.where(is_solvable, cosine * state.solution.residual, 0)
         return _State(
             solution=Solution(

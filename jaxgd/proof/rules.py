@@ -82,10 +82,14 @@ class Program:
         if not given:
             found = line.primitive.bind(**params)
             return [_constant(found)]
+
+        # Primitives that move numbers, and sums.
         if name in _MOVES:
             return self._move(line, given)
         if name in _SUMS:
             return [self._sum(line, given)]
+
+        # Bounds of operands; single numbers may stand beside arrays.
         rule = getattr(self, f"_{name}", None)
         values = [_as_interval(one) for one in given]
         if name != "dot_general":  # single numbers may stand beside arrays
@@ -96,6 +100,8 @@ class Program:
                 )
                 for value in values
             ]
+
+        # Monotone functions, whole or from an edge of their domain.
         if name in _INCREASING:
             function, low, high = _INCREASING[name]
             return [intervals.monotone(function, values[0], low, high)]
@@ -103,6 +109,7 @@ class Program:
             function, edge = _FROM[name]
             self._needs(values[0].low >= edge)
             return [intervals.monotone(function, values[0], 0 if name == "sqrt" else -np.inf, np.inf)]
+
         if rule is None:
             raise InputValueError(
                 f"`{name}` has no interval rule, so that nothing can be proven about this function; write it without."

@@ -147,6 +147,7 @@ def _descend_a_while(question: Question, num_starts: int) -> tuple[Ends, float]:
                 break
     except _Enough:
         pass
+
     ends = concatenate(parts)
     if not len(ends):
         raise InputValueError("no descent ended within ten seconds, so nothing can be estimated.")

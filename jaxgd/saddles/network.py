@@ -432,6 +432,7 @@ def _audited(
     except ImportError:
         return None, "ways down were not audited by the gradient flow, which needs diffrax: pip install 'jaxgd[flow]'."
     flow = gradient_flow(landscape, key=key, starts=as_params(starts.reshape(-1, starts.shape[-1])[sample], kind))
+
     entries = []
     for ends in (flow.ends, flow.coarse):
         found = catalogue(landscape, classify(landscape, ends))
@@ -439,6 +440,7 @@ def _audited(
         of_node = {int(joined): node for node, joined in enumerate(row[: len(nodes)])}
         of_found = np.array([of_node.get(int(joined), -2) for joined in row[len(nodes) :]] + [-1], np.int64)
         entries.append(of_found[found.entry])
+
     is_known = (entries[0] == entries[1]) & (entries[0] != -1)
     return Audit(
         num_ways=len(sample),

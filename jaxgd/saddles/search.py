@@ -102,10 +102,13 @@ def saddles(
     judged = DistinctEnds(
         landscape=landscape, kind=starts.kind, dim=starts.dim, dtype=starts.dtype, confidence=confidence
     )
+
     outcomes: list[Rows] = []
     num_steps = num_done = num_looks = 0
     seen_before: dict[int, Rows] = {}
     report = progress or (lambda phase, done, total: None)
+
+    # Searches in groups, until all are done or `until` is met.
     with interruptible() as told:
         while num_done < starts.number and not told.count:
             numbers = range(num_done, min(num_done + max(_TOGETHER // len(asked), 1), starts.number))

@@ -163,10 +163,13 @@ def restricted_mean(times: Any, escaped: Any, horizon: float | None = None, conf
     horizon = last if horizon is None else plain_number("horizon", horizon)
     if not 0 < horizon <= last:
         raise InputValueError(f"`horizon` must lie in (0, {last}], the longest time watched; got {horizon}.")
+
+    # The area under the curve up to the horizon.
     inside = curve.times < horizon
     steps = np.concatenate([[0.0], curve.times[inside], [horizon]])
     area = np.concatenate([[1.0], curve.survival[inside]]) * np.diff(steps)
     mean = float(area.sum())
+
     escapes, at_risk = curve.num_escaped[inside], curve.num_at_risk[inside]
     if not escapes.any():
         num = curve.num_at_risk[0]
@@ -177,6 +180,8 @@ def restricted_mean(times: Any, escaped: Any, horizon: float | None = None, conf
             horizon=horizon,
             message="No escape before the horizon: the mean is the horizon, its error unknown.",
         )
+
+    # The variance of the area, by Greenwood.
     after = np.cumsum(area[::-1])[::-1][1:]  # the area to the right of each time
     terms = np.where(at_risk > escapes, after**2 * escapes / (at_risk * np.maximum(at_risk - escapes, 1)), 0.0)
     error = float(np.sqrt(terms.sum()))
