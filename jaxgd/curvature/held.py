@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 
 def bytes_held(program: ClosedJaxpr, is_wanted: Sequence[bool]) -> int:
@@ -52,7 +52,7 @@ def _most_held(jaxpr: Jaxpr, is_wanted: Sequence[bool]) -> int:
     return most
 
 
-def programs_in(eqn: Any) -> list[Jaxpr]:
+def programs_in(eqn: JaxprEqn) -> list[Jaxpr]:
     """Returns the programs among an equation's parameters: those of loops, branches and calls."""
     values = [
         value for entry in eqn.params.values() for value in (entry if isinstance(entry, (tuple, list)) else [entry])

@@ -28,6 +28,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.extend.core import JaxprEqn
 
 from jaxgd.base import InputValueError, Key, Landscape, Params
 from jaxgd.lanes.lane import Descent
@@ -107,7 +108,7 @@ def _is_ours(function: Any) -> bool:
     return str(getattr(function, "__module__", "")).startswith("jaxgd.landscapes")
 
 
-def _is_known(equation: Any) -> bool:
+def _is_known(equation: JaxprEqn) -> bool:
     """Returns whether a function with custom derivatives belongs to jax, optax or jaxgd."""
     called = equation.params.get("call_jaxpr") or equation.params.get("fun_jaxpr")
     info = getattr(getattr(called, "jaxpr", called), "debug_info", None)

@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 from jaxgd.base import Params
 
@@ -75,7 +75,7 @@ def _zeros(program: ClosedJaxpr, is_zero: Sequence[bool]) -> list[bool]:
     return [read(var) for var in jaxpr.outvars]
 
 
-def _outs(equation: Any, is_zero: list[bool]) -> list[bool]:
+def _outs(equation: JaxprEqn, is_zero: list[bool]) -> list[bool]:
     """Returns which outputs of one equation are certainly zero."""
     name, num_outs = equation.primitive.name, len(equation.outvars)
     if name == "cond":
@@ -96,7 +96,7 @@ def _outs(equation: Any, is_zero: list[bool]) -> list[bool]:
     return [found] * num_outs
 
 
-def _inner(equation: Any) -> ClosedJaxpr | None:
+def _inner(equation: JaxprEqn) -> ClosedJaxpr | None:
     """Returns the program that an equation calls with its operands (jit, custom derivatives), or None."""
     for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
         inner = equation.params.get(name)

@@ -47,7 +47,7 @@ def mapped_outputs(context: Context, jaxpr: Any, mapped: Sequence[bool]) -> Flag
     return [is_lane(atom) for atom in opened.outvars]
 
 
-def _follow(context: Context, eqn: Any, flags: Flags) -> Flags:
+def _follow(context: Context, eqn: core.JaxprEqn, flags: Flags) -> Flags:
     """Returns which outputs of an equation differ between lanes."""
     name = eqn.primitive.name
     if name in _FOLLOW:
@@ -57,29 +57,29 @@ def _follow(context: Context, eqn: Any, flags: Flags) -> Flags:
     return [not is_same for is_same in left_unmapped(eqn, flags)]
 
 
-def _follow_call(context: Context, eqn: Any, flags: Flags) -> Flags:
+def _follow_call(context: Context, eqn: core.JaxprEqn, flags: Flags) -> Flags:
     return mapped_outputs(context, _called(eqn), flags)
 
 
-def _follow_custom(context: Context, eqn: Any, flags: Flags) -> Flags:
+def _follow_custom(context: Context, eqn: core.JaxprEqn, flags: Flags) -> Flags:
     """Calls with custom derivatives count as mapped, since their derivatives may be."""
     outs = mapped_outputs(context, eqn.params["call_jaxpr"], flags)
     return [flag or _is_float(var.aval) for flag, var in zip(outs, eqn.outvars, strict=True)]
 
 
-def _called(eqn: Any) -> Any:
+def _called(eqn: core.JaxprEqn) -> Any:
     """Returns the program that a call evaluates."""
     return eqn.params["jaxpr"] if "jaxpr" in eqn.params else eqn.params["call_jaxpr"]
 
 
-def _follow_cond(context: Context, eqn: Any, flags: Flags) -> Flags:
+def _follow_cond(context: Context, eqn: core.JaxprEqn, flags: Flags) -> Flags:
     if flags[0]:
         return [True] * len(eqn.outvars)
     branches = [mapped_outputs(context, branch, flags[1:]) for branch in eqn.params["branches"]]
     return [any(flag) for flag in zip(*branches, strict=True)]
 
 
-def _follow_scan(context: Context, eqn: Any, flags: Flags) -> Flags:
+def _follow_scan(context: Context, eqn: core.JaxprEqn, flags: Flags) -> Flags:
     num_consts, num_carry, _ = _scan_counts(eqn)
     consts, carry, xs = _split(flags, num_consts, num_carry)
     carry = _carry_fixed_point(context, eqn.params["jaxpr"], consts, carry, xs)
@@ -87,7 +87,7 @@ def _follow_scan(context: Context, eqn: Any, flags: Flags) -> Flags:
     return [*carry, *outs[num_carry:]]
 
 
-def _follow_while(context: Context, eqn: Any, flags: Flags) -> Flags:
+def _follow_while(context: Context, eqn: core.JaxprEqn, flags: Flags) -> Flags:
     return _while_flags(context, eqn, flags)[1]
 
 
@@ -112,7 +112,7 @@ def _carry_fixed_point(context: Context, jaxpr: Any, consts: Flags, carry: Flags
         carry = grown
 
 
-def _while_flags(context: Context, eqn: Any, flags: Flags) -> tuple[bool, Flags]:
+def _while_flags(context: Context, eqn: core.JaxprEqn, flags: Flags) -> tuple[bool, Flags]:
     """Returns whether the condition of a loop differs between lanes, and which leaves of its carry do."""
     cond_consts, body_consts, carry = _split(flags, eqn.params["cond_nconsts"], eqn.params["body_nconsts"])
     carry = _carry_fixed_point(context, eqn.params["body_jaxpr"], body_consts, carry, [])
@@ -123,12 +123,12 @@ def _while_flags(context: Context, eqn: Any, flags: Flags) -> tuple[bool, Flags]
 # ---------------------------------------------------------------------------------------------------- calls
 
 
-def call(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
+def call(context: Context, eqn: core.JaxprEqn, operands: list[Value]) -> list[Value]:
     """A nested `jit` is evaluated in place."""
     return interpret(context, _called(eqn), operands)
 
 
-def remat(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
+def remat(context: Context, eqn: core.JaxprEqn, operands: list[Value]) -> list[Value]:
     """`jax.checkpoint`: its result is recomputed for derivatives."""
     params, mapped = eqn.params, is_mapped(operands)
     flags = _follow_call(context, eqn, mapped)
@@ -142,7 +142,7 @@ def remat(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
     return _mark(fn(*_unwrap(operands)), flags)
 
 
-def custom_jvp(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
+def custom_jvp(context: Context, eqn: core.JaxprEqn, operands: list[Value]) -> list[Value]:
     """A function with a custom forward derivative, which is kept so that the result can be differentiated."""
     mapped = is_mapped(operands)
     flags = _follow_custom(context, eqn, mapped)
@@ -168,7 +168,7 @@ def custom_jvp(context: Context, eqn: Any, operands: list[Value]) -> list[Value]
     return _mark(call(*_unwrap(operands)), flags)
 
 
-def custom_vjp(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
+def custom_vjp(context: Context, eqn: core.JaxprEqn, operands: list[Value]) -> list[Value]:
     """A function with a custom reverse derivative, which is kept so that the result can be differentiated."""
     mapped = is_mapped(operands)
     flags = _follow_custom(context, eqn, mapped)
@@ -211,7 +211,7 @@ def _zero(x: Any) -> np.ndarray:
 # ---------------------------------------------------------------------------------------- loops and branches
 
 
-def scan(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
+def scan(context: Context, eqn: core.JaxprEqn, operands: list[Value]) -> list[Value]:
     """A loop of known length; the arrays it reads and stacks have lanes last, too."""
     num_consts, num_carry, _ = _scan_counts(eqn)
     consts, carry, xs = _split(operands, num_consts, num_carry)
@@ -229,7 +229,7 @@ def scan(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
     return _mark([*last, *stacked], flags)
 
 
-def while_(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
+def while_(context: Context, eqn: core.JaxprEqn, operands: list[Value]) -> list[Value]:
     """A loop that runs while a condition holds; in any lane, if it differs between lanes."""
     params = eqn.params
     cond_consts, body_consts, carry = _split(operands, params["cond_nconsts"], params["body_nconsts"])
@@ -255,7 +255,7 @@ def while_(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
     return _mark(last, flags)
 
 
-def cond(context: Context, eqn: Any, operands: list[Value]) -> Any:
+def cond(context: Context, eqn: core.JaxprEqn, operands: list[Value]) -> Any:
     """One of several branches; if the choice differs between lanes, all of them and a selection."""
     index, *args = operands
     branches = eqn.params["branches"]
@@ -298,7 +298,7 @@ def _select(which: Any, cases: list[Any]) -> Any:
     return lax.select_n(lax.broadcast_in_dim(which, shape, (len(shape) - 1,)), *cases)
 
 
-def _scan_counts(eqn: Any) -> tuple[int, int, int]:
+def _scan_counts(eqn: core.JaxprEqn) -> tuple[int, int, int]:
     """Returns the numbers of constants, carried values and read values.
 
     Values that are read or stacked have one more axis outside the loop.
