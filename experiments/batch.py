@@ -49,9 +49,13 @@ def run_all(
             name, (result, reason, seconds) = waiting[future], future.result()
             if result is None:
                 result = {
-                    "experiment": name, "claim": sentences.get(name, ""), "rows": [], "verdict": "failed",
-                    "condition": reason, "seconds": seconds,
-                }  # fmt: skip
+                    "experiment": name,
+                    "claim": sentences.get(name, ""),
+                    "rows": [],
+                    "verdict": "failed",
+                    "condition": reason,
+                    "seconds": seconds,
+                }
             found[name] = result
             experiment.note(f"{done}/{len(commands)} {name} {result['verdict']} ({result['seconds']:.0f} s)")
     return [found[name] for name in commands]

@@ -61,7 +61,7 @@ class Question:
     notes: tuple[str, ...] = ()
 
 
-def ask(
+def make_question(
     landscape: Landscape,
     optimizer: optax.GradientTransformation | str | None,
     num_starts: int,
@@ -133,11 +133,20 @@ def do_block(question: Question, block: range, progress: Progress | None = None)
     num_starts = len(block) if question.starts is None else None  # listed ones bring their number
     parts = list(
         stream(
-            question.landscape, question.optimizer, num_starts, first_start=block.start, key=question.key,
-            starts=question.starts, stop=question.stop, is_noisy=question.is_noisy, keep=("params",),
-            engine=question.engine, progress=progress,
+            question.landscape,
+            question.optimizer,
+            num_starts,
+            first_start=block.start,
+            key=question.key,
+            starts=question.starts,
+            stop=question.stop,
+            is_noisy=question.is_noisy,
+            keep=("params",),
+            engine=question.engine,
+            progress=progress,
         )
-    )  # fmt: skip
+    )
+
     ends = concatenate(parts)
     ends = replace(ends, notes=(*question.notes, *ends.notes))
     judging = partial(progress, "judging") if progress is not None else None

@@ -1,10 +1,10 @@
-"""What is kept so that it need not be compiled again: programs on disk, and programs in the memory of this process.
+"""Caches of compiled programs: on disk, and in the memory of this process.
 
-jax writes compiled programs to a directory if it is told to; the command line tells it, a Python program does if it
-calls `keep_programs`. A program is made for the instructions of one kind of processor, so each kind, and each jax, has
-a directory of its own. jax reads and writes without locks: two processes that compile the same program write the same
-bytes, and what cannot be read is compiled again. The directory is brought back to its bound whenever it is opened, by
-dropping what was not used for longest.
+jax can write compiled programs to a directory; the command line enables this, and a Python program does by calling
+`keep_programs`. A program is compiled for the instructions of one kind of processor, so there is one directory for each
+kind of processor and each version of jax. jax reads and writes without locks: two processes that compile the same
+program write the same bytes, and an unreadable program is compiled again. Whenever the directory is opened, the least
+recently used programs are deleted until it is within its limit.
 """
 
 import contextlib
@@ -22,22 +22,22 @@ import jax
 from jaxgd.base import InputValueError
 
 MAX_BYTES = 2**30
-"""What a directory of programs is brought back to when it is opened."""
+"""Size to which a directory of programs is reduced when it is opened."""
 
 READS_QUIETLY = jax.__version_info__ >= (0, 12)
-"""Whether this jax reads kept programs without a word; older ones print a page of false alarms for each on CPU."""
+"""Whether this jax reads kept programs silently; older versions print a page of false alarms for each one on CPU."""
 
 _MIN_SECONDS = 0.02  # of compilation, for a program to be kept
-_config: Any = jax.config  # not every version of jax declares its settings
+_config: Any = jax.config  # not every jax version declares these settings
 
 
 class KeptPrograms(NamedTuple):
     """Compiled programs on disk.
 
     Attributes:
-      directory: where they are.
+      directory: where they are stored.
       num_programs: how many.
-      num_bytes: what they fill.
+      num_bytes: their total size.
     """
 
     directory: Path
@@ -46,18 +46,19 @@ class KeptPrograms(NamedTuple):
 
 
 def keep_programs(directory: str | Path | None = None) -> KeptPrograms | None:
-    """Keeps compiled programs on disk from now on, and returns what is there; the command line does so by itself.
+    """Keeps compiled programs on disk from now on, and returns what is stored; the command line does this by default.
 
     Call it before anything is compiled. It sets `jax_compilation_cache_dir` and
     `jax_persistent_cache_min_compile_time_secs`, unless jax has been given a directory already.
 
     Args:
-      directory: where to; if None, a directory for this kind of processor and this jax in the user's cache directory.
+      directory: where to store them; if None, a directory for this kind of processor and this jax in the user's cache
+        directory.
 
     Returns:
-      What is kept there, after the programs that were not used for longest were dropped to bring it to a gibibyte.
-      None if jax is told to keep nothing (`JAX_ENABLE_COMPILATION_CACHE=false`), or if the user has no directory to
-      write to.
+      The stored programs, after the least recently used ones were deleted to reduce the directory to a gibibyte. None
+      if jax is configured to keep nothing (`JAX_ENABLE_COMPILATION_CACHE=false`), or if the user has no writable
+      directory.
 
     Raises:
       InputValueError: the directory that was named cannot be written to.
@@ -88,7 +89,7 @@ def keep_programs(directory: str | Path | None = None) -> KeptPrograms | None:
 
 
 def kept_programs() -> KeptPrograms | None:
-    """Returns what is kept on disk where jax writes now; None if it writes nowhere."""
+    """Returns the programs in jax's current cache directory; None if it has none."""
     place = _config.jax_compilation_cache_dir
     if not place or not _config.jax_enable_compilation_cache:
         return None
@@ -108,10 +109,10 @@ def programs_directory() -> Path:
 
 
 def clear_caches() -> None:
-    """Forgets all programs, traces and choices that jaxgd holds in this process; what is asked next compiles again.
+    """Drops all programs, traces and choices that jaxgd holds in this process; the next call compiles again.
 
-    A process that surveys many functions needs no call: the last few are held, and no more. jax has memory of its own,
-    which `jax.clear_caches()` frees. Nothing on disk is touched.
+    A process that surveys many functions need not call this: only the last few are held. jax has its own caches, which
+    `jax.clear_caches()` frees. Nothing on disk changes.
 
     Example:
       >>> import jaxgd
@@ -122,11 +123,11 @@ def clear_caches() -> None:
             for held in list(vars(module).values()):
                 if isinstance(held, functools._lru_cache_wrapper) and held.cache_parameters()["maxsize"] is not None:
                     held.cache_clear()
-    gc.collect()  # programs and the functions that they came from hold each other
+    gc.collect()  # programs and the functions they came from refer to each other
 
 
 def _processor() -> str:
-    """Returns a name for the instructions that this machine knows."""
+    """Returns a name for the instruction set of this machine."""
     known = f"{platform.machine()} {platform.processor()}"
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -136,7 +137,7 @@ def _processor() -> str:
 
 
 def _files(directory: Path) -> list[tuple[Path, os.stat_result]]:
-    """Returns the programs in a directory, and what the file system knows of them; others may be at work there."""
+    """Returns the programs in a directory with their file status; other processes may change it meanwhile."""
     found: list[tuple[Path, Any]] = []
     for path in directory.glob("*-cache"):
         with contextlib.suppress(OSError):
@@ -145,7 +146,7 @@ def _files(directory: Path) -> list[tuple[Path, os.stat_result]]:
 
 
 def _drop_unused(directory: Path) -> None:
-    """Deletes the programs that were not used for longest until the rest is within bounds."""
+    """Deletes the least recently used programs until the rest is within the limit."""
     files = _files(directory)
     num_bytes = sum(state.st_size for _, state in files)
     for path, state in sorted(files, key=lambda file: max(file[1].st_atime, file[1].st_mtime)):

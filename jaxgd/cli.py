@@ -113,11 +113,12 @@ _QUESTION = (
     click.option("--dtype", default="float64", show_default=True, type=click.Choice(["float64", "float32"])),
     click.option("--noisy", is_flag=True, help="Use random draws of the landscape's noisy value (minibatches)."),
     _DEVICES,
-    click.option("--lanes", type=click.IntRange(1, 2**20), help="Descents that step together; chosen"
-        " automatically by default."),
+    click.option(
+        "--lanes", type=click.IntRange(1, 2**20), help="Descents that step together; chosen automatically by default."
+    ),
     click.option("--layout", type=click.Choice(["lanes_first", "lanes_last"]), help="Chosen automatically by default."),
     _JSON,
-)  # fmt: skip
+)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -160,9 +161,14 @@ def survey(name: str, params: dict[str, str], starts: int, as_json: bool, distri
     _start_jax(options["dtype"], options["devices"], is_distributed=distributed)
     how = {"until": options["until"], "up_to": options["up_to"], "block_size": options["block"]}
     _survey(
-        _asked(name, params, **options) | how, as_json, num_starts=starts, engine=_engine(**options),
-        out=options["out"], executor=options["executor"], pictures=pictures,
-    )  # fmt: skip
+        _asked(name, params, **options) | how,
+        as_json,
+        num_starts=starts,
+        engine=_engine(**options),
+        out=options["out"],
+        executor=options["executor"],
+        pictures=pictures,
+    )
 
 
 @main.command()
@@ -375,11 +381,11 @@ def _asked(
 def _question(name: str, params: dict[str, str], starts: int, **options: Any) -> Any:
     """Starts jax, and returns the question of `plan` or `tune`."""
     _start_jax(options["dtype"], options["devices"])
-    from jaxgd.blocks import ask
+    from jaxgd.blocks import make_question
 
     asked = _asked(name, params, **options)
     del asked["written"]
-    return ask(num_starts=starts, engine=_engine(**options), block_size=options.get("block"), **asked)
+    return make_question(num_starts=starts, engine=_engine(**options), block_size=options.get("block"), **asked)
 
 
 def _engine(
@@ -413,9 +419,13 @@ def _found(directory: Path, trust: bool, devices: int | None = None, distributed
             )
     _start_jax(there.dtype, devices, is_distributed=distributed)
     asked = _asked(
-        written["landscape"], written["params"], optimizer=written["optimizer"], seed=written["seed"],
-        noisy=there.is_noisy, stop=there.stop,
-    )  # fmt: skip
+        written["landscape"],
+        written["params"],
+        optimizer=written["optimizer"],
+        seed=written["seed"],
+        noisy=there.is_noisy,
+        stop=there.stop,
+    )
     return asked, dataclasses.replace(run, given_landscape=asked["landscape"])
 
 

@@ -14,14 +14,14 @@ def own_cores() -> list[int]:
 
 
 class Threads(ThreadPoolExecutor):
-    """Threads in which those settings of jax hold that hold for whoever hands work to them.
+    """Threads that run each call under the jax settings of the thread that submitted it.
 
-    A setting that is made by a context (`with jax.enable_x64(True):`) belongs to the thread that made it.
+    A setting made by a context (`with jax.enable_x64(True):`) is local to its thread.
     """
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Hands a call over to a thread."""
-        config: Any = jax.config  # not every version declares its settings
+        """Runs a call in one of the threads."""
+        config: Any = jax.config  # not every jax version declares these settings
         x64, dtypes, ranks = config.jax_enable_x64, config.jax_numpy_dtype_promotion, config.jax_numpy_rank_promotion
 
         def call() -> Any:

@@ -105,10 +105,21 @@ def descend(
     """
     parts = list(
         stream(
-            landscape, optimizer, num_starts, key=key, starts=starts, first_start=first_start, stop=stop,
-            restart=restart, events=events, is_noisy=is_noisy, keep=keep, engine=engine, progress=progress,
+            landscape,
+            optimizer,
+            num_starts,
+            key=key,
+            starts=starts,
+            first_start=first_start,
+            stop=stop,
+            restart=restart,
+            events=events,
+            is_noisy=is_noisy,
+            keep=keep,
+            engine=engine,
+            progress=progress,
         )
-    )  # fmt: skip
+    )
     return with_note_at_start(concatenate(parts))
 
 

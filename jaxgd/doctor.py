@@ -1,4 +1,4 @@
-"""Is this machine fit to compute with? Versions, devices, threads, and whether its jax multiplies rightly."""
+"""Checks this machine: versions, devices, threads, and whether its jax computes correctly."""
 
 import os
 from typing import Any
@@ -12,7 +12,7 @@ from jaxgd.versions import versions
 
 
 def doctor() -> dict[str, Any]:
-    """Returns what a person would be asked for in a bug report, and whether a known miscompilation shows.
+    """Returns the facts that a bug report needs, and whether a known miscompilation occurs.
 
     Returns:
       `versions`, `devices`, `num_threads`, `x64`; `computes_rightly`: whether batched matrix-vector products under jit
@@ -31,7 +31,7 @@ def doctor() -> dict[str, Any]:
 
 
 def as_text(report: dict[str, Any]) -> str:
-    """Returns what `doctor` found as lines of text."""
+    """Returns the report of `doctor` as lines of text."""
     kept = report["programs"]
     size = kept and f"{kept['num_programs']:,}, {kept['num_bytes'] / 2**20:.0f} MiB, in {kept['directory']}"
     lines = {
@@ -47,7 +47,7 @@ def as_text(report: dict[str, Any]) -> str:
 
 
 def computes_rightly() -> bool:
-    """Returns whether a jitted, mapped matrix-vector product with a reduction gives its exact value at many sizes.
+    """Returns whether a jitted, mapped matrix-vector product with a reduction is exact at many sizes.
 
     With integer inputs below 2^12 every intermediate is exact in float32 and float64, whatever the order of the sum.
     """

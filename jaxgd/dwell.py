@@ -1,9 +1,8 @@
-"""How long descents dwell at points of each index: curvature probed along the way, on a schedule.
+"""How long descents dwell at points of each index, by probing the curvature at regular steps.
 
-A trajectory is never exactly at a saddle, but the index of the Hessian where it is says by how many directions it
-could fall away, and for how long it did not. The probe looks every so many steps and changes nothing: the descents
-are those of `descend` with the same key. `statistics.index_spells` cuts what was seen into spells, which
-`survival_curve` and `log_rank` take.
+A trajectory is never exactly at a saddle, but the index of the Hessian at its current point tells in how many
+directions it could fall away. The probe does not influence the descents, which are those of `descend` with the same
+key. `statistics.index_spells` cuts the observations into spells, the input of `survival_curve` and `log_rank`.
 """
 
 import functools
@@ -28,15 +27,15 @@ from jaxgd.trajectory import Observe, trajectories
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class DwellByIndex(Face):
-    """What the curvature was along descents.
+    """The curvature along descents.
 
     Attributes:
-      steps: (k,) int32, when it was probed.
+      steps: (k,) int32, ticks at which it was probed.
       index: (n, k) int32, eigenvalues below zero by more than rounding; -1 where the Hessian was not finite.
       lowest_eigenvalue: (n, k), NaN where not finite.
       value: (n, k) the landscape's value there, without noise.
       gradient_norm: (n, k) Euclidean norm of its gradient.
-      spells: the same cut into spells of equal index.
+      spells: the observations cut into spells of equal index.
     """
 
     steps: np.ndarray
@@ -72,23 +71,23 @@ def dwell_by_index(
 ) -> DwellByIndex:
     """Returns the index of the Hessian along descents, probed every `every` steps.
 
-    An eigenvalue counts as negative below -sqrt(eps) times the largest. Away from critical points the zero modes of
-    a symmetry are not zero: a turning cluster may show up to three more negative ones.
+    An eigenvalue counts as negative below -sqrt(eps) times the largest. Away from critical points the modes of a
+    symmetry are not zero: the rotations of a cluster may add up to three negative ones.
 
     Args:
       landscape: what to descend; the Hessian is that of `value`, also where descents are noisy.
       optimizer: any optax transformation, as in `descend`.
-      num_starts: how many starts to draw (>= 1); left out where `starts` is given. Those that descend together need
-        memory for as many Hessians; all do where `engine` does not say how many.
+      num_starts: how many starts to draw (>= 1); omit it if `starts` is given. Memory must hold one Hessian for each
+        descent that runs at the same time: all of them, unless `engine` limits the lanes.
       key: a key such as `jax.random.key(0)`; start i and its noise are those of `descend`.
       num_steps: ticks to watch (>= 1).
       every: ticks from one probe to the next (>= 1); a probe costs as many gradients as there are parameters.
       starts: explicit starts instead, params with one leading axis.
       is_noisy: descend random draws of the landscape's `noisy_value`.
-      engine: how lanes lie in memory (first, if it does not say) and how many run together, on one device.
+      engine: layout ("lanes_first" by default) and number of lanes, on one device.
 
     Raises:
-      InputValueError, InputTypeError: the question cannot be run, or has more than `MAX_DENSE_DIM` parameters.
+      InputValueError, InputTypeError: an argument is invalid, or there are more than `MAX_DENSE_DIM` parameters.
 
     Example:
       >>> import jax, jax.numpy as jnp, jaxgd
@@ -105,10 +104,20 @@ def dwell_by_index(
         raise InputValueError(
             f"the index is read from whole Hessians, of at most {MAX_DENSE_DIM} parameters; this landscape has {dim}."
         )
+
     steps, seen = trajectories(
-        landscape, optimizer, num_starts, key=key, num_steps=num_steps, every=every, starts=starts,
-        observe=_probe(landscape), is_noisy=is_noisy, engine=engine,
-    )  # fmt: skip
+        landscape,
+        optimizer,
+        num_starts,
+        key=key,
+        num_steps=num_steps,
+        every=every,
+        starts=starts,
+        observe=_probe(landscape),
+        is_noisy=is_noisy,
+        engine=engine,
+    )
+
     steps = np.asarray(steps)
     index, lowest, value, gradient_norm = (np.asarray(leaf) for leaf in seen)
     return DwellByIndex(
@@ -123,7 +132,7 @@ def dwell_by_index(
 
 @functools.lru_cache(maxsize=8)
 def _probe(landscape: Landscape) -> Observe:
-    """Returns what is written down of an iterate: index, lowest eigenvalue, value, gradient norm."""
+    """Returns the observations at an iterate: index, lowest eigenvalue, value, gradient norm."""
 
     def look(params: Params, state: Any) -> Any:
         del state

@@ -2,14 +2,14 @@ r"""The gradient flow, the limit of small steps, as a reference for what optimiz
 
 $$ \dot x = -\nabla f(x), \qquad x(0) = \text{start}. $$
 
-Counts, values and indices of critical points are facts of the landscape; which start ends where is not: it belongs to
-the optimizer and its step. The flow is the one descent that has no step, so the share of starts that an optimizer
-sends to another critical point than the flow does, its *basin distortion*, tells the two apart.
+Counts, values and indices of critical points are properties of the landscape; where a start ends is not, since it
+depends on the optimizer and its step. The flow is the one descent without a step, so the share of starts that an
+optimizer sends to a different critical point than the flow, its *basin distortion*, measures that effect.
 
-A step of an ODE solver is an update like any other: it maps an iterate to the next, and an attempt that the step-size
-control rejects is an update of zero. So the flow runs in the lanes of the engine, from the same starts as `descend`
-with the same key, with failure as a status. It is solved at two tolerances, which say how far it can be trusted:
-where both solutions end at one critical point, the flow's end is known.
+A step of an ODE solver is an update like any other: it maps an iterate to the next, and a step that the step-size
+control rejects is an update of zero. The flow therefore runs in the lanes of the engine, from the same starts as
+`descend` with the same key, and failure is a status. It is solved at two tolerances: if both solutions end at the
+same critical point, the flow's end is known.
 
 The solvers are those of diffrax (Kidger 2021, On neural differential equations, arXiv:2202.02435): Kvaerno's 5/4
 method (Kvaerno, BIT 43, 489, 2004), implicit and L-stable, and Dormand and Prince's 8/7 (Prince and Dormand, J. Comput.
@@ -43,10 +43,10 @@ COARSER = 100.0
 """Ratio of the two tolerances."""
 
 _PATIENCE = 500
-"""Steps without a lower value after which the solver's own error is all that moves the point."""
+"""Steps without a lower value after which only the solver's error still moves the point."""
 
 _BYTES_OF_JACOBIANS = 2**22  # of an implicit solver's lanes on one device
-_MAX_LANES = 64  # a batch of implicit steps waits for its slowest, so few stand together
+_MAX_LANES = 64  # a batch of implicit steps waits for its slowest, so few run together
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -55,7 +55,7 @@ class GradientFlow(Face):
 
     Attributes:
       ends: by the finer tolerance. Statuses are those of `descend`: `converged` where the gradient norm fell to the
-        limit; `plateau` where the solver's error let it fall no further; `stopped_by_event` where `max_time` passed;
+        limit; `plateau` where the solver's error prevents a lower one; `stopped_by_event` where `max_time` passed;
         `step_limit`; `diverged`. `num_steps` counts the solver's steps, rejected ones too.
       coarse: by the coarser tolerance, from the same starts.
       time: (n,) flow time at which each of `ends` was reached, in units of length^2 / value.
@@ -97,29 +97,29 @@ def gradient_flow(
     engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> GradientFlow:
-    """Returns where the gradient flow ends from each start, at `tolerance` and at a hundred times of it.
+    """Returns where the gradient flow ends from each start, at `tolerance` and at a hundred times that.
 
     Args:
       landscape: what to follow downhill; start i is that of `descend` with the same key.
-      num_starts: how many starts to draw (>= 1); left out where `starts` is given.
+      num_starts: how many starts to draw (>= 1); omit it if `starts` is given.
       key: a key such as `jax.random.key(0)`.
       starts: explicit starts instead, params with one leading axis.
-      method: "implicit" takes as long steps as accuracy allows, however stiff the landscape, and pays for each with
-        Hessians: up to a few hundred parameters. "explicit" costs 13 gradients a step and takes at least
-        (time x largest curvature / 6) steps: the faster one where that is not many.
+      method: "implicit" takes steps as long as accuracy allows, however stiff the landscape, and each step needs
+        Hessians: for up to a few hundred parameters. "explicit" costs 13 gradients a step and takes at least (time x
+        largest curvature / 6) steps: faster if that number is small.
       tolerance: error allowed in one step, relative to each coordinate and absolute, in (0, 0.01); by default a tenth
         of the square root of the rounding unit, 1.5e-9 in float64.
       gradient_norm: the gradient norm (> 0) at which the flow counts as ended; the landscape's default if None.
-      max_time: flow time (> 0) at which it is given up.
-      max_steps: the same in steps of the solver, rejected ones counted.
-      engine: as in `descend`; by default an implicit solver has few lanes, laid out first.
+      max_time: flow time (> 0) after which a descent stops.
+      max_steps: the same in steps of the solver, including rejected ones.
+      engine: as in `descend`; by default an implicit solver uses few lanes, in layout "lanes_first".
       progress: as in `descend`, counted over both solutions.
 
     Returns:
-      `GradientFlow`, whose ends `classify` takes like any others.
+      `GradientFlow`; `classify` accepts its ends like any others.
 
     Raises:
-      InputValueError, InputTypeError: the question cannot be run, or diffrax is not installed.
+      InputValueError, InputTypeError: an argument is invalid, or diffrax is not installed.
 
     Example:
       >>> import jax, jax.numpy as jnp, jaxgd
@@ -149,14 +149,20 @@ def gradient_flow(
     if method == "implicit":
         few = int(np.clip(_BYTES_OF_JACOBIANS // (8 * dim**2), 1, _MAX_LANES))
         engine = replace(engine, layout=engine.layout or "lanes_first", num_lanes=engine.num_lanes or few)
-    # diffrax mixes dtypes and ranks, as jax allows where it is not told otherwise
+    # diffrax mixes dtypes and ranks, which jax allows by default
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         solved = sweep(
-            _timed(landscape), _solver(landscape, method, float(max_time), dtype), num_starts, key=key,
-            starts=None if starts is None else _timed_starts(starts), stop=stop,
-            events={"time_limit": _time_limit(float(max_time))}, engine=engine, progress=progress,
+            _timed(landscape),
+            _solver(landscape, method, float(max_time), dtype),
+            num_starts,
+            key=key,
+            starts=None if starts is None else _timed_starts(starts),
+            stop=stop,
+            events={"time_limit": _time_limit(float(max_time))},
+            engine=engine,
+            progress=progress,
             tolerance=[COARSER * tolerance, tolerance],
-        )  # fmt: skip
+        )
     origin = origin_of(check_key(key), None if starts is None else jax.tree.map(jnp.asarray, starts))
     (coarse, coarse_time), (ends, time) = (_untimed(landscape, replace(part, origin=origin)) for part in solved.ends)
     return GradientFlow(
@@ -175,14 +181,14 @@ def gradient_flow(
 
 @dataclass(frozen=True, kw_only=True)
 class Departure:
-    """How the ends of one optimizer depart from the flow's, on starts whose flow is known.
+    """How the ends of one optimizer differ from the flow's, on starts whose flow is known.
 
     Attributes:
-      name: what the optimizer was called.
-      share: of the starts that end at a critical point by both, those that end at another one than the flow, with
-        exact limits; None where there are no such starts.
-      num_compared: those starts.
-      num_elsewhere: of them, those that end elsewhere.
+      name: name of the optimizer.
+      share: among the starts that reach a critical point with both, the share that reach a different one than the flow,
+        with exact limits; None if there are no such starts.
+      num_compared: number of those starts.
+      num_elsewhere: how many of them end elsewhere.
       num_nowhere: starts whose flow is known but whose optimizer ended at no critical point.
       entry: (n,) row of the critical point that each start ended at, -1 for none.
       basin_hits: (k,) starts of each flow basin that were compared.
@@ -205,7 +211,7 @@ class Departure:
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Distortion(Face):
-    """Which starts optimizers send to other critical points than the gradient flow does.
+    """Which starts optimizers send to different critical points than the gradient flow does.
 
     Attributes:
       departures: one for each optimizer.
@@ -250,11 +256,11 @@ class Distortion(Face):
 def basin_distortion(
     landscape: Landscape, flow: GradientFlow, ends: Ends | Mapping[str, Ends], *, confidence: float = 0.95
 ) -> Distortion:
-    """Returns the share of starts that each optimizer sends to another critical point than the flow.
+    """Returns the share of starts that each optimizer sends to a different critical point than the flow.
 
-    Two ends are the same where the catalogue calls them one critical point, so that an atom that took another's
-    place, or a turned cluster, is no departure. Against step size: `sweep` the learning rate with the same key and
-    give its ends by name.
+    Two ends are the same if the catalogue counts them as one critical point, so swapped identical atoms or a rotated
+    cluster do not count as different. To study the step size, `sweep` the learning rate with the same key and pass its
+    ends by name.
 
     Args:
       landscape: what was descended.
@@ -287,11 +293,15 @@ def basin_distortion(
             raise InputValueError(
                 f"the ends of `{name}` come from other starts than the flow's; use the `key` (or `starts`) of the flow."
             )
+
+    # One catalogue of all ends, so that entries can be compared.
     judged = [classify(landscape, arm) for arm in (flow.ends, flow.coarse, *arms.values())]
     found = catalogue(landscape, join_points(judged), confidence=confidence)
     num = len(flow)
     entries = found.entry.reshape(len(judged), num)
     is_known = (entries[0] >= 0) & (entries[0] == entries[1])
+
+    # Only starts of which both flows tell the same basin count.
     low, high = proportion_interval(is_known.sum(), num, confidence)
     return Distortion(
         departures=tuple(
@@ -380,7 +390,7 @@ def _untimed(landscape: Landscape, ends: Ends) -> tuple[Ends, np.ndarray]:
 
 
 def _time_limit(max_time: float) -> Callable[..., jax.Array]:
-    """Returns the event that the flow's time is over, but for rounding."""
+    """Returns the event that the flow's time is over, up to rounding."""
     return lambda params, value, grad: params["time"] >= jnp.asarray(max_time * (1 - 1e-5), params["time"].dtype)
 
 
@@ -392,7 +402,7 @@ class _SolverState(NamedTuple):
 def _solver(
     landscape: Landscape, method: str, max_time: float, dtype: Any
 ) -> Callable[[Any], optax.GradientTransformationExtraArgs]:
-    """Returns what makes of a tolerance the ODE solver as an optimizer of the timed landscape, one try an update."""
+    """Returns a function that maps a tolerance to the ODE solver as an optimizer; each update is one trial step."""
     try:
         import diffrax
         import optimistix
@@ -403,7 +413,7 @@ def _solver(
 
     def of(tolerance: Any) -> optax.GradientTransformationExtraArgs:
         tolerance = jnp.asarray(tolerance, dtype)
-        # Not diffrax's default root finder, which gives up at once where this one converges: 20 times more steps.
+        # diffrax's default root finder fails where this one converges, and needs 20 times more steps.
         chord: Any = optimistix.Chord(rtol=tolerance, atol=tolerance)
         solver: Any = diffrax.Kvaerno5(root_finder=chord) if method == "implicit" else diffrax.Dopri8()
         control: Any = diffrax.PIDController(rtol=tolerance, atol=tolerance)

@@ -1,6 +1,6 @@
-"""The front door: what a person writes, turned into what the library speaks, or refused in one sentence.
+"""Conversion of what users write into the library's types, or an error of one sentence.
 
-Every function that asks a question about a landscape stands behind `front_door`. Before it is entered,
+Public functions on landscapes are decorated with `front_door`. Before such a function is called,
 
     landscape      a Landscape, a registered name, or a plain function with `sample=` or `starts=`
     optimizer      a transformation, a written name, or nothing for the landscape's default
@@ -8,8 +8,8 @@ Every function that asks a question about a landscape stands behind `front_door`
     max_steps=...  and the other fields of Stop stand for a Stop with these fields
     progress       True, False, a function, or nothing: a bar in terminals and notebooks
 
-become a Landscape, a transformation, a key, a Stop and a function; and keywords that nothing takes are refused with the
-nearest one that something does. The functions themselves know nothing of it.
+become a Landscape, a transformation, a key, a Stop and a function; unknown keywords are rejected with the most similar
+known one. The decorated functions see only the library's types.
 """
 
 import difflib
@@ -51,28 +51,32 @@ def front_door(
     takes_names: bool = False,
     is_lazy: bool = False,
 ) -> Callable[..., Any]:
-    """Returns a function that takes what a person writes; see the module's first lines.
+    """Returns a function that accepts what users write; see the module's docstring.
 
     Args:
-      function: what is asked; its parameters `landscape`, `optimizer`, `key`, `stop`, `starts` and `progress`, those of
-        them that it has, are filled in.
-      phase: what is done, where the function calls its `progress` as (done, total) alone.
-      takes_names: written optimizers, and none, go through as they are, since the function keeps the words.
-      is_lazy: the function returns before its work is done, so that no bar can be shown for it.
+      function: the function to decorate; those of the parameters `landscape`, `optimizer`, `key`, `stop`, `starts` and
+        `progress` that it has are filled in.
+      phase: name of the phase, if the function calls its `progress` as (done, total) only.
+      takes_names: written optimizers and None are passed on unchanged, since the function needs the words.
+      is_lazy: the function returns before its work is done, so no bar can be shown.
     """
     if function is None:
         return lambda function: front_door(function, phase=phase, takes_names=takes_names, is_lazy=is_lazy)  # type: ignore[call-overload]
     signature = inspect.signature(function)
     takes = signature.parameters
-    is_open = any(each.kind is each.VAR_KEYWORD for each in takes.values())  # then keywords may be anybody's
+    is_open = any(each.kind is each.VAR_KEYWORD for each in takes.values())  # then any keyword is allowed
     extra = _extra_parameters(takes, is_open)
 
     @functools.wraps(function)
-    def ask(*args: Any, **given: Any) -> Any:
+    def call(*args: Any, **given: Any) -> Any:
         given = _by_name(function.__name__, takes, extra, is_open, args, given)
+
+        # First the checks that need no landscape.
         for name, check in ((name, check) for name, check in _CHECKS.items() if name in takes):
             if given.get(name) is not None or (name in given and takes[name].default is _REQUIRED):
                 check(name, given[name])
+
+        # Convert the landscape, the optimizer, the key and the stop rule, in this order.
         if "landscape" in takes:
             given["landscape"] = as_landscape(
                 given["landscape"], sample=given.pop("sample", None), starts=given.get("starts")
@@ -84,6 +88,8 @@ def front_door(
         if "stop" in takes:
             rules = {rule: given.pop(rule) for rule in _RULES if rule in extra and rule in given}
             given["stop"] = as_stop(given.get("stop"), rules, given.get("landscape"))
+
+        # A bar is shown only if the work is done before the call returns.
         if is_lazy and given.get("progress") in (None, False):
             given["progress"] = None
         if "progress" not in takes or is_lazy:
@@ -92,19 +98,19 @@ def front_door(
             return function(**given)
 
     filled = [each.replace(default=None) if each.name in _FILLED else each for each in takes.values()]
-    ask.__signature__ = signature.replace(parameters=_in_order([*filled, *extra.values()]))  # type: ignore[attr-defined]
-    return ask
+    call.__signature__ = signature.replace(parameters=_in_order([*filled, *extra.values()]))  # type: ignore[attr-defined]
+    return call
 
 
 def as_landscape(given: Any, *, sample: Any = None, starts: Any = None) -> Landscape:
-    """Returns the landscape that is meant by an object, a registered name or a plain function.
+    """Returns the landscape given by an object, a registered name or a plain function.
 
-    The same function with the same law gives the same landscape, so that its compiled programs are found again.
+    The same function with the same law gives the same landscape object, so that compiled programs are reused.
 
     Args:
       given: a Landscape, a name such as "mueller_brown" or "file.py:attribute", or a function of params.
-      sample: the law of its starts; needed for a plain function unless there are `starts`, and taken instead of its own
-        law for a landscape.
+      sample: the law of its starts; required for a plain function unless there are `starts`; replaces the law of a
+        landscape.
       starts: explicit starts, params with one leading axis; a random one of them is then a random start.
 
     Raises:
@@ -122,10 +128,13 @@ def as_landscape(given: Any, *, sample: Any = None, starts: Any = None) -> Lands
             "`sample` must be a law of starts such as jaxgd.box(-2, 2, dim=3), or a function of a key,"
             f" got {what_is(sample)}."
         )
+
     if isinstance(given, str):
         given = _named(given) if ":" not in given else names.find_landscape(given)
     if isinstance(given, Landscape):
         return given if sample is None else _cached(_with_law, given, sample)
+
+    # From here on, `given` must be a plain function.
     if not callable(given) or isinstance(given, type) or is_dataclass(given):
         raise InputTypeError(
             f"`landscape` must be a jaxgd.Landscape, a function of params or a name, got {what_is(given)}."
@@ -135,6 +144,8 @@ def as_landscape(given: Any, *, sample: Any = None, starts: Any = None) -> Lands
             f"`{given.__name__}` builds a landscape: call it, jaxgd.landscapes.{given.__name__}(...), or write its name"
             f' "{given.__name__}".'
         )
+
+    # A function needs starts: a law, or explicit ones.
     if sample is None and starts is not None:
         check_starts(starts)
         sample = one_of(starts)
@@ -148,14 +159,14 @@ def as_landscape(given: Any, *, sample: Any = None, starts: Any = None) -> Lands
 
 
 def one_of(starts: Any) -> Callable[[Any], Any]:
-    """Returns the law of drawing one of these starts, params with one leading axis."""
+    """Returns the law that draws one of these starts, params with one leading axis."""
     starts = jax.tree.map(jax.numpy.asarray, starts)
     num = check_starts(starts)
     return lambda key: jax.tree.map(lambda leaf: leaf[jax.random.randint(key, (), 0, num)], starts)
 
 
 def as_optimizer(given: Any, landscape: Landscape | None = None) -> Any:
-    """Returns the transformation that is meant by an object, a written name such as "adam(0.05)", or None.
+    """Returns the transformation given by an object, a written name such as "adam(0.05)", or None.
 
     Raises:
       InputTypeError: it is none of these.
@@ -180,7 +191,7 @@ def as_optimizer(given: Any, landscape: Landscape | None = None) -> Any:
 
 
 def as_key(key: Any, seed: Any = None) -> Any:
-    """Returns the key that is meant by a key or a seed.
+    """Returns the key given by a key or a seed.
 
     Raises:
       InputTypeError: neither or both are given, or one is of the wrong kind.
@@ -198,11 +209,10 @@ def as_key(key: Any, seed: Any = None) -> Any:
 
 
 def as_stop(stop: Any, rules: dict[str, Any], landscape: Landscape | None = None) -> Stop | None:
-    """Returns the stop rule that is meant by a Stop and rules written as keywords, which take the place of its own.
+    """Returns the stop rule given by a Stop, with fields replaced by rules written as keywords.
 
     Raises:
-      InputTypeError: `stop` is something else.
-      InputValueError: a rule cannot be meant.
+      InputTypeError: `stop` is something else. InputValueError: a rule is invalid.
     """
     if stop is not None and not isinstance(stop, Stop):
         write = "max_steps=1000 or stop=jaxgd.Stop(max_steps=1000)"
@@ -222,7 +232,7 @@ def as_stop(stop: Any, rules: dict[str, Any], landscape: Landscape | None = None
 
 
 def _extra_parameters(takes: Any, is_open: bool) -> dict[str, inspect.Parameter]:
-    """Returns the keywords that the door takes beside those of the function."""
+    """Returns the keywords that are accepted in addition to those of the function."""
     wanted = []
     if "landscape" in takes:
         wanted.append("sample")
@@ -243,7 +253,7 @@ def _extra_parameters(takes: Any, is_open: bool) -> dict[str, inspect.Parameter]
 
 
 def _in_order(listed: list[inspect.Parameter]) -> list[inspect.Parameter]:
-    """Returns parameters in an order that Python allows, those by position with defaults last among them."""
+    """Returns parameters in an order that Python allows, positional ones with defaults after those without."""
     ordered = sorted(listed, key=lambda each: each.kind)
     has_default = False
     for place, each in enumerate(ordered):
@@ -271,6 +281,8 @@ def _by_name(
     for name in places[: len(args)]:
         if name in given:
             raise InputTypeError(f"`{function}` got `{name}` twice, by position and by name.")
+
+    # Unknown names.
     given = dict(zip(places, args, strict=False)) | given
     known = [*takes, *extra]
     for name in given:
@@ -278,6 +290,8 @@ def _by_name(
             near = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean `{near[0]}`?" if near else f" It takes: {', '.join(known)}."
             raise InputTypeError(f"`{function}` has no argument `{name}`.{hint}")
+
+    # Missing arguments.
     for name, each in takes.items():
         if each.default is _REQUIRED and each.kind is not each.VAR_KEYWORD and name not in (*given, *_FILLED):
             raise InputTypeError(f"`{function}` needs `{name}`.")
@@ -333,7 +347,7 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
 
 
 def _cached(build: Callable[..., Landscape], *parts: Any) -> Landscape:
-    """Returns what is built of these parts; the same object for the same parts, where they can be compared."""
+    """Returns what `build` makes of these parts; the same object for the same parts, if they are hashable."""
     try:
         hash(parts)
     except TypeError:

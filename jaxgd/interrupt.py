@@ -1,7 +1,7 @@
-"""Ctrl-C and SIGTERM, noted instead of raised, so that a run can end where its sample is fair.
+"""Records Ctrl-C and SIGTERM instead of raising, so that a run can end with a fair sample.
 
-Descents that finish first are not a fair sample of all, so a run must not stop at a moment. The first signal asks it to
-begin no further descents and to finish those under way, the second one to drop them, the third one raises
+The descents that finish first are not a fair sample, so a run must not stop abruptly. After the first signal no further
+descents begin and those in progress are finished; the second signal drops them; the third one raises
 `KeyboardInterrupt` as usual.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 
 class Interrupt:
-    """What this process was told.
+    """The signals that this process has received.
 
     Attributes:
       count: signals so far.
@@ -31,14 +31,14 @@ class Interrupt:
         self.count, self.number = self.count + 1, number
 
 
-_current = threading.local()  # its `told` is the note of the outermost context in this thread
+_current = threading.local()  # its `told` is the record of the outermost context in this thread
 
 
 @contextmanager
 def interruptible() -> Iterator[Interrupt]:
-    """Within it, SIGINT and SIGTERM are noted; contexts inside another one share its notes.
+    """Inside this context SIGINT and SIGTERM are recorded; nested contexts share the record.
 
-    Only the main thread of a process is sent signals, so elsewhere nothing is ever noted.
+    Only the main thread of a process receives signals, so nothing is recorded in other threads.
     """
     enclosing = getattr(_current, "told", None)
     if enclosing is not None:

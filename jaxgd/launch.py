@@ -1,6 +1,6 @@
-"""Joining the processes of a cluster whose devices begin only together, such as a TPU slice.
+"""Joins the processes of a cluster whose devices can only start together, such as a TPU slice.
 
-Descents need no such thing: any number of processes meet in a run directory, however they were started (`srun`,
+Descents do not need this: any number of processes can share a run directory, however they were started (`srun`,
 `mpirun`, a loop in a shell), or one process sends blocks to the workers of an executor.
 """
 
@@ -12,8 +12,8 @@ from jaxgd.base import InputValueError
 def join() -> None:
     """Joins this process to the others of a cluster, as jax detects it (SLURM, MPI, Kubernetes, TPU) or as told.
 
-    Told by the environment: `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES`, `JAX_PROCESS_ID`. It costs that jax ends
-    all processes when one is lost. What they have written stays, and `jaxgd resume` continues the run.
+    Told by the environment: `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES`, `JAX_PROCESS_ID`. The drawback: jax ends
+    all processes when one is lost. Finished blocks are kept, and `jaxgd resume` continues the run.
 
     Raises:
       InputValueError: there is no cluster to join.

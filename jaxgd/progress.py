@@ -1,4 +1,4 @@
-"""Whether progress is shown, and how: a bar in terminals and notebooks, a caller's own function, or nothing."""
+"""Decides how progress is shown: as a bar in terminals and notebooks, by the caller's function, or not at all."""
 
 import contextlib
 import contextvars
@@ -11,13 +11,13 @@ from typing import Any
 from jaxgd.base import InputTypeError, Progress
 from jaxgd.checks import what_is
 
-_PATIENCE = 0.5  # seconds before a bar that nobody asked for is shown
+_PATIENCE = 0.5  # seconds before a bar is shown that was not requested
 _is_inside: contextvars.ContextVar[bool] = contextvars.ContextVar("is_inside", default=False)
 
 
 @contextlib.contextmanager
 def shown(given: Any, phase: str | None) -> Iterator[Any]:
-    """Yields what is called with the progress, or None."""
+    """Yields the function to call with the progress, or None."""
     is_outer, before = not _is_inside.get(), _is_inside.set(True)
     try:
         if given is None and not (is_outer and (sys.stderr.isatty() or in_notebook())):
@@ -37,7 +37,7 @@ def shown(given: Any, phase: str | None) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _bar(patience: float) -> Iterator[Progress]:
-    """Yields what shows progress as a bar, once something has taken longer than `patience` seconds."""
+    """Yields a function that shows progress as a bar, once `patience` seconds have passed."""
     began = time.perf_counter()
     with contextlib.ExitStack() as stack:
         bars: list[Progress] = []
@@ -46,7 +46,7 @@ def _bar(patience: float) -> Iterator[Progress]:
             if not bars and time.perf_counter() - began >= patience:
                 try:
                     from jaxgd.progress_bar import ProgressBar
-                except ImportError:  # rich is an option; without it there is no bar
+                except ImportError:  # rich is optional; without it there is no bar
                     bars.append(lambda phase, done, total: None)
                 else:
                     bars.append(stack.enter_context(ProgressBar()))
@@ -57,7 +57,7 @@ def _bar(patience: float) -> Iterator[Progress]:
 
 
 def in_notebook() -> bool:
-    """Returns whether this is a cell of a notebook."""
+    """Returns whether this code runs in a notebook."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None and hasattr(ipython, "get_ipython") else None
     return type(shell).__name__ == "ZMQInteractiveShell"

@@ -1,4 +1,4 @@
-"""Progress on standard error: a bar on a terminal, now and then a line in a log."""
+"""Progress on standard error: a bar in a terminal, occasional lines in a log."""
 
 import sys
 import time
@@ -13,15 +13,21 @@ _LINE_SECONDS = 30.0
 
 
 class ProgressBar:
-    """As a context, returns the function show(phase, done, total)."""
+    """A context that yields the function show(phase, done, total)."""
 
     def __enter__(self) -> Callable[[str, int, int], None]:
         self._is_terminal = sys.stderr.isatty()
         self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
-            _Rate(), TimeElapsedColumn(), TimeRemainingColumn(),
-            console=Console(stderr=True), disable=not self._is_terminal, transient=True,
-        )  # fmt: skip
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
+            _Rate(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not self._is_terminal,
+            transient=True,
+        )
         self._bar.start()
         self._tasks: dict[str, Any] = {}
         self._lines: dict[str, _Line] = {}
@@ -40,14 +46,14 @@ class ProgressBar:
 
 
 class _Rate(ProgressColumn):
-    """Things done per second."""
+    """The rate per second."""
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:,.0f}/s" if task.speed else "")
 
 
 class _Line:
-    """Lines for a log, seldom enough to be read."""
+    """Lines for a log, few enough to be read."""
 
     def __init__(self, phase: str, done: int) -> None:
         self.phase, self.first, self.began = phase, done, time.perf_counter()
@@ -64,7 +70,7 @@ class _Line:
 
 
 def duration(seconds: float) -> str:
-    """Returns a time for a person.
+    """Returns a duration in readable units.
 
     Example:
       >>> duration(0.5), duration(90), duration(7200), duration(1e6)

@@ -1,6 +1,6 @@
-"""Laws of random starts for functions that come without one: `box` and `normal_like`; `grid` lists its starts.
+"""Laws of random starts for plain functions: `box` and `normal_like`; `grid` lists explicit starts.
 
-A law is an object that maps a key to one start. It is compared by what it says and it pickles, so that the same law
+A law is an object that maps a key to one start. It is compared by its parameters and can be pickled, so the same law
 written twice is the same question.
 """
 
@@ -16,7 +16,7 @@ from jaxgd.base import Array, InputTypeError, InputValueError, Key, Params
 from jaxgd.checks import check_count, check_params
 
 _MAX_GRID = 2**24
-"""Starts that a grid may list."""
+"""Largest number of starts of a grid."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def normal_like(params: Params, scale: float = 1.0, *, is_around: bool = False) 
 
 
 def grid(low: float | Sequence[float], high: float | Sequence[float], num: int, dim: int | None = None) -> Array:
-    """Returns the points of a regular grid, to be given as `starts=`; they are no random sample.
+    """Returns the points of a regular grid, to be passed as `starts=`; they are not a random sample.
 
     Args:
       low: lower end, one number for all coordinates or a number for each.

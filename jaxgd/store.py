@@ -25,7 +25,7 @@ class Store(Protocol):
     def extend(self, num_starts: int) -> None:
         """Requests this many starts in total, unless that many were requested already."""
 
-    def take(self) -> range | None:
+    def next_block(self) -> range | None:
         """Returns an unfinished block, the first one if possible; None if there is none."""
 
     def give_back(self, block: range) -> None:
@@ -59,7 +59,7 @@ class Memory:
             before, self.blocks = self.blocks, cut(self.ends_of_extents, self._block_size)
             self._waiting += self.blocks[len(before) :]
 
-    def take(self) -> range | None:
+    def next_block(self) -> range | None:
         """Returns the next block."""
         return self._waiting.pop(0) if self._waiting else None
 

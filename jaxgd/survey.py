@@ -30,7 +30,7 @@ from jaxgd.base import (
     Stop,
     Verdict,
 )
-from jaxgd.blocks import ask
+from jaxgd.blocks import make_question
 from jaxgd.checks import check_count, check_starts
 from jaxgd.descend import check_engine, concatenate, note_at_start, with_note_at_start
 from jaxgd.face import Face, plain, room
@@ -103,6 +103,7 @@ class Survey(Face):
         limit = f" (gradient norm {norm:.3g} or less)" if norm is not None else ""
         asked = f"{self.catalogue.num_descents:,} descents by {self.optimizer} in {self.dtype}"
         lines = [f"{self.landscape}, {asked}: {stopped}{limit}."]
+
         if self.is_interrupted:
             dropped = self.statuses.get("interrupted", 0)
             lines.append(
@@ -113,6 +114,7 @@ class Survey(Face):
                     else ""
                 )
             )
+
         lines += ["", str(self.catalogue), "", *(f"{note[0].upper()}{note[1:]}" for note in self.notes)]
         lines.append(
             f"Cost: {cost.ticks:,} gradient evaluations in {cost.seconds_run:.1f} s"
@@ -240,6 +242,8 @@ def survey(
     check_up_to(up_to)
     if until is not None and not 0 < until < 1:
         raise InputValueError(f"`until` must lie strictly between 0 and 1, got {until}.")
+
+    # Explicit starts are one block in memory.
     if starts is not None:
         if num_starts is not None or out is not None or until is not None or executor is not None or keep != "ends":
             raise InputValueError(
@@ -248,17 +252,27 @@ def survey(
         num_starts = check_starts(starts)
     if out is not None and not str(out):
         raise InputValueError("`out` must name a directory, got an empty string.")
+
     num_starts = 1000 if num_starts is None else check_count("num_starts", num_starts)
     if block_size is not None:
         check_count("block_size", block_size)
+
+    # An existing run keeps the choices that it began with.
     engine = check_engine(engine)
     is_open = {"layout": not engine.layout, "num_lanes": not engine.num_lanes, "block_size": not block_size}
     if out is not None and is_run(Path(out)):
         engine = replace(engine, tune=False)  # a run has its own layout and lanes
-    question = ask(
-        landscape, optimizer, num_starts, key=key, stop=stop, is_noisy=is_noisy, engine=engine, block_size=block_size,
+    question = make_question(
+        landscape,
+        optimizer,
+        num_starts,
+        key=key,
+        stop=stop,
+        is_noisy=is_noisy,
+        engine=engine,
+        block_size=block_size,
         starts=starts,
-    )  # fmt: skip
+    )
 
     if out is None:
         store: Store = Memory(question.block_size)
@@ -350,7 +364,7 @@ def _fill(
             store.extend(min(2 * num_asked, num_starts))
 
         # compute missing blocks
-        while not told.count and workers.num_busy < workers.num_wanted and (taken := store.take()) is not None:
+        while not told.count and workers.num_busy < workers.num_wanted and (taken := store.next_block()) is not None:
             workers.begin(taken, functools.partial(_look, report, store, taken, store.num_done, num_asked))
         for block, done in workers.results(told):
             if done is None:

@@ -1,7 +1,7 @@
 """Many settings of one optimizer on the same starts, in one compiled program.
 
-A hyperparameter is a number of the lane: descent i runs setting i // num_starts from start i % num_starts, with the
-keys of that start. So settings are compared on paired starts and paired noise, and nothing is compiled twice.
+A hyperparameter is an input of the lane: descent i runs setting i // num_starts from start i % num_starts, with the
+keys of that start. Settings are thus compared on paired starts and paired noise, and one compilation serves all.
 """
 
 import functools
@@ -65,7 +65,7 @@ def sweep(
     Args:
       landscape: what to descend.
       builder: maps hyperparameters to an optimizer, for example `optax.sgd`; it must take traced scalars.
-      num_starts: starts for each setting (>= 1); left out where `starts` is given.
+      num_starts: starts for each setting (>= 1); omit it if `starts` is given.
       key: a key such as `jax.random.key(0)`.
       starts: explicit starts instead, params with one leading axis.
       stop: when a lane stops; the landscape's default if None.
@@ -73,7 +73,7 @@ def sweep(
       is_noisy: as in `descend`; a start meets the same noise at every setting.
       engine: as in `descend`.
       progress: as in `descend`, counted over all settings.
-      **hyperparameters: a list of numbers is swept; anything else is handed to the builder as it is.
+      **hyperparameters: a list of numbers is swept; any other value is passed to the builder unchanged.
 
     Raises:
       InputValueError: nothing is swept, or a swept value is not finite.
@@ -97,8 +97,9 @@ def sweep(
         return as_asked(builder(**mine, **fixed))
 
     name = getattr(builder, "__name__", "the builder")
-    for setting in settings:  # what it refuses, it refuses here, before any tracing
+    for setting in settings:  # the builder rejects invalid values here, before any tracing
         check_optimizer(call_checked(f"`{name}`", functools.partial(builder, **setting, **fixed)))
+
     descent = Descent(
         landscape=landscape,
         optimizer_of=optimizer_of,
@@ -113,11 +114,18 @@ def sweep(
     ends = concatenate(
         list(
             launch(
-                descent, num_starts * len(settings), key=key, starts=starts, keep=("params", "best_params"),
-                engine=engine, progress=progress,
+                descent,
+                num_starts * len(settings),
+                key=key,
+                starts=starts,
+                keep=("params", "best_params"),
+                engine=engine,
+                progress=progress,
             )
         )
-    )  # fmt: skip
+    )
+
+    # Ends are numbered by setting and start.
     setting_of = ends.start_number // num_starts
     ends = replace(ends, start_number=ends.start_number % num_starts, num_starts=num_starts)
     each = [ends[setting_of == place] for place in range(len(settings))]

@@ -1,7 +1,7 @@
-"""Traced programs: what a trace depends on, what it holds, what work it is, and whether tracing again gives the same.
+"""Traced programs: what a trace depends on, what it contains, how much work it is, and whether it is repeatable.
 
-Whatever was traced, checked or compiled once for a kind of arguments (shapes, types, and jax's settings in this thread)
-need not be done again for the same kind.
+Whatever was traced, checked or compiled once for a signature (shapes and types of the arguments, and jax's settings in
+this thread) need not be repeated for the same signature.
 """
 
 import functools
@@ -23,12 +23,12 @@ _SETTINGS = (
     "jax_default_matmul_precision",
 )
 
-_LARGE_PRODUCT = 2**14  # multiplications from which a matrix product is faster as a product of its own
-_RANDOM = 100  # operations for a random number
+_LARGE_PRODUCT = 2**14  # multiplications from which a matrix product is faster as a separate product
+_RANDOM = 100  # operations that a random number counts for
 
 
-class Kind(NamedTuple):
-    """The kind of some arguments; hashable, so that it can be a name under which things are remembered."""
+class Signature(NamedTuple):
+    """Structure, shapes and types of some arguments, and jax's settings; hashable, so that it can key a cache."""
 
     structure: Any
     leaves: tuple[jax.ShapeDtypeStruct, ...]
@@ -36,23 +36,23 @@ class Kind(NamedTuple):
 
     @property
     def abstract(self) -> Any:
-        """The arguments without their numbers."""
+        """The shapes and types of the arguments, in their structure."""
         return jax.tree.unflatten(self.structure, self.leaves)
 
 
-def kind_of(*args: Any) -> Kind:
-    """Returns the kind of these arguments, under the settings of the calling thread."""
+def signature_of(*args: Any) -> Signature:
+    """Returns the signature of these arguments under the settings of the calling thread."""
     leaves, structure = jax.tree.flatten(args)
     abstract = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
-    return Kind(structure, abstract, tuple(getattr(jax.config, name) for name in _SETTINGS))
+    return Signature(structure, abstract, tuple(getattr(jax.config, name) for name in _SETTINGS))
 
 
 @functools.lru_cache(maxsize=16)
 def first_structure(landscape: Landscape) -> Any:
     """Returns the structure of the params that `sample` gives when it is first traced.
 
-    Later ones may hold static data that are other objects each time (a function, a class without `__eq__`), which make
-    two structures differ. They mean the same: what does not depend on the key is the same for all starts.
+    Later ones may hold static data that are new objects each time (a function, a class without `__eq__`), so that the
+    structures compare unequal. They are equivalent: data that do not depend on the key are the same for all starts.
     """
     return jax.tree.structure(jax.eval_shape(landscape.sample, jax.eval_shape(lambda: jax.random.key(0))))
 
@@ -64,7 +64,7 @@ def equations(program: Any) -> Iterator[Any]:
 
 
 def constants(program: Any) -> Iterator[Any]:
-    """Yields the arrays and numbers that a traced program holds, those of the programs within it included."""
+    """Yields the constants of a traced program and of the programs within it."""
     for inner in _programs(program):
         yield from getattr(inner, "consts", ())
         jaxpr = getattr(inner, "jaxpr", inner)
@@ -75,11 +75,11 @@ def constants(program: Any) -> Iterator[Any]:
 def is_repeatable(fn: Callable[..., Any], *args: Any) -> bool:
     """Returns whether tracing `fn` twice gives programs with the same numbers in them.
 
-    What NumPy or Python draw inside a function is a constant of its trace, another one in each.
+    A number drawn by NumPy or Python inside a function is a constant of its trace, and differs between traces.
     """
     programs = [jax.make_jaxpr(lambda *args: fn(*args))(*args) for _ in range(2)]
 
-    # Run-time checks of jax are numbered anew in every trace, so that their programs cannot be compared.
+    # jax numbers its run-time checks anew in every trace, so programs that contain them cannot be compared.
     if any(equation.primitive.name == "check" for equation in equations(programs[0])):
         return True
     one, two = (list(constants(program)) for program in programs)
@@ -96,7 +96,7 @@ def uses(program: Any) -> bool:
 
 
 class Work(NamedTuple):
-    """What a function does, read from its trace: the text, the entries of its largest array, the kind of work."""
+    """The work of a function, read from its trace: its text, the size of its largest array, and its operations."""
 
     text: str
     largest: int
@@ -105,7 +105,7 @@ class Work(NamedTuple):
 
 
 def work_of(fn: Callable[..., Any], *args: Any) -> Work:
-    """Returns what `fn` does with arguments of these shapes."""
+    """Returns the work of `fn` for arguments of these shapes."""
     traced = jax.make_jaxpr(fn)(*args)
     products = operations = 0
     largest = max((math.prod(leaf.shape) for leaf in jax.tree.leaves(args)), default=1)
@@ -119,7 +119,7 @@ def work_of(fn: Callable[..., Any], *args: Any) -> Work:
 
 
 def _cost_of_product(equation: Any) -> int:
-    """Returns the multiplications of a large product of two matrices; a matrix times a vector is as good lanes last."""
+    """Returns the multiplications of a large matrix product; 0 for matrix-vector products, which lanes last suits."""
     contracted, batched = equation.params["dimension_numbers"]
     shapes = [operand.aval.shape for operand in equation.invars]
     free = [
@@ -133,7 +133,7 @@ def _cost_of_product(equation: Any) -> int:
 def _lane_equations(jaxpr: Jaxpr, is_lanes: Sequence[bool]) -> Iterator[Any]:
     """Yields the equations of a program, and of the programs within it, that depend on some of its arguments.
 
-    What depends on none of them is there once for all lanes.
+    Values that depend on none of them are computed once for all lanes.
     """
     own = {var for var, is_lane in zip(jaxpr.invars, is_lanes, strict=True) if is_lane}
     for equation in jaxpr.eqns:
@@ -161,7 +161,7 @@ def _programs(program: Any) -> Iterator[Any]:
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Returns whether two constants are the same numbers; what is no number is taken for the same."""
+    """Returns whether two constants are equal; constants that are not numbers count as equal."""
     if one is other or isinstance(one, jax.core.Tracer) or isinstance(other, jax.core.Tracer):
         return True
     one, other = (

@@ -73,6 +73,7 @@ def trajectories(
     num_steps = check_count("num_steps", num_steps)
     every = check_count("every", every)
     key = check_key(key)
+
     with_extras = as_asked(check_optimizer(optimizer))
     descent = Descent(
         landscape=landscape,
@@ -85,6 +86,7 @@ def trajectories(
         is_noisy=is_noisy,
         keeps_best=False,
     )
+
     starts = None if starts is None else jax.tree.map(jnp.asarray, starts)
     check_descent(descent, key, starts)
     look = observe or (lambda params, state: _value_and_norm(landscape, params))

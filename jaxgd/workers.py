@@ -238,9 +238,13 @@ def _is_broken(error: BaseException) -> bool:
 def _settings() -> dict[str, Any]:
     """Returns the jax settings of this process that affect the bits."""
     names = (
-        "jax_enable_x64", "jax_numpy_dtype_promotion", "jax_numpy_rank_promotion", "jax_default_matmul_precision",
-        "jax_default_prng_impl", "jax_threefry_partitionable",
-    )  # fmt: skip
+        "jax_enable_x64",
+        "jax_numpy_dtype_promotion",
+        "jax_numpy_rank_promotion",
+        "jax_default_matmul_precision",
+        "jax_default_prng_impl",
+        "jax_threefry_partitionable",
+    )
     return {name: getattr(jax.config, name) for name in names}
 
 

@@ -17,9 +17,15 @@ SHORT = jaxgd.Stop(gradient_norm=1e-6, max_steps=4)
 
 def run(directory, rate=0.02, num_starts=60, seed=0, landscape=LANDSCAPE, **changes):
     jaxgd.survey(
-        landscape, optax.sgd(rate), num_starts, key=jax.random.key(seed), out=directory, block_size=20,
-        engine=jaxgd.Engine(layout="lanes_last", num_lanes=16), **changes,
-    )  # fmt: skip
+        landscape,
+        optax.sgd(rate),
+        num_starts,
+        key=jax.random.key(seed),
+        out=directory,
+        block_size=20,
+        engine=jaxgd.Engine(layout="lanes_last", num_lanes=16),
+        **changes,
+    )
     return directory
 
 

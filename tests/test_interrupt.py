@@ -91,9 +91,14 @@ def test_ends_of_interrupted_descents_are_where_they_were_left(monkeypatch):
     assert len(dropped) > 10
     one = int(dropped.start_number[0])
     again = jaxgd.descend(
-        WELLS, optax.sgd(0.05), 1, key=ASKED["key"], first_start=one, engine=ENGINE,
+        WELLS,
+        optax.sgd(0.05),
+        1,
+        key=ASKED["key"],
+        first_start=one,
+        engine=ENGINE,
         stop=jaxgd.Stop(gradient_norm=None, max_steps=int(dropped.num_steps[0])),
-    )  # fmt: skip
+    )
     assert abs(float(again.params[0] - dropped.params[0])) <= 0.051 * abs(float(again.gradient_norm[0])) + 1e-12
     assert ends.num_starts == 100_000
 

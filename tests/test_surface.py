@@ -34,8 +34,10 @@ def test_picture_is_what_the_definition_says(key):
 @pytest.mark.slow
 def test_picture_does_not_see_the_rescaling_of_a_rectified_layer(key):
     params = {
-        "first": jax.random.normal(key, (3, 4)), "bias": jnp.ones(4), "second": jax.random.normal(key, (4, 2)),
-    }  # fmt: skip
+        "first": jax.random.normal(key, (3, 4)),
+        "bias": jnp.ones(4),
+        "second": jax.random.normal(key, (4, 2)),
+    }
     inputs = jax.random.normal(key, (10, 3))
     value = lambda p: jnp.mean((jax.nn.relu(inputs @ p["first"] + p["bias"][None]) @ p["second"]) ** 2)
     moved = {"first": 7 * params["first"], "bias": 7 * params["bias"], "second": params["second"] / 7}

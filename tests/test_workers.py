@@ -20,9 +20,14 @@ WELLS = jaxgd.Landscape(value=lambda x: ((x**2 - 1) ** 2).sum(), sample=lambda k
 
 def survey(num_starts=100, **how):
     return jaxgd.survey(
-        WELLS, optax.sgd(0.05), num_starts, key=jax.random.key(3), block_size=20,
-        engine=jaxgd.Engine(layout="lanes_last", num_lanes=16), **how,
-    )  # fmt: skip
+        WELLS,
+        optax.sgd(0.05),
+        num_starts,
+        key=jax.random.key(3),
+        block_size=20,
+        engine=jaxgd.Engine(layout="lanes_last", num_lanes=16),
+        **how,
+    )
 
 
 @pytest.fixture(scope="module")

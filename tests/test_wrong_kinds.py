@@ -64,7 +64,7 @@ GOOD = [
     (jaxgd.catalogue, dict(landscape=wells, points=None, sample=BOX, confidence=0.95)),
     (jaxgd.dwell_by_index, dict(landscape=wells, optimizer="sgd(0.02)", num_starts=2, sample=BOX, seed=0, num_steps=2)),
     (jaxgd.sweep, dict(landscape=wells, builder=optax.sgd, num_starts=2, sample=BOX, key=KEY, learning_rate=[0.1])),
-]  # fmt: skip
+]
 
 
 SLOW = (jaxgd.descend, jaxgd.classify)  # what is right among the wrong kinds is compiled

@@ -94,9 +94,14 @@ def pele_ends(landscape: jaxgd.Landscape, starts: np.ndarray, like: jaxgd.Ends) 
 
     potential, rms = LJ(), SLOPE / np.sqrt(starts[0].size)  # pele's tolerance is a root mean square
     flow = lambda x, tolerance: CVODEBDFOptimizer(
-        potential, x, tol=rms, rtol=tolerance, atol=tolerance, hessian_type=HessianType.DENSE,
+        potential,
+        x,
+        tol=rms,
+        rtol=tolerance,
+        atol=tolerance,
+        hessian_type=HessianType.DENSE,
         use_newton_stop_criterion=False,
-    )  # fmt: skip
+    )
     quenches = {
         "pele's flow (CVODE), tolerance 1e-8": lambda x: flow(x, 1e-8),
         "pele's flow (CVODE), tolerance 1e-6": lambda x: flow(x, 1e-6),
@@ -113,9 +118,13 @@ def _row(name: str, departure: Departure, **judged: Any) -> Statistic:
     share = departure.share
     assert share is not None
     return Statistic(
-        statistic=f"{name}: {departure.name} agrees with the flow", measured=1 - share.value, low=1 - share.high,
-        high=1 - share.low, num_descents=departure.num_compared, **judged,
-    )  # fmt: skip
+        statistic=f"{name}: {departure.name} agrees with the flow",
+        measured=1 - share.value,
+        low=1 - share.high,
+        high=1 - share.low,
+        num_descents=departure.num_compared,
+        **judged,
+    )
 
 
 def _published(share: float, source: str) -> dict[str, Any]:
@@ -128,11 +137,16 @@ def judged(name: str, found: Distortion) -> list[Statistic]:
     agreement = found.self_agreement
     rows = [
         Statistic(
-            statistic=f"{name}: the flow agrees with itself", measured=agreement.value, low=agreement.low,
-            high=agreement.high, expected=0.98, relation="at_least", num_descents=found.num_starts,
+            statistic=f"{name}: the flow agrees with itself",
+            measured=agreement.value,
+            low=agreement.low,
+            high=agreement.high,
+            expected=0.98,
+            relation="at_least",
+            num_descents=found.num_starts,
             source="two tolerances",
         )
-    ]  # fmt: skip
+    ]
     for one in found.departures:
         claim: dict[str, Any] = {}
         if name == CLUSTER and one.name in ("L-BFGS", "FIRE"):
@@ -181,9 +195,15 @@ def _closer(small: Departure, large: Departure, flow_entry: np.ndarray) -> Stati
     agrees = [(one.entry == flow_entry)[both] for one in (small, large)]
     value, low, high = jaxgd.statistics.paired_difference(*agrees, CONFIDENCE)
     return Statistic(
-        statistic=f"{CLUSTER}: agreement at step 1.25e-4 less that at step 1e-3", measured=value, low=low, high=high,
-        expected=0.0, relation="at_least", source="the flow is the limit of small steps", num_descents=int(both.sum()),
-    )  # fmt: skip
+        statistic=f"{CLUSTER}: agreement at step 1.25e-4 less that at step 1e-3",
+        measured=value,
+        low=low,
+        high=high,
+        expected=0.0,
+        relation="at_least",
+        source="the flow is the limit of small steps",
+        num_descents=int(both.sum()),
+    )
 
 
 def _cross_check(landscape: jaxgd.Landscape, flow: GradientFlow, theirs: dict[str, jaxgd.Ends]) -> list[Statistic]:
@@ -192,9 +212,11 @@ def _cross_check(landscape: jaxgd.Landscape, flow: GradientFlow, theirs: dict[st
     ours = basin_distortion(landscape, flow, theirs, confidence=CONFIDENCE)
     their_flow = replace(flow, ends=theirs[fine], coarse=theirs[coarse])
     others = basin_distortion(
-        landscape, their_flow, {name: ends for name, ends in theirs.items() if name not in (fine, coarse)},
+        landscape,
+        their_flow,
+        {name: ends for name, ends in theirs.items() if name not in (fine, coarse)},
         confidence=CONFIDENCE,
-    )  # fmt: skip
+    )
     experiment.note(f"{ours}\n\nagainst pele's own flow\n{others}\n")
     rows = [
         _row(CLUSTER, ours.departures[0], expected=0.95, relation="at_least", source="another solver of the same flow")

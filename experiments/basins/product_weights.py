@@ -46,54 +46,83 @@ def measure(options: experiment.Options) -> Claim:
         num = num // 100 if options.quick else num
         landscape = jaxgd.landscapes.styblinski_tang(dim=dim)
         ends = jaxgd.descend(
-            landscape, optax.sgd(LEARNING_RATE), num, key=jax.random.key(dim), stop=STOP, keep=("params",),
+            landscape,
+            optax.sgd(LEARNING_RATE),
+            num,
+            key=jax.random.key(dim),
+            stop=STOP,
+            keep=("params",),
             engine=jaxgd.Engine(num_devices=len(jax.devices())),
-        )  # fmt: skip
+        )
         points = jaxgd.classify(landscape, ends[:2_000])
         rows.append(
             experiment.share(
-                f"d={dim}: ends that are minima (of the first 2,000)", points.verdict == int(jaxgd.Verdict.MINIMUM),
-                expected=1.0, source="no other end",
+                f"d={dim}: ends that are minima (of the first 2,000)",
+                points.verdict == int(jaxgd.Verdict.MINIMUM),
+                expected=1.0,
+                source="no other end",
             )
-        )  # fmt: skip
+        )
         hits, expected = np.bincount(basins(ends, dim), minlength=2**dim), weights(dim)
         low, high = simultaneous_intervals(hits, num, experiment.CONFIDENCE)
         covered = int(np.sum((low <= expected) & (expected <= high)))
         rows.append(
             experiment.exactly(
-                f"d={dim}: weights inside their simultaneous {100 * experiment.CONFIDENCE:g} % intervals", covered,
-                expected=2**dim, source="products of 0.515673 and 0.484327", num_descents=num,
+                f"d={dim}: weights inside their simultaneous {100 * experiment.CONFIDENCE:g} % intervals",
+                covered,
+                expected=2**dim,
+                source="products of 0.515673 and 0.484327",
+                num_descents=num,
             )
-        )  # fmt: skip
+        )
         went_left = np.asarray(ends.params).ravel() < 0
         z = (went_left.mean() - LEFT) / np.sqrt(LEFT * (1 - LEFT) / went_left.size)
         rows.append(
             experiment.share(
-                f"d={dim}: a coordinate goes left", went_left, expected=LEFT, tolerance=5e-7, z=float(z),
+                f"d={dim}: a coordinate goes left",
+                went_left,
+                expected=LEFT,
+                tolerance=5e-7,
+                z=float(z),
                 source="position of the maximum",
             )
-        )  # fmt: skip
+        )
         chi_square = float(np.sum((hits - num * expected) ** 2 / (num * expected)))
         p_value = float(scipy.stats.chi2.sf(chi_square, 2**dim - 1))
         rows.append(
             Statistic(
-                statistic=f"d={dim}: p-value of all {2**dim} weights at once", measured=p_value, low=p_value, high=1.0,
-                expected=1e-3, relation="at_least", source="chi-square test of the products", num_descents=num,
+                statistic=f"d={dim}: p-value of all {2**dim} weights at once",
+                measured=p_value,
+                low=p_value,
+                high=1.0,
+                expected=1e-3,
+                relation="at_least",
+                source="chi-square test of the products",
+                num_descents=num,
             )
-        )  # fmt: skip
+        )
         table[dim] = (hits / num, expected, *proportion_interval(hits, num, 0.95))
     num = 2_000 if options.quick else 100_000
     swept = jaxgd.sweep(
-        jaxgd.landscapes.styblinski_tang(dim=1), optax.sgd, num, key=jax.random.key(99), stop=STOP,
-        learning_rate=list(RATES), engine=jaxgd.Engine(num_devices=len(jax.devices())),
-    )  # fmt: skip
+        jaxgd.landscapes.styblinski_tang(dim=1),
+        optax.sgd,
+        num,
+        key=jax.random.key(99),
+        stop=STOP,
+        learning_rate=list(RATES),
+        engine=jaxgd.Engine(num_devices=len(jax.devices())),
+    )
     steps = {}
     for rate, ends in zip(RATES, swept.ends, strict=True):
         kept = ends.status == int(jaxgd.Status.CONVERGED)
         row = experiment.share(
-            f"step {rate:g}: goes left", np.asarray(ends.params)[kept].ravel() < 0, expected=LEFT, tolerance=5e-7,
-            source="position of the maximum", is_outside=rate > MAX_RATE,
-        )  # fmt: skip
+            f"step {rate:g}: goes left",
+            np.asarray(ends.params)[kept].ravel() < 0,
+            expected=LEFT,
+            tolerance=5e-7,
+            source="position of the maximum",
+            is_outside=rate > MAX_RATE,
+        )
         rows.append(row)
         steps[rate] = row
     return Claim(

@@ -22,7 +22,7 @@ from jax.flatten_util import ravel_pytree
 import jaxgd
 from jaxgd import experiment
 from jaxgd.curvature import Product, Ritz, hessian_product, lanczos, product_of
-from jaxgd.experiment import Missing, Outcome, System, Timed
+from jaxgd.experiment import Missing, System, Timed, WorkDone
 
 WIDTHS, QUICK_WIDTHS = (964, 964), (64, 64)
 TOLERANCE = 1e-3
@@ -60,7 +60,7 @@ def measure(options: experiment.Options) -> experiment.Benchmark:
     )
 
 
-SECONDS = functools.partial(System, unit="seconds", judge=lambda result: Outcome(amount=None, notes=result))
+SECONDS = functools.partial(System, unit="seconds", work_done=lambda result: WorkDone(amount=None, notes=result))
 
 
 def systems_of(name: str, product: Product) -> list[System]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxgd import experiment
-from jaxgd.experiment import Missing, Outcome, System, Timed
+from jaxgd.experiment import Missing, System, Timed, WorkDone
 
 ROOT = Path(__file__).parents[2]
 FIRST, SECOND = "first time", "second time"
@@ -132,7 +132,7 @@ def measure(options: experiment.Options) -> experiment.Benchmark:
             process("by hand, Styblinski-Tang, d=4", by_hand(STYBLINSKI_TANG, 10_000), {"descents": 10_000}),
             process("by hand, Lennard-Jones 13", by_hand(LENNARD_JONES, NUM_BY_HAND), {"descents": NUM_BY_HAND}),
             process("scipy basin hopping, Lennard-Jones 13", [sys.executable, "-c", hops], {"descents": NUM_HOPS}),
-            System(name="pele, Lennard-Jones 13", build=pele, judge=judge, unit="CPU seconds"),
+            System(name="pele, Lennard-Jones 13", build=pele, work_done=work_done, unit="CPU seconds"),
         ]
     race = experiment.race(systems, repeats=1 if options.quick else 3)
     ratios: dict[str, Any] = {}
@@ -153,9 +153,9 @@ def measure(options: experiment.Options) -> experiment.Benchmark:
     )
 
 
-def judge(result: Any) -> Outcome:
+def work_done(result: Any) -> WorkDone:
     """Returns what a process printed and spent as notes of its row."""
-    return Outcome(amount=None, converged=result["converged"], notes=result["notes"])
+    return WorkDone(amount=None, converged=result["converged"], notes=result["notes"])
 
 
 def ours(name: str, words: str, is_second: bool) -> System:
@@ -172,7 +172,7 @@ def ours(name: str, words: str, is_second: bool) -> System:
             call()
         return call
 
-    return System(name=name, build=build, judge=judge, unit="CPU seconds")
+    return System(name=name, build=build, work_done=work_done, unit="CPU seconds")
 
 
 def _ours(command: list[str], cache: str | None) -> Timed:
@@ -193,7 +193,7 @@ def process(name: str, command: list[str], notes: dict[str, Any]) -> System:
         converged = float(out.split()[0]) if out else None
         return Timed(result={"converged": converged, "notes": timed | notes}, seconds=timed["cpu"], seconds_compile=0.0)
 
-    return System(name=name, build=lambda: call, judge=judge, unit="CPU seconds")
+    return System(name=name, build=lambda: call, work_done=work_done, unit="CPU seconds")
 
 
 def pele() -> Callable[[], Timed]:

@@ -22,7 +22,7 @@ from jax.flatten_util import ravel_pytree
 import jaxgd
 from experiments.benchmarks import rivals
 from jaxgd import experiment
-from jaxgd.experiment import Missing, Outcome, System, Timed
+from jaxgd.experiment import Missing, System, Timed, WorkDone
 from jaxgd.landscapes import (
     deep_linear,
     digits_mlp,
@@ -106,7 +106,7 @@ def measure(options: experiment.Options) -> experiment.Benchmark:
         "FIRE as published": _by_jaxgd(lambda case: rivals.fire(max_step=case.max_step or 0.2)),
     }
     systems = [_system(name, table, solve) for name, solve in solvers.items()]
-    systems.append(System(name="pele L-BFGS", build=_no_pele, judge=_judge, unit="gradients"))
+    systems.append(System(name="pele L-BFGS", build=_no_pele, work_done=_judge, unit="gradients"))
     race = experiment.race(systems, repeats=1)
     pairs = {
         "lbfgs_over_scipy": ("jaxgd lbfgs", "scipy L-BFGS-B"),
@@ -140,17 +140,17 @@ def _system(name: str, table: dict[str, Case], solve: Solve) -> System:
             known.append(Timed(result=found, seconds=mean, seconds_compile=0.0))
         return known[0]
 
-    return System(name=name, build=lambda: call, judge=_judge, unit="gradients")
+    return System(name=name, build=lambda: call, work_done=_judge, unit="gradients")
 
 
-def _judge(found: dict[str, Spent]) -> Outcome:
+def _judge(found: dict[str, Spent]) -> WorkDone:
     failures = {case: int(np.sum(~spent.is_converged)) for case, spent in found.items()}
     words = {
         case: f"{np.mean(spent.gradients):.1f}" + (f" ({failures[case]})" if failures[case] else "")
         for case, spent in found.items()
     }
     converged = np.concatenate([spent.is_converged for spent in found.values()])
-    return Outcome(amount=None, converged=float(np.mean(converged)), notes=words)
+    return WorkDone(amount=None, converged=float(np.mean(converged)), notes=words)
 
 
 def _starts(case: Case) -> np.ndarray:

@@ -24,7 +24,7 @@ import jaxgd
 from experiments.benchmarks import rivals
 from experiments.benchmarks.lennard_jones_gradient import LANDSCAPE, gradient_systems
 from jaxgd import experiment
-from jaxgd.experiment import Outcome, System
+from jaxgd.experiment import System, WorkDone
 
 TOLERANCE, TOLERANCE_FLOAT32, MAX_STEPS = 1e-4, 1e-3, 10_000
 MAX_STEP = 0.1
@@ -57,10 +57,10 @@ def measure(options: experiment.Options) -> experiment.Benchmark:
 
     def jaxgds(name: str, landscape: Any, starts: Any, num: int, tolerance: float = TOLERANCE) -> System:
         build = lambda: quenches(landscape, starts, num, tolerance)
-        return System(name=f"jaxgd, {name}", build=build, judge=judged(tolerance))
+        return System(name=f"jaxgd, {name}", build=build, work_done=judged(tolerance))
 
     def rival(name: str, build: Callable[[], rivals.Descend], starts: Any) -> System:
-        return System(name=name, build=lambda: functools.partial(build(), starts), judge=judged(TOLERANCE))
+        return System(name=name, build=lambda: functools.partial(build(), starts), work_done=judged(TOLERANCE))
 
     pele = functools.partial(rivals.pele_lbfgs, TOLERANCE, MAX_STEPS)
     systems = [
@@ -127,22 +127,22 @@ def slow_rivals() -> dict[str, Callable[[], rivals.Descend]]:
 _gradient_norms = jax.jit(jax.vmap(lambda x: optax.tree.norm(LANDSCAPE.gradient(x))))
 
 
-def judged(tolerance: float) -> Callable[[Any], Outcome]:
-    """Returns the judge of ends: how many, which share converged, and which lies at a minimum."""
+def judged(tolerance: float) -> Callable[[Any], WorkDone]:
+    """Returns what was done, read from ends: how many, which share converged, and which lies at a minimum."""
 
-    def judge(ends: Any) -> Outcome:
+    def work_done(ends: Any) -> WorkDone:
         norms = _gradient_norms(jnp.asarray(ends))
         some = jnp.asarray(ends[:NUM_POLISHED], float)
         points = jaxgd.classify(LANDSCAPE, some)
         drop = np.asarray(jax.vmap(LANDSCAPE.value)(some)) - np.asarray(points.value)
         is_near = (np.asarray(points.verdict) == jaxgd.Verdict.MINIMUM) & (np.abs(drop) <= 1e-6)
-        return Outcome(
+        return WorkDone(
             amount=len(ends),
             converged=float(np.mean(np.asarray(norms) <= SLACK * tolerance)),
             notes={"descents": len(ends), "near_minimum": float(np.mean(is_near))},
         )
 
-    return judge
+    return work_done
 
 
 if __name__ == "__main__":

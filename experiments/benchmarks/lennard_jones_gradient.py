@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxgd
-from jaxgd.experiment import Missing, Outcome, System
+from jaxgd.experiment import Missing, System, WorkDone
 from jaxgd.lanes_last.mapping import lanes_last
 
 LANDSCAPE = jaxgd.landscapes.lennard_jones()
@@ -42,19 +42,19 @@ def gradient_systems(quick: bool) -> list[System]:
         pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in (blocks, value)]
         return lambda: library.repeat(*pointers, 64 // width, num_repeats, ctypes.c_double(step)) or value
 
-    judge = lambda lanes: lambda result: Outcome(amount=lanes * num_repeats)
+    work_done = lambda lanes: lambda result: WorkDone(amount=lanes * num_repeats)
     unit = "gradients/s"
     return [
         *(
             System(
                 name=f"gradient alone, jaxgd, {tile} lanes",
                 build=lambda t=tile: jaxgd_gradient(t),
-                judge=judge(tile),
+                work_done=work_done(tile),
                 unit=unit,
             )
             for tile in tiles
         ),
-        System(name="gradient alone, C with SIMD", build=c_gradient, judge=judge(64), unit=unit),
+        System(name="gradient alone, C with SIMD", build=c_gradient, work_done=work_done(64), unit=unit),
     ]
 
 

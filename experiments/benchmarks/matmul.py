@@ -19,7 +19,7 @@ import optax
 import jaxgd
 from experiments.benchmarks.rivals import in_tiles, vmap_while_loop
 from jaxgd import experiment
-from jaxgd.experiment import Outcome, System
+from jaxgd.experiment import System, WorkDone
 
 NUM_SPINS, NUM_IMAGES = 40, 256
 
@@ -41,13 +41,19 @@ def measure(options: experiment.Options) -> experiment.Benchmark:
     works = {
         "p_spin": Work(
             landscape=lambda: jaxgd.landscapes.spherical_p_spin(NUM_SPINS),
-            torch_gradient=torch_p_spin, learning_rate=0.05, num_steps=200, num_starts=1024 // share,
+            torch_gradient=torch_p_spin,
+            learning_rate=0.05,
+            num_steps=200,
+            num_starts=1024 // share,
         ),
         "mlp": Work(
             landscape=lambda: jaxgd.landscapes.digits_mlp((16,), num_images=NUM_IMAGES),
-            torch_gradient=torch_mlp, learning_rate=0.1, num_steps=100, num_starts=256 // share,
+            torch_gradient=torch_mlp,
+            learning_rate=0.1,
+            num_steps=100,
+            num_starts=256 // share,
         ),
-    }  # fmt: skip
+    }
     systems: list[System] = []
     names = [f"{name} {dtype}" for name in works for dtype in ("float64", "float32")]
     for name in names:
@@ -81,8 +87,8 @@ def systems_of(name: str, work: Work, dtype: str, tiles: tuple[int, ...]) -> lis
         "keep": ("params",),
         "engine": jaxgd.Engine(num_devices=len(jax.devices())),
     }
-    judge = lambda ends: Outcome(amount=work.num_starts * (work.num_steps + 1))
-    new = functools.partial(System, judge=judge, unit="gradients/s")
+    work_done = lambda ends: WorkDone(amount=work.num_starts * (work.num_steps + 1))
+    new = functools.partial(System, work_done=work_done, unit="gradients/s")
 
     def by_hand(tile: int) -> Callable[[], Any]:
         loop = vmap_while_loop(landscape.evaluate, optimizer, tolerance=1e-30, max_steps=work.num_steps)

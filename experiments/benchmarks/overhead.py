@@ -20,10 +20,10 @@ import optax
 
 import jaxgd
 from jaxgd import experiment
-from jaxgd.experiment import Outcome, System, Timed
+from jaxgd.experiment import System, Timed, WorkDone
 
 ROOT = Path(__file__).parents[2]
-SECONDS = functools.partial(System, unit="seconds", judge=lambda result: Outcome(amount=None))
+SECONDS = functools.partial(System, unit="seconds", work_done=lambda result: WorkDone(amount=None))
 EMPTY_RUN, VISIT = "a run of one descent without a step", "a visit of the host within it"
 CLOCK = "import time; began = time.perf_counter(); {work}; print(time.perf_counter() - began)"
 FIRST_RESULT = """
@@ -111,9 +111,14 @@ def num_visits(num_starts: int) -> dict[str, float]:
     """Returns how often the host looked in during a long run, and how long that took."""
     visits: list[int] = []
     ends = jaxgd.descend(
-        jaxgd.landscapes.styblinski_tang(dim=10), optax.sgd(5e-3), num_starts, key=jax.random.key(0), keep=(),
-        engine=jaxgd.Engine(num_devices=len(jax.devices())), progress=lambda phase, done, asked: visits.append(done),
-    )  # fmt: skip
+        jaxgd.landscapes.styblinski_tang(dim=10),
+        optax.sgd(5e-3),
+        num_starts,
+        key=jax.random.key(0),
+        keep=(),
+        engine=jaxgd.Engine(num_devices=len(jax.devices())),
+        progress=lambda phase, done, asked: visits.append(done),
+    )
     return {"visits": len(visits), "seconds": ends.cost.seconds_run}
 
 

@@ -25,7 +25,7 @@ import optax
 import jaxgd
 from experiments.benchmarks.rivals import vmap_while_loop
 from jaxgd import experiment
-from jaxgd.experiment import Outcome, System
+from jaxgd.experiment import System, WorkDone
 
 DIM, LEARNING_RATE, MAX_STEPS, NOISE = 100, 0.05, 100_000, 0.5
 CURVATURES = np.concatenate([[-1.0], np.linspace(1, 10, DIM - 1)])
@@ -76,13 +76,13 @@ def measure(options: experiment.Options) -> experiment.Benchmark:
             LANDSCAPE, optimizer, starts=starts[name], key=jax.random.key(1), is_noisy=is_noisy, keep=(), **how
         )
 
-        def judge(ends: jaxgd.Ends) -> Outcome:
+        def work_done(ends: jaxgd.Ends) -> WorkDone:
             steps = np.asarray(ends.num_steps)
             costs[name] = {"occupancy": ends.cost.occupancy, "max_over_mean": steps.max() / steps.mean()}
             share = ends.status_counts().get("stopped_by_event", 0) / nums[name]
-            return Outcome(amount=nums[name], converged=share, notes=costs[name])
+            return WorkDone(amount=nums[name], converged=share, notes=costs[name])
 
-        return System(name=f"jaxgd, {name}", build=lambda: call, judge=judge)
+        return System(name=f"jaxgd, {name}", build=lambda: call, work_done=work_done)
 
     def by_hand(name: str, is_noisy: bool) -> System:
         def build() -> Callable[[], Any]:
@@ -97,8 +97,8 @@ def measure(options: experiment.Options) -> experiment.Benchmark:
             return functools.partial(run, starts[name], jax.random.split(jax.random.key(1), nums[name]))
 
         share = lambda ends: float(np.mean(np.abs(ends[0][:, 0]) >= 0.5))
-        judge = lambda ends: Outcome(amount=nums[name], converged=share(ends))
-        return System(name=f"vmap, {name}", build=build, judge=judge)
+        work_done = lambda ends: WorkDone(amount=nums[name], converged=share(ends))
+        return System(name=f"vmap, {name}", build=build, work_done=work_done)
 
     kinds = {"plain": False, "noisy": True}
     race = experiment.race(

@@ -19,7 +19,7 @@ import numpy as np
 
 import jaxgd
 from jaxgd import experiment
-from jaxgd.experiment import Outcome, System
+from jaxgd.experiment import System, WorkDone
 
 CASES = {7: (4_500, 12), 8: (4_000, 42)}
 """Number of atoms: searches, and the saddles of index 1 that are known."""
@@ -67,20 +67,22 @@ def systems_of(num_atoms: int, num_starts: int) -> list[System]:
     search = lambda: jaxgd.saddles(atoms, minima, num_starts=num_starts, key=key)
     found = functools.cache(search)
 
-    def judge_search(search: Any) -> Outcome:
+    def search_done(search: Any) -> WorkDone:
         hits = int(np.sum(search.of_index(1).hits))
-        return Outcome(amount=hits, converged=hits / num_starts, notes={"distinct": len(search.of_index(1))})
+        return WorkDone(amount=hits, converged=hits / num_starts, notes={"distinct": len(search.of_index(1))})
 
-    def judge_network(network: Any) -> Outcome:
+    def network_done(network: Any) -> WorkDone:
         told = float(np.mean(network.ends >= 0))
-        return Outcome(amount=2 * len(network.saddles), converged=told, notes={"loops": int(network.is_loop.sum())})
+        return WorkDone(amount=2 * len(network.saddles), converged=told, notes={"loops": int(network.is_loop.sum())})
 
     return [
-        System(name=f"search, {num_atoms} atoms", build=lambda: search, judge=judge_search, unit="verified saddles/s"),
+        System(
+            name=f"search, {num_atoms} atoms", build=lambda: search, work_done=search_done, unit="verified saddles/s"
+        ),
         System(
             name=f"network, {num_atoms} atoms",
             build=lambda: lambda: jaxgd.network(atoms, minima, found(), key=key, num_audited=0),
-            judge=judge_network,
+            work_done=network_done,
             unit="ways down/s",
         ),
     ]

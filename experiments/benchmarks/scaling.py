@@ -22,7 +22,7 @@ import optax
 
 import jaxgd
 from jaxgd import experiment
-from jaxgd.experiment import Outcome, System, Timed
+from jaxgd.experiment import System, Timed, WorkDone
 
 ROOT = Path(__file__).parents[2]
 DIM = 10
@@ -65,12 +65,12 @@ def in_this_process(name: str, dim: int, num_coordinates: int, num_lanes: int | 
     landscape = jaxgd.landscapes.styblinski_tang(dim=dim)
     call = functools.partial(jaxgd.descend, landscape, OPTIMIZER, num_starts, keep=(), **_how(num_lanes))
 
-    def judge(ends: jaxgd.Ends) -> Outcome:
+    def work_done(ends: jaxgd.Ends) -> WorkDone:
         share = ends.status_counts().get("converged", 0) / num_starts
         notes = {"descents": num_starts, "occupancy": ends.cost.occupancy, "lanes": ends.cost.num_lanes}
-        return Outcome(amount=ends.cost.ticks * dim, converged=share, notes=notes)
+        return WorkDone(amount=ends.cost.ticks * dim, converged=share, notes=notes)
 
-    return System(name=name, build=lambda: call, judge=judge, unit="coordinates/s")
+    return System(name=name, build=lambda: call, work_done=work_done, unit="coordinates/s")
 
 
 def _how(num_lanes: int | None = None) -> dict[str, Any]:
@@ -97,11 +97,11 @@ def in_own_process(kind: str, num_starts: int) -> System:
         found = json.loads(done.stdout)
         return Timed(result=found, seconds=found["seconds"], seconds_compile=found["seconds_compile"])
 
-    def judge(found: dict[str, Any]) -> Outcome:
+    def work_done(found: dict[str, Any]) -> WorkDone:
         notes = {name: found[name] for name in ("peak_gigabytes", "num_found")}
-        return Outcome(amount=num_starts, converged=found["converged"], notes=notes)
+        return WorkDone(amount=num_starts, converged=found["converged"], notes=notes)
 
-    return System(name=name_of(kind, num_starts), build=lambda: call, judge=judge)
+    return System(name=name_of(kind, num_starts), build=lambda: call, work_done=work_done)
 
 
 def child(kind: str, num_starts: int) -> None:

@@ -16,7 +16,7 @@ import optax
 import jaxgd
 from experiments.benchmarks.rivals import vmap_while_loop
 from jaxgd import experiment
-from jaxgd.experiment import Outcome, System
+from jaxgd.experiment import System, WorkDone
 
 DIMS = (2, 10, 100, 1000)
 STOP = jaxgd.Stop(gradient_norm=1e-6, max_steps=20_000)
@@ -58,19 +58,19 @@ def race_of_two(function: str, dim: int, num_starts: int) -> list[System]:
     value_and_grad = jax.value_and_grad(landscape.value)
     by_hand = vmap_while_loop(value_and_grad, optimizer, tolerance=STOP.gradient_norm, max_steps=STOP.max_steps)
 
-    def judge(ends: jax.Array) -> Outcome:
+    def work_done(ends: jax.Array) -> WorkDone:
         norms = jax.jit(jax.vmap(lambda x: optax.tree.norm(jax.grad(landscape.value)(x))))(jnp.asarray(ends))
         share = float(np.mean(np.asarray(norms) <= 1.05 * STOP.gradient_norm))
-        return Outcome(amount=num_starts, converged=share, notes={"descents": num_starts})
+        return WorkDone(amount=num_starts, converged=share, notes={"descents": num_starts})
 
     name = f"{function}_{dim}"
     call = lambda: jaxgd.descend(landscape, optimizer, starts=starts, **how).params
     return [
-        System(name=f"jaxgd, {name}", build=lambda: call, judge=judge),
+        System(name=f"jaxgd, {name}", build=lambda: call, work_done=work_done),
         System(
             name=f"vmap, {name}",
             build=lambda: functools.partial(by_hand, starts, keys),
-            judge=lambda ends: judge(ends[0]),
+            work_done=lambda ends: work_done(ends[0]),
         ),
     ]
 

@@ -15,7 +15,7 @@ import numpy as np
 
 import jaxgd
 from jaxgd import experiment
-from jaxgd.experiment import Outcome, System
+from jaxgd.experiment import System, WorkDone
 from jaxgd.names import find_optimizer
 
 CONVERGED = int(jaxgd.Status.CONVERGED)
@@ -55,27 +55,27 @@ def systems_of(name: str, landscape: jaxgd.Landscape, num_starts: int) -> list[S
     descend = lambda: jaxgd.descend(landscape, optimizer, num_starts, **how)
     ends = functools.cache(descend)
 
-    def judge(points: jaxgd.Points) -> Outcome:
+    def work_done(points: jaxgd.Points) -> WorkDone:
         found = jaxgd.catalogue(landscape, points)
         share = float(np.mean(points.is_critical()))
-        return Outcome(amount=len(points), converged=share, notes={"distinct": len(found), **points.verdict_counts()})
+        return WorkDone(amount=len(points), converged=share, notes={"distinct": len(found), **points.verdict_counts()})
 
     return [
         System(
             name=f"descents, {name}",
             build=lambda: descend,
-            judge=lambda ends: Outcome(amount=num_starts, converged=float(np.mean(ends.status == CONVERGED))),
+            work_done=lambda ends: WorkDone(amount=num_starts, converged=float(np.mean(ends.status == CONVERGED))),
         ),
         System(
             name=f"verdicts, {name}",
             build=lambda: lambda: jaxgd.classify(landscape, ends()),
-            judge=judge,
+            work_done=work_done,
             unit="ends/s",
         ),
         System(
             name=f"in full, {name}",
             build=lambda: lambda: jaxgd.classify(landscape, ends(), in_full=True),
-            judge=judge,
+            work_done=work_done,
             unit="ends/s",
         ),
     ]

@@ -81,9 +81,15 @@ def measure(options: experiment.Options) -> experiment.Claim:
 def survey(out: Path) -> jaxgd.Survey:
     """Runs or continues the small survey."""
     return jaxgd.survey(
-        LANDSCAPE, "sgd:learning_rate=0.02", NUM_STARTS, key=jax.random.key(7), out=out, block_size=BLOCK,
-        stop=jaxgd.Stop(gradient_norm=1e-8, max_steps=5000), engine=jaxgd.Engine(layout="lanes_last", num_lanes=32),
-    )  # fmt: skip
+        LANDSCAPE,
+        "sgd:learning_rate=0.02",
+        NUM_STARTS,
+        key=jax.random.key(7),
+        out=out,
+        block_size=BLOCK,
+        stop=jaxgd.Stop(gradient_norm=1e-8, max_steps=5000),
+        engine=jaxgd.Engine(layout="lanes_last", num_lanes=32),
+    )
 
 
 # --------------------------------------------------------------------------------------------- one file

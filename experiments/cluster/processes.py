@@ -36,19 +36,27 @@ def measure(options: experiment.Options) -> experiment.Claim:
             unlike = num_unlike(run, first)
             rows.append(
                 experiment.Statistic(
-                    statistic=f"arrays unlike those of one process, {what}", measured=unlike, low=unlike, high=unlike,
-                    expected=0, source="the same bits", num_descents=num_starts,
+                    statistic=f"arrays unlike those of one process, {what}",
+                    measured=unlike,
+                    low=unlike,
+                    high=unlike,
+                    expected=0,
+                    source="the same bits",
+                    num_descents=num_starts,
                 )
-            )  # fmt: skip
+            )
     for (num_processes, num_devices), time_taken in seconds.items():
         if num_devices == 1:
             ratio = seconds[1, 1] / time_taken
             rows.append(
                 experiment.Statistic(
                     statistic=f"rate of {num_processes} processes over one on {experiment.num_cores()} cores",
-                    measured=ratio, low=ratio, high=ratio, num_descents=num_starts,
+                    measured=ratio,
+                    low=ratio,
+                    high=ratio,
+                    num_descents=num_starts,
                 )
-            )  # fmt: skip
+            )
     return experiment.Claim(
         name="processes",
         claim="A run holds the same bits whatever the number of its processes and devices.",

@@ -116,10 +116,13 @@ def residual(width: int) -> Architecture:
     def sample(key: jax.Array) -> Any:
         keys = jax.random.split(key, 4)
         return {
-            "entry": _dense(keys[0], 64, width), "inner": _dense(keys[1], width, width),
-            "outer": _dense(keys[2], width, width), "exit": _dense(keys[3], width, 10),
-            "hidden_bias": [jnp.zeros(width), jnp.zeros(width)], "bias": jnp.zeros(10),
-        }  # fmt: skip
+            "entry": _dense(keys[0], 64, width),
+            "inner": _dense(keys[1], width, width),
+            "outer": _dense(keys[2], width, width),
+            "exit": _dense(keys[3], width, 10),
+            "hidden_bias": [jnp.zeros(width), jnp.zeros(width)],
+            "bias": jnp.zeros(10),
+        }
 
     def apply(params: Any, x: jax.Array, activation: Callable[[jax.Array], jax.Array]) -> jax.Array:
         x = activation(x @ params["entry"] + params["hidden_bias"][0][None])
@@ -129,9 +132,10 @@ def residual(width: int) -> Architecture:
     def tie(params: Any) -> Any:
         first, second = params["hidden_bias"]
         return params | {
-            "inner": _twins(params["inner"], 1), "outer": _twins(params["outer"], 0),
+            "inner": _twins(params["inner"], 1),
+            "outer": _twins(params["outer"], 0),
             "hidden_bias": [first, _twins(second, 0)],
-        }  # fmt: skip
+        }
 
     return Architecture(sample, apply, tie)
 
@@ -144,8 +148,9 @@ def convolution(num_filters: int) -> Architecture:
         return {
             "filters": jax.random.normal(keys[0], (3, 3, 1, num_filters)) / 3,
             "exit": _dense(keys[1], 16 * num_filters, 10),
-            "hidden_bias": [jnp.zeros(num_filters)], "bias": jnp.zeros(10),
-        }  # fmt: skip
+            "hidden_bias": [jnp.zeros(num_filters)],
+            "bias": jnp.zeros(10),
+        }
 
     def apply(params: Any, x: jax.Array, activation: Callable[[jax.Array], jax.Array]) -> jax.Array:
         images = x.reshape(-1, 8, 8, 1)
@@ -158,8 +163,10 @@ def convolution(num_filters: int) -> Architecture:
     def tie(params: Any) -> Any:
         out = _twins(params["exit"].reshape(16, num_filters, 10), 1).reshape(-1, 10)
         return params | {
-            "filters": _twins(params["filters"], 3), "exit": out, "hidden_bias": [_twins(params["hidden_bias"][0], 0)]
-        }  # fmt: skip
+            "filters": _twins(params["filters"], 3),
+            "exit": out,
+            "hidden_bias": [_twins(params["hidden_bias"][0], 0)],
+        }
 
     return Architecture(sample, apply, tie)
 

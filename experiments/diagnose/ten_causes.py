@@ -22,9 +22,18 @@ from jaxgd import experiment
 from jaxgd.diagnose import Cause, diagnose
 
 CAUSES = (
-    Cause.MINIMUM, Cause.SADDLE, Cause.SATURATED_UNITS, Cause.DEAD_UNITS, Cause.STEP_TOO_LARGE, Cause.STEP_TOO_SMALL,
-    Cause.NOISE, Cause.CONDITIONING, Cause.STALE_STATE, Cause.CLIPPED, Cause.DESCENDING,
-)  # fmt: skip
+    Cause.MINIMUM,
+    Cause.SADDLE,
+    Cause.SATURATED_UNITS,
+    Cause.DEAD_UNITS,
+    Cause.STEP_TOO_LARGE,
+    Cause.STEP_TOO_SMALL,
+    Cause.NOISE,
+    Cause.CONDITIONING,
+    Cause.STALE_STATE,
+    Cause.CLIPPED,
+    Cause.DESCENDING,
+)
 FIRST_SEED = 1000
 
 
@@ -80,9 +89,14 @@ def measure(options: experiment.Options) -> Causes:
 def _answer(cause: Cause, name: str, seed: int) -> Cause:
     built = case(cause, name, jax.random.key(seed))
     return diagnose(
-        built.params, built.loss, data(), key=jax.random.key(seed + 1), optimizer=built.optimizer,
-        optimizer_state=built.state, batch_size=built.batch_size,
-    ).cause  # fmt: skip
+        built.params,
+        built.loss,
+        data(),
+        key=jax.random.key(seed + 1),
+        optimizer=built.optimizer,
+        optimizer_state=built.state,
+        batch_size=built.batch_size,
+    ).cause
 
 
 def _answers(counts: Counter[tuple[Cause, Cause]], cause: Cause) -> list[Cause]:

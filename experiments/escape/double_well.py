@@ -102,10 +102,15 @@ def measure(options: experiment.Options) -> Claim:
             exact = passage(temperature, level)
             rows.append(
                 experiment.exactly(
-                    f"{label}: quadrature", exact, error=1e-6, expected=expected, tolerance=5e-5,
-                    source="published exact column", num_descents=0,
+                    f"{label}: quadrature",
+                    exact,
+                    error=1e-6,
+                    expected=expected,
+                    tolerance=5e-5,
+                    source="published exact column",
+                    num_descents=0,
                 )
-            )  # fmt: skip
+            )
             for step, mean, error in zip(STEPS, means, errors, strict=True):
                 chain = chain_passage(temperature, step, lowered(level, temperature, step))
                 rows.append(estimate_row(f"{label}: step {step:g}", mean, error, num, chain, "exact for the chain"))
@@ -116,10 +121,15 @@ def measure(options: experiment.Options) -> Claim:
             if name == "right":
                 rows.append(
                     experiment.exactly(
-                        f"eps={temperature:g}: Kramers / exact", kramers(temperature) / exact, expected=1.0,
-                        tolerance=0.05, source="Kramers' formula", is_outside=True, num_descents=0,
+                        f"eps={temperature:g}: Kramers / exact",
+                        kramers(temperature) / exact,
+                        expected=1.0,
+                        tolerance=0.05,
+                        source="Kramers' formula",
+                        is_outside=True,
+                        num_descents=0,
                     )
-                )  # fmt: skip
+                )
         times[temperature] = found[-1]["right"]
         fit = fit_escape(found[-1]["right"], np.ones(num, bool), "exponential", resolution=STEPS[-1])
         experiment.note(f"eps={temperature:g}: exponential law of single passages, p = {fit.p_value}")
@@ -155,8 +165,16 @@ def figure(result: Claim) -> Any:
     left.legend(fontsize=8)
     right.axhline(1, label="exact first passage")
     right.plot(1 / grid, formula / exact, "--", color="#c2571a", label="Kramers' formula")
-    right.errorbar(inverse, middle / at_found, half / at_found, fmt="o", color="black", ms=4, capsize=3,
-                   label="descents, 99.9 % interval")  # fmt: skip
+    right.errorbar(
+        inverse,
+        middle / at_found,
+        half / at_found,
+        fmt="o",
+        color="black",
+        ms=4,
+        capsize=3,
+        label="descents, 99.9 % interval",
+    )
     right.set(xlabel="1 / temperature (1 / value)", ylabel="mean time / exact mean time", ylim=(0.7, 1.15))
     right.legend(fontsize=7, loc="lower right")
     return drawn

@@ -141,10 +141,16 @@ def dwell(saddle: Saddle, batch_size: int | None, num: int, width: float, seed: 
         return jnp.sum(((ravel_pytree(params)[0] - at) @ downhill) ** 2) >= DISTANCE**2
 
     ends = jaxgd.descend(
-        landscape, optax.sgd(LEARNING_RATE), starts=jax.vmap(unravel)(flat), key=key, events={"left": has_left},
-        stop=jaxgd.Stop(gradient_norm=None, max_steps=MAX_STEPS, at_event="left"), is_noisy=batch_size is not None,
-        keep=(), engine=jaxgd.Engine(num_devices=len(jax.devices())),
-    )  # fmt: skip
+        landscape,
+        optax.sgd(LEARNING_RATE),
+        starts=jax.vmap(unravel)(flat),
+        key=key,
+        events={"left": has_left},
+        stop=jaxgd.Stop(gradient_norm=None, max_steps=MAX_STEPS, at_event="left"),
+        is_noisy=batch_size is not None,
+        keep=(),
+        engine=jaxgd.Engine(num_devices=len(jax.devices())),
+    )
     left = np.asarray(ends.event_steps["left"])
     return np.where(left < 0, np.asarray(ends.num_steps), left), left >= 0
 
@@ -177,19 +183,28 @@ def measure(options: experiment.Options) -> Claim:
         claimed: Any = {"expected": 0.0, "tolerance": 1e-12, "source": "no image has a gradient there"}
         rows.append(
             Statistic(
-                statistic=f"{name} saddle: share of the noise that points downhill", measured=share, low=share,
-                high=share, num_descents=NUM_DRAWS,
+                statistic=f"{name} saddle: share of the noise that points downhill",
+                measured=share,
+                low=share,
+                high=share,
+                num_descents=NUM_DRAWS,
                 **(claimed if is_still else {}),
             )
-        )  # fmt: skip
+        )
         test = log_rank(arms)
         rows.append(
             Statistic(
-                statistic=f"{name} saddle: log-rank p-value over batch sizes", measured=test.p_value, low=0.0,
-                high=test.p_value, expected=1e-3, relation="at_most", source="noise leaves saddles",
-                num_descents=num * len(arms), is_outside=is_still,
+                statistic=f"{name} saddle: log-rank p-value over batch sizes",
+                measured=test.p_value,
+                low=0.0,
+                high=test.p_value,
+                expected=1e-3,
+                relation="at_most",
+                source="noise leaves saddles",
+                num_descents=num * len(arms),
+                is_outside=is_still,
             )
-        )  # fmt: skip
+        )
         whole = arms["all 300 images"]
         rows.append(experiment.mean(f"{name} saddle: mean ticks, all 300 images", whole[0]))
         for batch in list(BATCHES)[1:]:
@@ -204,9 +219,14 @@ def measure(options: experiment.Options) -> Claim:
     times: dict[str, Any] = {}
     for batch, size in (("all 300 images", None), ("batches of 16", 16)):
         seen = jaxgd.dwell_by_index(
-            network(size), optax.sgd(LEARNING_RATE), 8 if options.quick else NUM_PROBED, key=jax.random.key(7),
-            num_steps=100 if options.quick else NUM_WATCHED, every=EVERY, is_noisy=size is not None,
-        )  # fmt: skip
+            network(size),
+            optax.sgd(LEARNING_RATE),
+            8 if options.quick else NUM_PROBED,
+            key=jax.random.key(7),
+            num_steps=100 if options.quick else NUM_WATCHED,
+            every=EVERY,
+            is_noisy=size is not None,
+        )
         experiment.note(f"index along descents, {batch}\n{seen}\n")
         times[batch] = seen
         share = np.mean(seen.index[:, :-1] > 0, axis=1) * seen.steps[-1]

@@ -78,20 +78,28 @@ def measure(options: experiment.Options) -> Claim:
         value, low, high = growth_factor(found, CONFIDENCE)
         rows.append(
             Statistic(
-                statistic=f"gradient descent, {name}: factor from saddle to saddle", measured=value, low=low, high=high,
-                expected=kappa(steepness, learning_rate), tolerance=0.01, num_descents=num,
+                statistic=f"gradient descent, {name}: factor from saddle to saddle",
+                measured=value,
+                low=low,
+                high=high,
+                expected=kappa(steepness, learning_rate),
+                tolerance=0.01,
+                num_descents=num,
                 source="1 + ln(1/(1 - 2 eta L))/ln(1 + 2 eta gamma), up to terms that vanish with the distance",
             )
-        )  # fmt: skip
+        )
     for number, (median, column) in enumerate(
         zip(PUBLISHED_MEDIANS, times["gradient descent, L=1, step 1/4"].T, strict=True), start=1
     ):
         rows.append(
             experiment.median(
-                f"gradient descent, L=1, step 1/4: median steps to leave saddle {number}", column, expected=median,
-                tolerance=0.5, source="an independent computation",
+                f"gradient descent, L=1, step 1/4: median steps to leave saddle {number}",
+                column,
+                expected=median,
+                tolerance=0.5,
+                source="an independent computation",
             )
-        )  # fmt: skip
+        )
     half = NUM_SADDLES // 2
     for seed, (name, optimizer) in enumerate(PERTURBED.items(), start=10):
         found = escape_times(optimizer(), 1.0, NUM_SADDLES, num, seed)
@@ -102,9 +110,13 @@ def measure(options: experiment.Options) -> Claim:
         rows.append(
             estimate_row(
                 f"{name}: steps for a saddle, saddles {half + 2} to {NUM_SADDLES} less saddles 3 to {half + 1}",
-                np.mean(late - early), error, num, 0.0, "equal costs: a linear law",
+                np.mean(late - early),
+                error,
+                num,
+                0.0,
+                "equal costs: a linear law",
             )
-        )  # fmt: skip
+        )
         rows.append(experiment.mean(f"{name}: steps for a saddle", late))
     fifth = times["gradient descent, L=1, step 1/4"][:, 4]
     rows.append(experiment.share("gradient descent, L=1, step 1/4: leaves all five saddles", np.isfinite(fifth)))

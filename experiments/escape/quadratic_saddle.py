@@ -78,9 +78,16 @@ def dwell(
     """Returns the steps to escape; every descent escapes, or this raises."""
     saddle = jaxgd.landscapes.quadratic_saddle(dim=dim, start=start, scale=scale)
     ends = jaxgd.descend(
-        saddle, optimizer, num_descents, key=jax.random.key(seed), stop=STOP, events={"escaped": has_escaped},
-        starts=starts, keep=(), engine=jaxgd.Engine(num_devices=len(jax.devices())),
-    )  # fmt: skip
+        saddle,
+        optimizer,
+        num_descents,
+        key=jax.random.key(seed),
+        stop=STOP,
+        events={"escaped": has_escaped},
+        starts=starts,
+        keep=(),
+        engine=jaxgd.Engine(num_devices=len(jax.devices())),
+    )
     steps = np.asarray(ends.event_steps["escaped"])
     if (steps < 0).any():
         raise jaxgd.InputValueError(f"{np.sum(steps < 0)} of {len(steps)} descents did not escape.")

@@ -99,20 +99,27 @@ def measure(options: experiment.Options) -> Claim:
     rows: list[Statistic] = [
         experiment.exactly("ends at zero loss", len(zero), expected=1, relation="at_least", num_descents=num_ends),
         experiment.exactly(
-            f"of these told another dimension than {num_params} less the rank of J", int(is_wrong.sum()), expected=0,
-            source="H = J' J", num_descents=num_ends,
+            f"of these told another dimension than {num_params} less the rank of J",
+            int(is_wrong.sum()),
+            expected=0,
+            source="H = J' J",
+            num_descents=num_ends,
         ),
-    ]  # fmt: skip
+    ]
 
     # Sharpness along walks, and from end to end.
     walk = jaxgd.walk_valley(landscape, points, num_steps, key=jax.random.key(1), step_length=0.5)
     experiment.note(str(walk))
     rows += [
-        experiment.exactly("steps along valleys that were taken", int(walk.num_steps.sum()),
-                           expected=int(is_told.sum()) * num_steps, num_descents=len(zero)),
+        experiment.exactly(
+            "steps along valleys that were taken",
+            int(walk.num_steps.sum()),
+            expected=int(is_told.sum()) * num_steps,
+            num_descents=len(zero),
+        ),
         experiment.exactly("ends that were told to lie on a valley", int(is_told.sum()), num_descents=len(zero)),
         experiment.exactly("largest loss on the walks", float(np.max(walk.value)), expected=0, tolerance=1e-20),
-    ]  # fmt: skip
+    ]
     places = jax.tree.map(lambda leaf: jnp.asarray(leaf.reshape(-1, *leaf.shape[2:])), walk.params)
     sharpness, error = (found.reshape(walk.value.shape) for found in sharpness_and_error(landscape, places))
     spread = lambda values: float(np.std(np.log(values)))
@@ -148,13 +155,17 @@ def _large() -> list[Statistic]:
         experiment.exactly(f"{own}: loss at the end", float(points.value[0]), expected=0, tolerance=1e-18),
         experiment.exactly(f"{own}: is called a minimum", int(points.verdict[0] == int(Verdict.MINIMUM)), expected=1),
         experiment.exactly(
-            f"{own}: lower limit of the dimension", int(points.dimension[0]), relation="at_most", tolerance=1,
-            expected=num_params, source="more than parameters less outputs only if J lacks rank",
+            f"{own}: lower limit of the dimension",
+            int(points.dimension[0]),
+            relation="at_most",
+            tolerance=1,
+            expected=num_params,
+            source="more than parameters less outputs only if J lacks rank",
         ),
         experiment.exactly(f"{own}: dimension if J has full rank", num_params - 10 * LARGE_IMAGES),
         experiment.exactly(f"{own}: CPU seconds to train", trained - begin),
         experiment.exactly(f"{own}: CPU seconds to judge", judged - trained),
-    ]  # fmt: skip
+    ]
 
 
 def figure(result: Claim) -> Any:

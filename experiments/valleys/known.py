@@ -61,9 +61,12 @@ def _factorisation(rank: int) -> Known:
     target = target @ target.T
     value = lambda u: jnp.sum((u @ u.T - target) ** 2) / 4
     return Known(
-        f"U U' = M, {rank} columns", Landscape(value=value, sample=_normal(rank + 1, rank)), 2, rank * (rank - 1) // 2,
+        f"U U' = M, {rank} columns",
+        Landscape(value=value, sample=_normal(rank + 1, rank)),
+        2,
+        rank * (rank - 1) // 2,
         "rotations and reflections",
-    )  # fmt: skip
+    )
 
 
 def _deep_linear(widths: tuple[int, ...], num_valleys: int) -> Known:
@@ -73,8 +76,10 @@ def _deep_linear(widths: tuple[int, ...], num_valleys: int) -> Known:
     shapes = list(itertools.pairwise(widths))
 
     def sample(key: Any) -> Any:
-        return [jax.random.normal(each, shape) for each, shape in zip(jax.random.split(key, len(shapes)), shapes,
-                                                                      strict=True)]  # fmt: skip
+        return [
+            jax.random.normal(each, shape)
+            for each, shape in zip(jax.random.split(key, len(shapes)), shapes, strict=True)
+        ]
 
     def value(params: Any) -> Any:
         product = params[0]
@@ -106,9 +111,12 @@ def _phase_retrieval(dim: int) -> Known:
         return jnp.mean((real**2 + imaginary**2 - seen) ** 2) / 4
 
     return Known(
-        f"phase retrieval, {dim} complex number{'s' * (dim > 1)}", Landscape(value=value, sample=_normal(2, dim)), 1, 1,
+        f"phase retrieval, {dim} complex number{'s' * (dim > 1)}",
+        Landscape(value=value, sample=_normal(2, dim)),
+        1,
+        1,
         "a phase is free",
-    )  # fmt: skip
+    )
 
 
 def _hyperbola() -> Known:
@@ -123,18 +131,27 @@ def problems(*, is_quick: bool) -> list[Known]:
     if is_quick:
         return [_sphere(dim) for dim in dims] + [_cylinder(3), *small]
     return [
-        *(_sphere(dim) for dim in dims), *(_cylinder(dim) for dim in dims), *small, _factorisation(3),
-        _factorisation(4), _phase_retrieval(2), _deep_linear((2, 3, 2), 1), _deep_linear((1, 1, 1, 1), 4),
+        *(_sphere(dim) for dim in dims),
+        *(_cylinder(dim) for dim in dims),
+        *small,
+        _factorisation(3),
+        _factorisation(4),
+        _phase_retrieval(2),
+        _deep_linear((2, 3, 2), 1),
+        _deep_linear((1, 1, 1, 1), 4),
         _deep_linear((2, 2, 2, 2), 4),
-    ]  # fmt: skip
+    ]
 
 
 def count(known: Known, num_descents: int) -> jaxgd.Catalogue:
     """Returns the catalogue of one landscape."""
     found = jaxgd.survey(
-        known.landscape, "lbfgs:max_step=1.0", num_descents, key=jax.random.key(0),
+        known.landscape,
+        "lbfgs:max_step=1.0",
+        num_descents,
+        key=jax.random.key(0),
         stop=jaxgd.Stop(gradient_norm=1e-9, max_steps=5_000),
-    )  # fmt: skip
+    )
     return found.catalogue
 
 
@@ -162,36 +179,47 @@ def measure(options: experiment.Options) -> Claim:
         dimensions.append((known.name, known.dimension, int(own[0]) if len(own) else -1))
         rows.append(
             experiment.exactly(
-                f"{known.name}: valleys", int(lowest.sum()), expected=known.num_valleys, source=known.source,
+                f"{known.name}: valleys",
+                int(lowest.sum()),
+                expected=known.num_valleys,
+                source=known.source,
                 num_descents=NUM_DESCENTS,
             )
-        )  # fmt: skip
+        )
         experiment.note(f"{known.name}: {int(lowest.sum())} of dimension {own.tolist()}, {found.verdicts}")
     rows.append(experiment.exactly("valleys of another dimension than theory says", wrong_dimensions, expected=0))
 
     num_thomson = 30 if options.quick else NUM_THOMSON
     landscape = thomson()
     ends = jaxgd.descend(
-        landscape, jaxgd.transforms.lbfgs(max_step=0.3), num_thomson, key=jax.random.key(1),
+        landscape,
+        jaxgd.transforms.lbfgs(max_step=0.3),
+        num_thomson,
+        key=jax.random.key(1),
         stop=jaxgd.Stop(gradient_norm=1e-7, max_steps=5_000),
-    )  # fmt: skip
+    )
     points = jaxgd.classify(landscape, ends, in_full=True)
     is_minimum = points.verdict == int(Verdict.MINIMUM)
     expected = NUM_CHARGES + 3
     rows.append(
         experiment.exactly(
             f"{NUM_CHARGES} charges: minima of another dimension than {expected}",
-            int(np.sum(points.dimension[is_minimum] != expected)), expected=0, num_descents=num_thomson,
+            int(np.sum(points.dimension[is_minimum] != expected)),
+            expected=0,
+            num_descents=num_thomson,
             source="a length for each, three turns",
         )
-    )  # fmt: skip
+    )
     values = np.unique(np.round(np.asarray(points.value)[is_minimum], 7))
     rows.append(
         experiment.exactly(
-            f"{NUM_CHARGES} charges: values of minima", len(values), expected=len(CAMBRIDGE), num_descents=num_thomson,
+            f"{NUM_CHARGES} charges: values of minima",
+            len(values),
+            expected=len(CAMBRIDGE),
+            num_descents=num_thomson,
             source="Cambridge Cluster Database",
         )
-    )  # fmt: skip
+    )
     for value, published in zip(values, CAMBRIDGE, strict=False):
         rows.append(
             experiment.exactly(f"{NUM_CHARGES} charges: value", value, error=1e-7, expected=published, tolerance=5e-9)

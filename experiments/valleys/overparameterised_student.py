@@ -149,21 +149,38 @@ def measure(options: experiment.Options) -> Claim:
         num = 60 * expected if not options.quick else 100
         landscape = landscape_of(rank, rank, activation)
         found = jaxgd.survey(
-            landscape, "lbfgs:max_step=1.0", num, key=jax.random.key(0),
+            landscape,
+            "lbfgs:max_step=1.0",
+            num,
+            key=jax.random.key(0),
             stop=jaxgd.Stop(gradient_norm=1e-10, max_steps=5_000),
-        ).catalogue  # fmt: skip
+        ).catalogue
         lowest = (found.verdict == int(Verdict.MINIMUM)) & (found.value < 1e-14)
         rows.append(
-            experiment.exactly(f"{own}: global minima of {rank} units", int(lowest.sum()), expected=expected,
-                               source="r! orders" + (" and 2^r signs" if signs > 1 else ""), num_descents=num)
-        )  # fmt: skip
-        rows.append(experiment.exactly(f"{own}: of these on valleys", int(np.sum(found.dimension[lowest] != 0)),
-                                       expected=0, num_descents=num))  # fmt: skip
+            experiment.exactly(
+                f"{own}: global minima of {rank} units",
+                int(lowest.sum()),
+                expected=expected,
+                source="r! orders" + (" and 2^r signs" if signs > 1 else ""),
+                num_descents=num,
+            )
+        )
+        rows.append(
+            experiment.exactly(
+                f"{own}: of these on valleys", int(np.sum(found.dimension[lowest] != 0)), expected=0, num_descents=num
+            )
+        )
 
         # With a unit to spare.
         wide, teacher, every = landscape_of(rank, rank + 1, activation), teacher_of(rank), subspaces(rank)
-        rows.append(experiment.exactly(f"{own}: subspaces T(r, r + 1)", len(every), source="Simsek et al. 2021",
-                                       expected=math.factorial(rank + 1) * (rank + 2) / 2))  # fmt: skip
+        rows.append(
+            experiment.exactly(
+                f"{own}: subspaces T(r, r + 1)",
+                len(every),
+                source="Simsek et al. 2021",
+                expected=math.factorial(rank + 1) * (rank + 2) / 2,
+            )
+        )
         draw = np.random.default_rng(2)
         free = lambda subspace, draw=draw: (
             draw.uniform(-2, 2, NUM_INPUTS) if subspace.is_silent else draw.uniform(0.2, 0.8, 1)
@@ -175,30 +192,58 @@ def measure(options: experiment.Options) -> Claim:
         is_wrong = (points.dimension >= 0) & ~is_valley & is_silent
         statistic = f"{own}: places with a silent unit told to be anything but valleys of {NUM_INPUTS} dimensions"
         rows.append(experiment.exactly(statistic, int(is_wrong.sum()), expected=0))
-        rows.append(experiment.exactly(f"{own}: places where two units share one that are called minima or isolated",
-                                       int(np.sum(points.dimension[~is_silent] >= 0)), expected=0,
-                                       source="the kernel has d + 1 dimensions there, the line 1"))  # fmt: skip
+        rows.append(
+            experiment.exactly(
+                f"{own}: places where two units share one that are called minima or isolated",
+                int(np.sum(points.dimension[~is_silent] >= 0)),
+                expected=0,
+                source="the kernel has d + 1 dimensions there, the line 1",
+            )
+        )
         entries = catalogue.entry[is_silent & is_valley]
-        rows.append(experiment.exactly(f"{own}: valleys that walks show", len(np.unique(entries)),
-                                       expected=math.factorial(rank + 1), source="(r + 1)!"))  # fmt: skip
-        rows.append(experiment.exactly(f"{own}: of these said not to be shown connected",
-                                       int(np.sum(catalogue.is_open[np.unique(entries)])),
-                                       expected=math.factorial(rank + 1)))  # fmt: skip
+        rows.append(
+            experiment.exactly(
+                f"{own}: valleys that walks show",
+                len(np.unique(entries)),
+                expected=math.factorial(rank + 1),
+                source="(r + 1)!",
+            )
+        )
+        rows.append(
+            experiment.exactly(
+                f"{own}: of these said not to be shown connected",
+                int(np.sum(catalogue.is_open[np.unique(entries)])),
+                expected=math.factorial(rank + 1),
+            )
+        )
         sets, value, gradient = joined(wide, rank)
-        rows.append(experiment.exactly(f"{own}: sets of subspaces that crossings do not join", sets, expected=1,
-                                       source="Simsek et al. 2021"))  # fmt: skip
-        rows.append(experiment.exactly(f"{own}: largest loss on the ways through crossings", value, expected=0,
-                                       tolerance=1e-25))  # fmt: skip
-        rows.append(experiment.exactly(f"{own}: largest entry of the gradient there", gradient, expected=0,
-                                       tolerance=1e-13))  # fmt: skip
+        rows.append(
+            experiment.exactly(
+                f"{own}: sets of subspaces that crossings do not join", sets, expected=1, source="Simsek et al. 2021"
+            )
+        )
+        rows.append(
+            experiment.exactly(f"{own}: largest loss on the ways through crossings", value, expected=0, tolerance=1e-25)
+        )
+        rows.append(
+            experiment.exactly(f"{own}: largest entry of the gradient there", gradient, expected=0, tolerance=1e-13)
+        )
 
         # Where descents end.
-        ends = jaxgd.survey(wide, "lbfgs:max_step=1.0", 40 if options.quick else 300, key=jax.random.key(1),
-                            stop=jaxgd.Stop(gradient_norm=1e-10, max_steps=5_000)).points  # fmt: skip
+        ends = jaxgd.survey(
+            wide,
+            "lbfgs:max_step=1.0",
+            40 if options.quick else 300,
+            key=jax.random.key(1),
+            stop=jaxgd.Stop(gradient_norm=1e-10, max_steps=5_000),
+        ).points
         low = np.asarray(ends.value) < 1e-12
         for verdict, count in ends[np.flatnonzero(low)].verdict_counts().items() if low.any() else ():
-            rows.append(experiment.exactly(f"{own}: ends of {rank + 1} units at zero loss called {verdict}", count,
-                                           num_descents=len(ends)))  # fmt: skip
+            rows.append(
+                experiment.exactly(
+                    f"{own}: ends of {rank + 1} units at zero loss called {verdict}", count, num_descents=len(ends)
+                )
+            )
     data["curve"] = _loss_beside(landscape_of(2, 3, "softplus"))
     return Claim(
         name="valleys.overparameterised_student",

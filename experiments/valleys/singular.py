@@ -84,8 +84,11 @@ def measure(options: experiment.Options) -> Claim:
         points = jaxgd.classify(landscape, jnp.asarray(places))
         is_told = points.dimension >= 0
         is_wrong = is_told & (points.dimension != known)
-        rows.append(experiment.exactly(f"{own}: called valleys or isolated wrongly", int(is_wrong.sum()), expected=0,
-                                       num_descents=len(known)))  # fmt: skip
+        rows.append(
+            experiment.exactly(
+                f"{own}: called valleys or isolated wrongly", int(is_wrong.sum()), expected=0, num_descents=len(known)
+            )
+        )
         rows.append(experiment.share(f"{own}: of those that are not singular, told", is_told[known >= 0]))
 
     told: dict[str, list[tuple[float, float]]] = {"float64": [], "float32": []}
@@ -105,9 +108,12 @@ def measure(options: experiment.Options) -> Claim:
             experiment.note(f"{name}, bend {bend:g}: {valleys.sum()} valleys, {is_told.mean():.2f} told")
         rows += [
             experiment.exactly(f"bent valleys, {name}: wrong dimensions", wrong, expected=0, num_descents=NUM_ENDS),
-            experiment.exactly(f"bent valleys, {name}: counted as several, which is not said to be an upper bound",
-                               not_said, expected=0),
-        ]  # fmt: skip
+            experiment.exactly(
+                f"bent valleys, {name}: counted as several, which is not said to be an upper bound",
+                not_said,
+                expected=0,
+            ),
+        ]
 
     # Units change nothing.
     t = np.exp(draw.uniform(-1, 1, NUM_ENDS)) * np.where(np.arange(NUM_ENDS) % 3 == 0, -1, 1)
@@ -157,10 +163,16 @@ def _bad_input() -> tuple[list[Statistic], tuple[np.ndarray, np.ndarray]]:
         is_wrong = (points.dimension >= 0) & (points.dimension != dimension)
         valleys = found.dimension == dimension
         is_said = valleys.sum() == 1 or found.num_unjoined == valleys.sum()
-        rows.append(experiment.exactly(f"{name}: wrong dimensions", int(is_wrong.sum()), expected=0,
-                                       num_descents=len(places)))  # fmt: skip
-        rows.append(experiment.exactly(f"{name}: valleys counted that are not said to be an upper bound",
-                                       0 if is_said else int(valleys.sum()), expected=0))  # fmt: skip
+        rows.append(
+            experiment.exactly(f"{name}: wrong dimensions", int(is_wrong.sum()), expected=0, num_descents=len(places))
+        )
+        rows.append(
+            experiment.exactly(
+                f"{name}: valleys counted that are not said to be an upper bound",
+                0 if is_said else int(valleys.sum()),
+                expected=0,
+            )
+        )
         experiment.note(f"{name}: {valleys.sum()} valleys, {points.verdict_counts()}")
         seen[name] = (np.asarray(points.params), found.entry)
     return rows, seen["two circles that touch"]
@@ -171,8 +183,12 @@ def figure(result: Claim) -> Any:
     drawn, (left, right) = experiment.panels("Valleys bent at any scale: an answer is right, or it is not given")
     for name, told in result.data["told"].items():
         left.semilogx(*np.array(told).T, "o-", ms=4, label=name)
-    left.set(xlabel="scale of the bend, in lengths of the start law", ylabel="share of ends whose dimension is told",
-             ylim=(-0.05, 1.05), title="y = b sin(x / b)")  # fmt: skip
+    left.set(
+        xlabel="scale of the bend, in lengths of the start law",
+        ylabel="share of ends whose dimension is told",
+        ylim=(-0.05, 1.05),
+        title="y = b sin(x / b)",
+    )
     left.legend(fontsize=8)
     places, entry = result.data["circles"]
     for number in np.unique(entry):

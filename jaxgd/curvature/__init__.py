@@ -1,4 +1,4 @@
-"""Second derivatives: Hessian-vector products, whole spectra, and the ends of spectra too large to be computed."""
+"""Second derivatives: Hessian-vector products, whole spectra, and the ends of spectra that are too large to compute."""
 
 from jaxgd.curvature.dense import Spectrum, hessian, hessian_and_error, spectrum
 from jaxgd.curvature.density import Density, Share, density

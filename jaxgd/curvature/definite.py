@@ -1,7 +1,7 @@
 """The lowest eigenvalue of a positive definite matrix with an error bound, without a spectrum.
 
 Inverse iteration gives a unit vector v of low curvature c = v'Av, and an eigenvalue lies within the residual |Av - cv|
-of c. That none lies lower, a Cholesky factor shows: A - floor I has one only if no eigenvalue is below the floor, but
+of c. A Cholesky factor shows that none lies lower: A - floor I has one only if no eigenvalue is below the floor, but
 for what rounding may hide. The error that is stated spans from there to c. All of it is loops that call no library, but
 for the factor, which is left to the caller.
 """
@@ -33,9 +33,9 @@ class Lowest(NamedTuple):
 
 
 def about_inverse(matrix: jax.Array) -> jax.Array:
-    """Returns about the inverse of a symmetric (dim, dim) matrix, by sweeping out one row after the other.
+    """Returns an approximate inverse of a symmetric (dim, dim) matrix, by eliminating one row after the other.
 
-    It is accurate for definite matrices of norm one or so, and may be anything for others, since nothing is exchanged.
+    It is accurate for definite matrices of norm about one, and arbitrary for others, since there is no pivoting.
     Up to a thousand rows this is no slower than LAPACK, and for forty it takes a third of the time.
 
     Example:
@@ -60,12 +60,12 @@ def lowest_of_definite(
     Args:
       matrix: (dim, dim), of norm one or so.
       inverse: (dim, dim) about its inverse.
-      across: removes from a vector what is not asked about; it leaves the space of the others invariant, or nearly.
+      across: projects a vector onto the space of interest, which should be (nearly) invariant.
       is_wanted: () bool; where it is not, nothing is iterated and the result is of no use.
     """
     tolerance = jnp.finfo(matrix.dtype).eps ** 0.4  # a share of the eigenvalue
     unit = lambda vector: vector * (1 / jnp.linalg.norm(vector))
-    damping = 1 / jnp.linalg.norm(inverse)  # so that nothing overflows
+    damping = 1 / jnp.linalg.norm(inverse)  # avoids overflow
     apply = lambda _, vector: (inverse @ vector) * damping
 
     def seen(vector: jax.Array, image: jax.Array) -> Any:
@@ -77,11 +77,11 @@ def lowest_of_definite(
         return (count < _ROUNDS) & ~(residual <= tolerance * curvature)
 
     def iterate(state: Any) -> Any:
-        """Goes on with the lower Ritz vector of the old one and what inverse iteration makes of it."""
+        """Continues with the lower Ritz vector in the span of the old vector and its inverse iterate."""
         count, (old, image, curvature, _) = state
         new = unit(jax.lax.fori_loop(0, _ITERATIONS, apply, old, unroll=4))
         new = unit(new - (old @ new) * old)
-        new = unit(new - (old @ new) * old)  # once more: little may have been left
+        new = unit(new - (old @ new) * old)  # once more, since little may have been left
         image_of_new = across(matrix @ new)
         angle = jnp.arctan2(2 * (old @ image_of_new), curvature - new @ image_of_new) / 2
         of_old, of_new = -jnp.sin(angle), jnp.cos(angle)
@@ -91,6 +91,6 @@ def lowest_of_definite(
     first = jnp.where(is_wanted, jnp.int32(0), jnp.int32(_ROUNDS))
     _, found = jax.lax.while_loop(goes, iterate, (first, seen(begin, across(matrix @ begin))))
     vector, _, curvature, residual = found
-    slack = 2 * residual + tolerance * curvature  # twice, and some more: v may be a mixture of several eigenvectors
+    slack = 2 * residual + tolerance * curvature  # twice, with a margin: v may mix several eigenvectors
     rounding = len(matrix) * jnp.finfo(matrix.dtype).eps * jnp.trace(matrix)  # that a Cholesky factor may hide
     return Lowest(vector, curvature, slack + 2 * rounding, curvature - slack - rounding)

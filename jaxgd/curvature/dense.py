@@ -11,18 +11,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxgd.curvature.second_order import Gradient, SecondOrder, Units, second_order
+from jaxgd.curvature.second_order import Gradient, Lengths, SecondOrder, second_order
 
 MAX_BYTES_TOGETHER, MAX_BYTES_OF_ACCELERATOR = 2**22, 2**26
 """Columns of a Hessian are made together as long as their intermediates take no more than this.
 
-On CPU what stays in a cache is faster: networks of 265 parameters on 1,000 and 10,000 samples take a third of the time
-of all columns at once. An accelerator has to be kept busy, and may have many points under way.
+On CPU, intermediates that fit in a cache are faster: networks of 265 parameters on 1,000 and 10,000 samples take a
+  third of the time of all columns at once. An accelerator must be kept busy, and may process many points.
 """
 
 
 class Spectrum(NamedTuple):
-    """Eigenvalues of a Hessian, those of the symmetry's zero modes set aside.
+    """Eigenvalues of a Hessian, without those of the symmetry's zero modes.
 
     Attributes:
       eigenvalues: (dim,) ascending; the last `num_symmetry_modes` entries are meaningless.
@@ -43,7 +43,7 @@ class Spectrum(NamedTuple):
     asymmetry: jax.Array
 
 
-def hessian(gradient: Gradient | SecondOrder, x: jax.Array, units: Units = 1.0) -> jax.Array:
+def hessian(gradient: Gradient | SecondOrder, x: jax.Array, units: Lengths = 1.0) -> jax.Array:
     """Returns the (dim, dim) Hessian at the flat point `x`, a Hessian-vector product a column.
 
     As many columns are made together as fit into `MAX_BYTES_TOGETHER`.
@@ -51,7 +51,7 @@ def hessian(gradient: Gradient | SecondOrder, x: jax.Array, units: Units = 1.0) 
     Args:
       gradient: maps a flat point (dim,) to the gradient (dim,); or what `second_order` found for it.
       x: (dim,).
-      units: () or (dim,), how far apart things are along each coordinate; only the steps of differences follow it.
+      units: () or (dim,), length scale of each coordinate; only the steps of differences depend on it.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -63,12 +63,12 @@ def hessian(gradient: Gradient | SecondOrder, x: jax.Array, units: Units = 1.0) 
 
 
 def hessian_and_error(
-    gradient: Gradient | SecondOrder, x: jax.Array, units: Units = 1.0
+    gradient: Gradient | SecondOrder, x: jax.Array, units: Lengths = 1.0
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns the Hessian and (dim, dim) estimates of how far off its entries are.
+    """Returns the Hessian and (dim, dim) estimates of the errors of its entries.
 
-    The error is zero where derivatives are exact, and costs nothing then. Where the Hessian is made of differences it
-    is an estimate, no bound, and costs three more Hessians. Arguments are those of `hessian`.
+    The error is zero, at no cost, if derivatives are exact. If the Hessian is made of differences, it is an estimate,
+    not a bound, and costs three more Hessians. Arguments are those of `hessian`.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -85,14 +85,14 @@ def _rule_of(gradient: Gradient | SecondOrder, x: jax.Array) -> SecondOrder:
 
 
 def _columns(rule: SecondOrder, operator: Callable[[jax.Array], Any], x: jax.Array) -> Any:
-    """Returns what the operator makes of each unit vector, a column each."""
+    """Returns the operator's product with each unit vector, as columns."""
     dim, rows = x.size, jnp.eye(x.size, dtype=x.dtype)
     most = MAX_BYTES_TOGETHER if jax.default_backend() == "cpu" else MAX_BYTES_OF_ACCELERATOR
     num_together = max(1, most // max(rule.bytes_each, 1)) if rule.is_mappable else 1
     if dim <= num_together:
         return jax.vmap(operator, out_axes=1)(rows)
 
-    # Groups of equal size, so that one program serves them all; the last one is filled up with zeros.
+    # Groups of equal size, so that one program serves all; the last one is padded with zeros.
     num_groups = -(-dim // num_together)
     size = -(-dim // num_groups)
     groups = jnp.pad(rows, ((0, num_groups * size - dim), (0, 0))).reshape(num_groups, size, dim)
@@ -120,7 +120,7 @@ def spectrum(matrix: jax.Array, motions: jax.Array | None = None) -> Spectrum:
     scale = jnp.linalg.norm(symmetric)
     basis = jnp.zeros((1, dim), matrix.dtype) if motions is None else motions
     num_symmetry_modes = num_not_zero(basis)
-    # Symmetry modes are moved above everything else, where they come out last and can be cut off.
+    # Symmetry modes are shifted above all other eigenvalues, so that they come last and can be cut off.
     height = 4 * (scale + jnp.finfo(matrix.dtype).tiny)
     across = symmetric - basis.T @ (basis @ symmetric)
     marked = across - (across @ basis.T) @ basis + height * (basis.T @ basis)
@@ -140,9 +140,9 @@ def spectrum(matrix: jax.Array, motions: jax.Array | None = None) -> Spectrum:
 
 
 def orthonormal_rows(rows: jax.Array, slowest: jax.Array | float = 0.0) -> jax.Array:
-    """Returns an orthonormal basis of the span of the (k, dim) rows, with zero rows for what is missing to k.
+    """Returns an orthonormal basis of the span of the (k, dim) rows, padded with zero rows to k.
 
-    What is smaller than `slowest`, or than rounding, counts as missing.
+    Directions smaller than `slowest`, or than rounding, are left out.
     """
     if rows.shape[0] == 0:
         return rows

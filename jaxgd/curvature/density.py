@@ -1,4 +1,4 @@
-"""How the eigenvalues of a large Hessian are spread: density, trace, share below zero, outliers, with standard errors.
+"""Spectral statistics of a large Hessian: density, trace, share below zero, outliers, with standard errors.
 
 Stochastic Lanczos quadrature: for a random vector v with independent entries of mean 0 and variance 1, the Ritz values
 t_i of k Lanczos steps from v and the squares w_i of the first entries of their vectors make a Gauss quadrature, exact
@@ -10,13 +10,13 @@ and the mean over vectors estimates tr f(H) / dim. With f a narrow Gaussian it i
 (Hutchinson). Signs are used as entries: the variance of a trace then comes from the off-diagonal entries alone, and the
 spread over vectors gives the standard errors.
 
-The share of eigenvalues below some number is the mean of a step, which is no polynomial: a Ritz value is counted on one
-side whole, though the eigenvalues that it stands for may lie on both, and no spread over vectors shows that. But the
-rule that is given one node at the step (Radau's) bounds the share from both sides: all weight before that node is at
-most v's share before the step, and with the node's own weight it is at least that (Chebyshev, Markov and Stieltjes).
-Where many eigenvalues are nearly zero the two bounds are far apart at zero; `share_negative` therefore steps back to
-the level below which they are close. What a vector has of a share varies by 2 p (1 - p) / dim at most, as if dim / 2
-eigenvalues had been drawn; the limits hold that, too.
+The share of eigenvalues below some number is the mean of a step, which is not a polynomial: a Ritz value counts
+entirely on one side, although the eigenvalues that it represents may lie on both, and the spread over vectors does not
+show this. But the rule with one node prescribed at the step (Radau's) bounds the share from both sides: all weight
+before that node is at most v's share before the step, and with the node's own weight it is at least that (Chebyshev,
+Markov and Stieltjes). Where many eigenvalues are nearly zero the two bounds are far apart at zero; `share_negative`
+therefore steps back to the level below which they are close. A vector's part of a share has a variance of at most 2 p
+(1 - p) / dim, as if dim / 2 eigenvalues had been drawn; the limits include this.
 
 References:
   Ubaru, Chen and Saad, Fast Estimation of tr(f(A)) via Stochastic Lanczos Quadrature, SIAM J. Matrix Anal. Appl. 38,
@@ -39,10 +39,10 @@ from jaxgd.base import InputValueError, Key
 from jaxgd.curvature.products import Product
 
 _ROUNDING = 32.0  # rounding units of the largest Ritz value, within which an eigenvalue may lie on either side
-_EXHAUSTED = 100.0  # rounding units of the largest product, below which nothing is left of it
-_LARGEST_ENTRY = 1e6  # of a rule with a prescribed node, relative to the others: beyond, its other nodes lose digits
-_MIN_GAP = 0.01  # of the two bounds of a share, which is always good enough
-_GAP_NODES = 2.0  # weights of an average node, which the quadrature cannot be expected to beat
+_EXHAUSTED = 100.0  # rounding units of the largest product; a row below that is exhausted
+_LARGEST_ENTRY = 1e6  # of a rule with a prescribed node, relative to the others; beyond, the other nodes lose digits
+_MIN_GAP = 0.01  # between the two bounds of a share, which is always small enough
+_GAP_NODES = 2.0  # weights of an average node; the quadrature cannot resolve less
 
 
 class Share(NamedTuple):
@@ -51,7 +51,7 @@ class Share(NamedTuple):
     Attributes:
       low: lower limit, in [0, 1].
       high: upper limit, in [0, 1].
-      below: the number that is asked about, in the unit of the eigenvalues.
+      below: the level, in the unit of the eigenvalues.
     """
 
     low: float
@@ -86,7 +86,7 @@ class Density:
 
     @property
     def resolution(self) -> float:
-        """Distance of neighbouring Ritz values in the middle of the spectrum: nothing finer is told apart."""
+        """Distance of neighbouring Ritz values in the middle of the spectrum, the resolution of the quadrature."""
         return float(np.median(np.diff(self.nodes, axis=1))) if self.nodes.shape[1] > 1 else float("inf")
 
     def trace(self) -> tuple[float, float]:
@@ -104,7 +104,7 @@ class Density:
     def share_below(self, below: float, confidence: float = 0.95) -> Share:
         """Returns limits of the share of eigenvalues less than `below`, which hold it with this confidence.
 
-        They are far apart where more eigenvalues lie near `below` than the quadrature can tell from it.
+        They are far apart if many eigenvalues lie closer to `below` than the quadrature resolves.
         """
         if not 0 < confidence < 1:
             raise InputValueError(f"`confidence` must lie strictly between 0 and 1, got {confidence}.")
@@ -117,14 +117,14 @@ class Density:
     def share_negative(self, confidence: float = 0.95) -> Share:
         """Returns limits of the share of eigenvalues less than -`level`, the smallest level that is resolved.
 
-        Zero is resolved, and `below` of the answer is zero, unless eigenvalues crowd there: nearer to zero than the
-        level their sign cannot be told, and they are in neither the share nor its limits.
+        Zero is resolved, and `below` of the answer is zero, unless eigenvalues crowd there: the sign of those nearer to
+        zero than the level is unknown, and they are in neither the share nor its limits.
         """
         enough = max(_MIN_GAP, _GAP_NODES / self.nodes.shape[1])
         largest, num_halvings = float(np.max(np.abs(self.nodes))), int(-np.log2(_ROUNDING * self.epsilon))
         levels = [*(largest * 0.5 ** np.arange(num_halvings)), 0.0]
         gap = lambda level: -np.subtract(*self._bounds(-level))
-        # The gap grows towards zero: bisect.
+        # The gap grows towards zero, so bisect.
         resolved, unresolved = 0, len(levels)
         while unresolved - resolved > 1:
             place = len(levels) - 1 if unresolved == len(levels) else (resolved + unresolved) // 2
@@ -183,7 +183,7 @@ def density(product: Product, key: Key, *, num_vectors: int = 16, num_steps: int
     Args:
       product: the operator; of one lane.
       key: of the random vectors.
-      num_vectors: vectors (>= 2, for there is no standard error from one).
+      num_vectors: vectors (>= 2, since one gives no standard error).
       num_steps: Lanczos steps from each (>= 1); never more than the dimension.
 
     Example:
@@ -200,12 +200,15 @@ def density(product: Product, key: Key, *, num_vectors: int = 16, num_steps: int
         raise InputValueError(
             f"`num_vectors` must be at least 2 and `num_steps` at least 1, got {num_vectors} and {num_steps}."
         )
+
+    # One Lanczos process for each random vector.
     num_steps = min(num_steps, product.dim)
     processes, epsilon = [], float(jnp.finfo(product.dtype).eps)
     for number in range(num_vectors):
         signs = jax.random.rademacher(jax.random.fold_in(key, number), (product.dim,), jnp.zeros(()).dtype)
         diagonal, off = _tridiagonal(product.apply, product.operand, signs, jnp.dtype(product.dtype).name, num_steps)
         processes.append((np.asarray(diagonal, np.float64), np.asarray(off, np.float64)))
+
     nodes, weights = zip(*(_quadrature(*process) for process in processes), strict=True)
     diagonals, off_diagonals = zip(*processes, strict=True)
     return Density(
@@ -223,7 +226,7 @@ def density(product: Product, key: Key, *, num_vectors: int = 16, num_steps: int
 def _tridiagonal(apply: Any, operand: Any, start: jax.Array, dtype: str, num_steps: int) -> tuple[jax.Array, jax.Array]:
     """Returns the (k,) diagonal and the (k,) off-diagonal of a Lanczos process; zeros from where it was exhausted.
 
-    The basis is kept whole and every new row made orthogonal to it, twice: once is not enough where little is left.
+    The whole basis is kept and every new row is orthogonalised against it twice: once is not enough if little remains.
     """
     epsilon = jnp.finfo(dtype).eps.astype(start.dtype)
 

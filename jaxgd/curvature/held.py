@@ -1,22 +1,22 @@
-"""How many bytes a traced program holds at once, read from its equations.
+"""The peak memory of a traced program, read from its equations.
 
-Equations run in order, and a value is held from the equation that makes it to the last one that reads it. A compiler
-fuses what it can, so this is nearly always more than what a compiled program needs.
+Equations run in order, and a value is held from the equation that computes it to the last one that reads it. The
+compiler fuses operations, so a compiled program nearly always needs less.
 """
 
 import math
 from collections.abc import Sequence
 from typing import Any
 
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 
 def bytes_held(program: ClosedJaxpr, is_wanted: Sequence[bool]) -> int:
-    """Returns the most bytes held at once of what depends on some of a program's arguments.
+    """Returns the peak number of bytes held by values that depend on some of a program's arguments.
 
     Args:
       program: what `jax.make_jaxpr` returns.
-      is_wanted: for each argument, whether what depends on it counts.
+      is_wanted: for each argument, whether values that depend on it count.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -40,7 +40,7 @@ def _most_held(jaxpr: Jaxpr, is_wanted: Sequence[bool]) -> int:
         if not any(flags):
             continue
 
-        # what a program inside holds, beyond what it was given
+        # what a program inside holds, beyond its arguments
         given = sum(_size(atom) for atom, flag in zip(eqn.invars, flags, strict=True) if flag)
         inside = max((_most_held(inner, _inner_flags(inner, flags)) for inner in programs_in(eqn)), default=0)
         most = max(most, sum(held.values()) + max(inside - given, 0))
@@ -52,8 +52,8 @@ def _most_held(jaxpr: Jaxpr, is_wanted: Sequence[bool]) -> int:
     return most
 
 
-def programs_in(eqn: Any) -> list[Jaxpr]:
-    """Returns the programs that an equation holds as parameters, those of loops, branches and calls."""
+def programs_in(eqn: JaxprEqn) -> list[Jaxpr]:
+    """Returns the programs among an equation's parameters: those of loops, branches and calls."""
     values = [
         value for entry in eqn.params.values() for value in (entry if isinstance(entry, (tuple, list)) else [entry])
     ]

@@ -1,4 +1,4 @@
-"""The ends of a spectrum from Hessian-vector products alone, with what is certain about them and what is likely.
+"""The ends of a spectrum from Hessian-vector products alone, with certain and probable bounds.
 
 The Lanczos process with full reorthogonalisation builds orthonormal rows Q, one product each, and the projection
 T = Q H Q'. Its eigenpairs (t, y) are the Ritz pairs, and three things are known of them:
@@ -41,7 +41,7 @@ _BLOCK_ENTRIES = 2**23  # of the rows that are allocated and multiplied together
 _MIN_ROWS = 48
 _LOOK_EVERY = 8
 _KEPT_HIGHEST = 0.25  # of the Ritz vectors kept at a restart
-_CLEAN = 0.25  # of what rounding may do to a Ritz value: so much along older rows need not be taken away
+_CLEAN = 0.25  # of the rounding error of a Ritz value: components along older rows below this need not be removed
 _MAX_PASSES = 3
 _HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -99,7 +99,7 @@ class Ritz:
         return missed_probability(self.values[:, 0] - self.error, self.spread, depth, self.dim, self.num_krylov)
 
     def least_curvature(self, probability: float) -> np.ndarray:
-        """Returns (lanes,) what no eigenvalue is below, but for `probability`."""
+        """Returns (lanes,) a bound that no eigenvalue is below, except with `probability`."""
         return least_curvature(self.values[:, 0] - self.error, self.spread, probability, self.dim, self.num_krylov)
 
     def vectors(self, which: np.ndarray) -> jax.Array:
@@ -119,14 +119,14 @@ def lanczos(
 ) -> Ritz:
     """Returns Ritz values from a start uniform on the sphere, with their error bounds.
 
-    Rows and sums are float64 where jax has it switched on, whatever the product computes in.
+    Rows and sums are float64 if jax has it enabled, whatever type the product uses.
 
     Args:
       product: the operator of every lane.
       key: of the random start; lanes draw their own.
       num_products: products at most (>= 1); never more than the dimension.
       zero_modes: (lanes, m, dim) orthonormal or zero rows of directions to leave out, such as a symmetry's motions.
-      until: looks at the result every eight products, less often in small dimensions, and may end the process.
+      until: called with the result every eight products, less often in small dimensions; may end the process.
       max_bytes: memory for the rows of all lanes, 48 rows at least.
 
     Example:
@@ -147,7 +147,7 @@ def lanczos(
         if until is not None and process.num_products == next_look:
             if until(process.ritz()):
                 break
-            # the small eigenproblem should not cost more than the rows since the last look
+            # the small eigenproblem should not cost more than the rows added since the last one
             next_look += _LOOK_EVERY * max(1, process.num_rows**2 // (3 * product.dim))
     return process.ritz(is_last=True)
 
@@ -157,7 +157,7 @@ class _Process:
 
     def __init__(self, product: Product, key: Key, zero_modes: jax.Array | None, max_bytes: int) -> None:
         lanes, dim = product.num_lanes, product.dim
-        wide = jnp.zeros(()).dtype  # float64 where it is switched on
+        wide = jnp.zeros(()).dtype  # float64 if enabled
         self.product, self.key = product, key
         self.dtype = max(wide, jnp.dtype(product.dtype), key=lambda dtype: dtype.itemsize)
         self.rounding = float(jnp.finfo(self.dtype).eps) * math.sqrt(dim)
@@ -167,15 +167,21 @@ class _Process:
             num_modes = np.asarray(jnp.sum(jnp.sum(zero_modes**2, axis=2) > 0.5, axis=1))
             self.modes = [zero_modes.astype(self.dtype)] if np.any(num_modes) else []
         self.free_dim = dim - num_modes
+
+        # How many rows fit into memory.
         self.rows_together = int(np.clip(_BLOCK_ENTRIES // (lanes * dim), 4, 16))
         rows = max_bytes // (lanes * dim * self.dtype.itemsize)
         self.max_rows = int(max(_MIN_ROWS, rows // self.rows_together * self.rows_together))
+
+        # The basis and the projection, empty so far.
         self.num_products = self.num_krylov = self.num_rows = 0
         self.blocks: list[jax.Array] = []
         self.matrix = np.zeros((lanes, 0, 0))  # Q H Q', as computed
         self.border = np.zeros((lanes, 0))  # of the next row, against the rows that are there
         self.is_row = np.zeros((lanes, 0), bool)
         self.span = np.stack([np.full(lanes, np.inf), np.full(lanes, -np.inf)])
+
+        # A random start, orthogonal to the directions left out.
         start = jax.random.normal(jax.random.fold_in(key, 0), (lanes, dim), self.dtype)
         self.last_two = (jnp.zeros_like(start), jnp.zeros_like(start))
         for block in self.modes:
@@ -192,17 +198,22 @@ class _Process:
         place = k % self.rows_together
         if place == 0:
             self.blocks.append(jnp.zeros((lanes, self.rows_together, self.product.dim), self.dtype))
+
+        # The new row, and its product with the operator.
         row = self.next
         self.blocks[-1] = _place(self.blocks[-1], np.int32(place), row)
         self.last_two = (self.last_two[1], row)
         self.is_row = np.concatenate([self.is_row, self.is_next[:, None]], axis=1)
         column, length = self.orthogonalise(self.product(row))
+
+        # The projected matrix grows by the product's column.
         grown = np.zeros((lanes, k + 1, k + 1))
         grown[:, :k, :k], grown[:, k, :k] = self.matrix, self.border
         grown[:, :, k] = column
         self.matrix = grown
         self.border = np.zeros((lanes, k + 1))
         self.border[:, k] = length
+
         self.num_rows += 1
         self.num_products += 1
         if self.num_products <= self.max_rows:

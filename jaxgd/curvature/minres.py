@@ -61,10 +61,10 @@ def minres(
     Args:
       product: maps a (dim,) vector to its product with H.
       b: (dim,) right-hand side.
-      tolerance: stop at a residual of this share of |b|; or where H makes of the residual r less than
-        sqrt(eps) |H| |r|, and the rest cannot be solved.
+      tolerance: stop at a residual of this share of |b|; or when |H r| for the residual r is less than sqrt(eps) |H|
+        |r|, so that the rest cannot be solved.
       max_products: stop after so many, and one for the residual.
-      norm: () of H as far as it is known, from below; without it b = 0 * anything cannot be told from a small H.
+      norm: () a known lower bound on the norm of H; without it a zero b cannot be told from a small H.
 
     Example:
       >>> import jax.numpy as jnp
@@ -108,15 +108,18 @@ def minres(
         row = row - diagonal / state.length * state.row
         below = jnp.linalg.norm(row)
         norm = jnp.maximum(state.solution.norm, jnp.hypot(diagonal, below))
-        # the new column of the tridiagonal matrix: turned by the rotations before, then by a new one
+
+        # The new column of the tridiagonal matrix: rotated as before, then by a new rotation.
         first = state.cosine * state.diagonal_bar + state.sine * diagonal
         bar = state.sine * state.diagonal_bar - state.cosine * diagonal
         diagonal_bar = -state.cosine * below
         image = jnp.hypot(bar, diagonal_bar)
         pivot = jnp.maximum(jnp.hypot(bar, below), tiny)
         cosine, sine = bar / pivot, below / pivot
+
+        # The step, unless it would be noise divided by noise.
         direction = (unit - state.second * state.last_direction - first * state.direction) / pivot
-        is_solvable = image > kernel * norm  # else the step would be noise over noise
+        is_solvable = image > kernel * norm
         share = jnp.where(is_solvable, cosine * state.solution.residual, 0)
         return _State(
             solution=Solution(

@@ -1,4 +1,4 @@
-"""How likely it is that a Lanczos process from a random start missed a direction of curvature.
+"""The probability that a Lanczos process from a random start missed a direction of curvature.
 
 Kuczynski and Wozniakowski (1992), Theorem 4.2: let A be symmetric and positive semidefinite with largest eigenvalue
 L, let the start be uniform on the unit sphere of R^n, and let l be the largest Ritz value on the Krylov space of
@@ -29,16 +29,16 @@ import numpy as np
 from jaxgd.base import InputValueError
 
 FACTOR = 2 * 1.648
-"""Of the theorem, for both ends of the spectrum together."""
+"""The constant of the theorem, for both ends of the spectrum together."""
 
 
 def missed_probability(
     lowest: np.ndarray, spread: np.ndarray, depth: np.ndarray | float, dim: np.ndarray | int, num_steps: int
 ) -> np.ndarray:
-    """Returns a bound on the probability that curvature below -`depth` exists, given what was seen.
+    """Returns a bound on the probability that curvature below -`depth` exists, given the Ritz values.
 
     Args:
-      lowest: smallest Ritz value, its error taken off.
+      lowest: smallest Ritz value minus its error.
       spread: largest minus smallest Ritz value.
       depth: of the curvature in question (>= 0), in the units of the Hessian.
       dim: dimension of the space that the start was drawn from.
@@ -61,7 +61,7 @@ def missed_probability(
 def least_curvature(
     lowest: np.ndarray, spread: np.ndarray, probability: float, dim: np.ndarray | int, num_steps: int
 ) -> np.ndarray:
-    """Returns what no eigenvalue is below, but for `probability` in (0, 1); -inf where too few steps were made.
+    """Returns a bound that no eigenvalue is below, except with `probability` in (0, 1); -inf after too few steps.
 
     Example:
       >>> float(least_curvature(0.0, 1.0, 1e-3, dim=1_000_000, num_steps=77).round(2))  # see `num_steps_for`
@@ -77,7 +77,7 @@ def least_curvature(
 
 
 def num_steps_for(resolution: float, probability: float, dim: int) -> int:
-    """Returns how many steps see curvature as deep as `resolution` times the spread, but for `probability`.
+    """Returns how many steps detect curvature as deep as `resolution` times the spread, except with `probability`.
 
     Example:
       >>> num_steps_for(0.01, 1e-3, 1_000_000)

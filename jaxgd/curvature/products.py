@@ -18,10 +18,10 @@ import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from jaxgd.base import InputTypeError, InputValueError
-from jaxgd.curvature.second_order import SecondOrder, Units, second_order
+from jaxgd.curvature.second_order import Lengths, SecondOrder, second_order
 
 MAX_LINEARISED_BYTES = 2**30
-"""A gradient is linearised when what has to be kept for it takes no more than this."""
+"""A gradient is linearised if the values to keep take no more than this."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,7 +56,7 @@ def multiply(apply: Any, operand: Any, vectors: jax.Array, dtype: str) -> jax.Ar
 
 
 def product_of(apply: Callable[[jax.Array], jax.Array], dim: int, *, dtype: Any = None) -> Product:
-    """Returns the operator that a function of one vector computes.
+    """Returns the operator given by a function of one vector.
 
     Args:
       apply: maps a (dim,) vector to its product with a symmetric matrix; traceable.
@@ -84,7 +84,7 @@ def hessian_product(
     x: jax.Array,
     *,
     max_bytes: int = MAX_LINEARISED_BYTES,
-    units: Units = 1.0,
+    units: Lengths = 1.0,
 ) -> Product:
     """Returns the Hessians at flat points as operators, by the cheapest product that memory allows.
 
@@ -92,8 +92,8 @@ def hessian_product(
       gradient: maps one flat point (dim,) to the gradient (dim,). Programs are kept by this function, so give the
         same one again for another point.
       x: (dim,) one point, or (lanes, dim) several.
-      max_bytes: linearise where what is kept takes no more than this; 0 never does.
-      units: () or (dim,), how far apart things are along each coordinate; only the steps of differences follow it.
+      max_bytes: linearise if the kept values take no more than this; 0 for never.
+      units: () or (dim,), length scale of each coordinate; only the steps of differences depend on it.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -135,9 +135,13 @@ def batched_hessian_product(gradient: Callable[[jax.Array, Any], jax.Array], x: 
     if len(lengths) != 1 or None in lengths or 0 in lengths:
         raise InputValueError(f"`batches` must have one leading axis of batches in every leaf, got {lengths}.")
     return Product(
-        apply=_batched(gradient), operand=(points, batches), num_lanes=points.shape[0], dim=points.shape[1],
-        dtype=points.dtype, kind="batched",
-    )  # fmt: skip
+        apply=_batched(gradient),
+        operand=(points, batches),
+        num_lanes=points.shape[0],
+        dim=points.shape[1],
+        dtype=points.dtype,
+        kind="batched",
+    )
 
 
 def _points(x: jax.Array) -> jax.Array:
@@ -152,19 +156,19 @@ def _points(x: jax.Array) -> jax.Array:
 
 @functools.lru_cache(maxsize=8)
 def _anew(rule: SecondOrder) -> Callable[..., jax.Array]:
-    """Returns the products that keep nothing but the points."""
+    """Returns the products that store only the points."""
     return rule.map(rule.product)
 
 
 @functools.lru_cache(maxsize=8)
 def _prepared(rule: SecondOrder) -> Callable[..., Any]:
-    """Returns what is to be kept of (points, units)."""
+    """Returns the values to keep for (points, units)."""
     return jax.jit(lambda points, units: rule.map(lambda x: rule.prepare(x, units))(points))
 
 
 @functools.lru_cache(maxsize=8)
 def _applied(rule: SecondOrder) -> Callable[..., jax.Array]:
-    """Returns the products with what was prepared."""
+    """Returns the products, computed from the kept values."""
     return rule.map(rule.apply)
 
 

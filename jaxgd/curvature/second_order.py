@@ -1,4 +1,4 @@
-"""How products of a Hessian with vectors can be had from a gradient: found by tracing, before anything runs.
+"""Chooses how to compute Hessian-vector products from a gradient, by tracing, before anything runs.
 
 Not every gradient has a forward derivative: a function with a reverse rule of its own (`jax.custom_vjp`, and what is
 built on it, such as `jax.experimental.ode.odeint`) often has none, and a callback that gives a gradient has neither.
@@ -27,7 +27,7 @@ from jaxgd.curvature.held import bytes_held
 
 Gradient = Callable[[jax.Array], jax.Array]
 Operator = Callable[[jax.Array], jax.Array]
-Units = jax.Array | np.ndarray | float  # () or (dim,), how far apart things are along each coordinate
+Lengths = jax.Array | np.ndarray | float  # () or (dim,), how far apart things are along each coordinate
 
 _FACTOR = 8.0  # from one step to the next
 _LONGEST = 0.5  # units
@@ -37,12 +37,12 @@ _SAFETY = 2.0  # times what they disagree by
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SecondOrder:
-    """How products of the Hessians of one function with vectors are made.
+    """A method for Hessian-vector products of one function.
 
     Attributes:
-      gradient: what was looked at.
+      gradient: the function that was traced.
       kind: "forward", "reverse" or "differences".
-      prepare: maps (flat point (dim,), units) to what all products at that point share, a pytree of arrays.
+      prepare: maps (flat point (dim,), units) to the values that all products at that point share, a pytree of arrays.
       apply: maps (what was prepared, vector (dim,)) to the product (dim,).
       is_mappable: whether `jax.vmap` can map products; else they are made one after the other.
       bytes_each: what one of several mapped products holds at once, at most.
@@ -51,13 +51,13 @@ class SecondOrder:
 
     gradient: Gradient
     kind: str
-    prepare: Callable[[jax.Array, Units], Any]
+    prepare: Callable[[jax.Array, Lengths], Any]
     apply: Callable[[Any, jax.Array], jax.Array]
     is_mappable: bool
     bytes_each: int
     note: str = ""
 
-    def at(self, x: jax.Array, units: Units = 1.0) -> Operator:
+    def at(self, x: jax.Array, units: Lengths = 1.0) -> Operator:
         """Returns the function that multiplies a vector (dim,) by the Hessian at `x`.
 
         Args:
@@ -66,7 +66,7 @@ class SecondOrder:
         """
         return functools.partial(self.apply, self.prepare(x, units))
 
-    def with_error_at(self, x: jax.Array, units: Units = 1.0) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
+    def with_error_at(self, x: jax.Array, units: Lengths = 1.0) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
         """Returns the function that maps a vector to its product at `x` and an estimate of how far off each entry is.
 
         The estimate is zero where products are exact; else it costs three more products.
@@ -76,7 +76,7 @@ class SecondOrder:
         operator = self.at(x, units)
         return lambda vector: (operator(vector), jnp.zeros_like(vector))
 
-    def product(self, x: jax.Array, vector: jax.Array, units: Units = 1.0) -> jax.Array:
+    def product(self, x: jax.Array, vector: jax.Array, units: Lengths = 1.0) -> jax.Array:
         """Returns (dim,) the product of the Hessian at `x` with a vector."""
         return self.at(x, units)(vector)
 
@@ -90,7 +90,7 @@ class SecondOrder:
 
 
 def second_order(gradient: Gradient, x: Any) -> SecondOrder:
-    """Returns how Hessian-vector products of a function can be had from its gradient; nothing is computed.
+    """Returns how to compute Hessian-vector products from a function's gradient; nothing is computed.
 
     Args:
       gradient: maps a flat point (dim,) to the gradient (dim,). What was found is remembered for this function.
@@ -195,7 +195,7 @@ def _difference(gradient: Gradient, at: _Step, vector: jax.Array) -> tuple[jax.A
     reach = at.length / jnp.where(is_zero, 1, size)
     ahead, behind = at.x + reach * vector, at.x - reach * vector
 
-    # Far from the origin both points are rounded, so that how far apart they are is measured.
+    # Far from the origin both points are rounded, so their actual distance is measured.
     apart = jnp.dot((ahead - behind) / at.units, along) / jnp.where(is_zero, 1, jnp.dot(along, along))
     apart = jnp.where(is_zero, 1, apart)
     first, second = gradient(ahead), gradient(behind)
@@ -210,7 +210,7 @@ def _with_error(gradient: Gradient, at: _Step, vector: jax.Array) -> tuple[jax.A
     return near, _SAFETY * functools.reduce(jnp.maximum, [jnp.abs(other - near) for other in far]) + rounding
 
 
-def _chosen_step(gradient: Gradient, x: jax.Array, units: Units) -> _Step:
+def _chosen_step(gradient: Gradient, x: jax.Array, units: Lengths) -> _Step:
     """Returns the step from which a product along a random direction changes least to the next."""
     shortest = float(jnp.finfo(x.dtype).eps) ** (1 / 3)
     num_lengths = 1 + int(np.log(_LONGEST / shortest) / np.log(_FACTOR))
@@ -222,6 +222,6 @@ def _chosen_step(gradient: Gradient, x: jax.Array, units: Units) -> _Step:
     products = jax.lax.map(product, lengths)
     change = jnp.linalg.norm(products[1:] - products[:-1], axis=1)
 
-    # Steps too short to move anything agree with each other, too.
+    # Steps too short to change anything agree with each other, too.
     is_still = jnp.all(products[:-1] == 0, axis=1) & jnp.any(products != 0)
     return _Step(x, units, lengths[jnp.argmin(jnp.where(jnp.isfinite(change) & ~is_still, change, jnp.inf))])

@@ -6,6 +6,6 @@ from jaxgd.diagnose.data import read_data
 from jaxgd.diagnose.findings import Finding
 from jaxgd.diagnose.front import diagnose
 from jaxgd.diagnose.model import Parts, take_apart
-from jaxgd.diagnose.probe import Outcome
+from jaxgd.diagnose.probe import RemedyOutcome
 
-__all__ = ["Cause", "Diagnosis", "Finding", "Outcome", "Parts", "diagnose", "read_data", "take_apart"]
+__all__ = ["Cause", "Diagnosis", "Finding", "Parts", "RemedyOutcome", "diagnose", "read_data", "take_apart"]

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from jaxgd.diagnose.causes import Cause
-from jaxgd.diagnose.findings import Facts, Finding
-from jaxgd.diagnose.probe import Outcome
+from jaxgd.diagnose.findings import Finding, Observations
+from jaxgd.diagnose.probe import RemedyOutcome
 from jaxgd.experiment.printing import plain, short, table
 
 _IS = {
@@ -64,11 +64,11 @@ class Diagnosis:
     cause: Cause
     advice: str
     reason: str = ""
-    remedy: Outcome | None = None
+    remedy: RemedyOutcome | None = None
     findings: list[Finding] = field(default_factory=list)
-    probes: dict[str, Outcome] = field(default_factory=dict)
+    probes: dict[str, RemedyOutcome] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    facts: Facts | None = field(default=None, repr=False)
+    facts: Observations | None = field(default=None, repr=False)
     cost: float = 0.0
 
     @property
@@ -128,7 +128,7 @@ class Diagnosis:
         return f": {one.name}, it falls by {_with_error(one.over_continuing, one.over_error)} more than as before"
 
 
-def advice_for(cause: Cause, remedy: Outcome | None) -> str:
+def advice_for(cause: Cause, remedy: RemedyOutcome | None) -> str:
     """Returns what to change, with the remedy that was seen to work."""
     return _DO[cause] + (f" What worked here: {remedy.name}." if remedy is not None else "")
 

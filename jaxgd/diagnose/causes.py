@@ -10,8 +10,8 @@ from enum import StrEnum
 
 import numpy as np
 
-from jaxgd.diagnose.findings import Curvature, Facts
-from jaxgd.diagnose.probe import Outcome
+from jaxgd.diagnose.findings import Curvature, Observations
+from jaxgd.diagnose.probe import RemedyOutcome
 
 TOLERANCE = 1e-3
 """Of the spread of the loss: gains below do not count."""
@@ -41,7 +41,7 @@ class Cause(StrEnum):
     UNDECIDED = "undecided"
 
 
-def judge(facts: Facts, outcomes: Mapping[str, Outcome]) -> tuple[Cause, Outcome | None, str]:
+def cause_of(facts: Observations, outcomes: Mapping[str, RemedyOutcome]) -> tuple[Cause, RemedyOutcome | None, str]:
     """Returns the cause, the outcome of the smallest remedy, and why it is undecided if it is."""
     going_on = outcomes["as before"]
     tolerance = TOLERANCE * facts.scale
@@ -51,7 +51,7 @@ def judge(facts: Facts, outcomes: Mapping[str, Outcome]) -> tuple[Cause, Outcome
     # What curvature and all examples together could reach is no measure for a descent with one thing changed.
     best_own = max(outcome.gain - outcome.error for outcome in nearby if outcome.cause != Cause.CONDITIONING)
 
-    def helps(cause: Cause) -> Outcome | None:
+    def helps(cause: Cause) -> RemedyOutcome | None:
         least = max(tolerance, _RESTORES * (best if cause == Cause.CONDITIONING else best_own))
         those = [
             one for one in outcomes.values() if one.cause == cause and one.over_continuing - one.over_error > least
@@ -102,13 +102,13 @@ def _flat(curvature: Curvature) -> str:
     return "along some directions it is flat to rounding, and shaken copies found nothing lower there"
 
 
-def _silent(facts: Facts) -> Cause:
+def _silent(facts: Observations) -> Cause:
     """Returns of which kind most silent units are."""
     dead = sum(layer.num_silent for layer in facts.layers if layer.kind == "relu")
     return Cause.SATURATED_UNITS if 2 * dead < facts.num_silent[0] else Cause.DEAD_UNITS
 
 
-def is_mostly_silent(facts: Facts) -> bool:
+def is_mostly_silent(facts: Observations) -> bool:
     """Whether in some leaf, or in some layer, most has no influence: then it is worth to draw it anew."""
     layers = any(layer.num_silent > _MOST * layer.num_units for layer in facts.layers)
     return layers and any(share > _MOST for share in facts.leaf_shares.values())

@@ -76,7 +76,7 @@ class Curvature:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Facts:
+class Observations:
     """All findings in numbers, for the rules.
 
     Attributes:
@@ -163,7 +163,7 @@ def curvature_at(problem: Problem, gradient: Array, update: Array, key: Key, num
     )  # fmt: skip
 
 
-def rounding_of(problem: Problem, gradient: Array) -> float:
+def gradient_rounding(problem: Problem, gradient: Array) -> float:
     """Returns the norm by which the gradient changes when every parameter moves to a neighbouring number."""
     eps = float(jnp.finfo(problem.x.dtype).eps)
     signs = np.random.default_rng(0).choice([-1.0, 1.0], problem.dim)
@@ -197,7 +197,7 @@ def zero_leaves_of(problem: Problem) -> tuple[str, ...]:
     return tuple(name for name, var in zip(problem.names, jaxpr.invars, strict=True) if var not in wanted)
 
 
-def listed(facts: Facts, problem: Problem) -> list[Finding]:
+def listed(facts: Observations, problem: Problem) -> list[Finding]:
     """Returns the findings for a table."""
     found = [
         Finding(name="loss", value=facts.loss),

@@ -10,25 +10,25 @@ import numpy as np
 import optax
 from jax import Array
 
-from jaxgd.base import InputTypeError, InputValueError, Key
+from jaxgd.base import InputTypeError, InputValueError, Key, Progress
 from jaxgd.checks import first_line
 from jaxgd.diagnose import probe
 from jaxgd.diagnose.answer import Diagnosis, advice_for
-from jaxgd.diagnose.causes import Cause, is_mostly_silent, judge
+from jaxgd.diagnose.causes import Cause, cause_of, is_mostly_silent
 from jaxgd.diagnose.data import MAX_EXAMPLES, read_data
 from jaxgd.diagnose.findings import (
     Curvature,
-    Facts,
+    Observations,
     curvature_at,
+    gradient_rounding,
     influence_of,
     listed,
-    rounding_of,
     zero_leaves_of,
 )
 from jaxgd.diagnose.model import num_half, take_apart, taken_optimizer
 from jaxgd.diagnose.probe import Remedy
 from jaxgd.diagnose.problem import MAX_BYTES, Problem, build, values_along
-from jaxgd.diagnose.response import ask
+from jaxgd.diagnose.response import response_of
 from jaxgd.diagnose.samples import gradient_samples
 from jaxgd.diagnose.units import layers_of
 
@@ -41,8 +41,6 @@ _FEW_STEPS, _FEW_DRAWS = 32, 4  # where they take long
 _FACTORS = (0.1, 0.01, 10.0, 1e3, 1e5)  # of the step
 _ROUNDING = 64.0  # units of the loss, within which it is the same
 _CRITICAL_FACTORS = 2.0 ** np.arange(-8, 25)
-
-Progress = Callable[[str, int, int], None]
 
 
 def diagnose(
@@ -148,7 +146,7 @@ def diagnose(
     if num_steps is None and steps < NUM_STEPS:
         notes.append(f"probes are {steps} steps long instead of {NUM_STEPS}, for a step takes long here")
     outcomes = probe.run(problem, problem_optimizer, remedies, value, jax.random.fold_in(key, 3), steps, num_draws)
-    cause, remedy, reason = judge(facts, outcomes)
+    cause, remedy, reason = cause_of(facts, outcomes)
     tell("probes", 3, 3)
     num_made = facts.curvature.num_products if facts.curvature else 0
     return Diagnosis(
@@ -164,7 +162,7 @@ def diagnose(
 def _facts(
     problem: Problem, optimizer: Any, state: Any, value: float, gradient: Array, key: Key, tier: str,
     num_products: int, notes: list[str], tell: Progress,
-) -> tuple[Facts, Any]:  # fmt: skip
+) -> tuple[Observations, Any]:  # fmt: skip
     """Returns the findings, and the optimizer to go on with."""
     samples = gradient_samples(problem, gradient, jax.random.fold_in(key, 1))
     without, shares = influence_of(problem, gradient, samples)
@@ -175,13 +173,13 @@ def _facts(
         rate = 1 / curvature.norm if curvature is not None and curvature.norm > 0 else 1e-3
         notes.append(f"no optimizer was given: gradient descent at {rate:.3g}, the inverse of the highest curvature")
     chosen = _with_extra(optimizer if optimizer is not None else _descent(rate))
-    response = ask(problem, chosen, state, gradient, value)
+    response = response_of(problem, chosen, state, gradient, value)
     tell("curvature", 1, 3)
     if tier == "full" and optimizer is not None:
         curvature = _curvature(problem, gradient, jnp.asarray(response.update), key, num_products, notes)
     scale = samples.loss_spread if samples is not None else 0.0
-    facts = Facts(
-        loss=value, gradient_norm=float(jnp.linalg.norm(gradient)), rounding=rounding_of(problem, gradient),
+    facts = Observations(
+        loss=value, gradient_norm=float(jnp.linalg.norm(gradient)), rounding=gradient_rounding(problem, gradient),
         scale=scale if scale > 0 else abs(value), samples=samples, curvature=curvature, response=response,
         layers=_layers(problem, notes), without_influence=without, leaf_shares=shares,
         zero_leaves=zero_leaves_of(problem), batch_size=problem.data.batch_size,
@@ -207,7 +205,7 @@ def _layers(problem: Problem, notes: list[str]) -> list[Any]:
         return []
 
 
-def _remedies(problem: Problem, facts: Facts, key: Key, kind: str, is_given: bool) -> list[Remedy]:
+def _remedies(problem: Problem, facts: Observations, key: Key, kind: str, is_given: bool) -> list[Remedy]:
     """Returns what to try, the smallest change first within a cause."""
     x, response = problem.x, facts.response
     own, fresh = response.state, response.fresh
@@ -261,7 +259,7 @@ def _affordable(problem: Problem, remedies: list[Remedy], num_draws: int) -> tup
     return max(steps, default=_FEW_STEPS), num_draws
 
 
-def _cheap(problem: Problem, facts: Facts, notes: list[str]) -> Diagnosis:
+def _cheap(problem: Problem, facts: Observations, notes: list[str]) -> Diagnosis:
     """Returns the findings without curvature and probes; the factor of the step at which the loss rises among them."""
     from jaxgd.diagnose.findings import Finding
 

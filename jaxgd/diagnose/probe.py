@@ -51,7 +51,7 @@ class Remedy(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Outcome:
+class RemedyOutcome:
     """What became of one remedy.
 
     Attributes:
@@ -79,7 +79,7 @@ class Outcome:
 
 def run(
     problem: Problem, optimizer: Any, remedies: Sequence[Remedy], value: float, key: Key, num_steps: int, num_draws: int
-) -> dict[str, Outcome]:
+) -> dict[str, RemedyOutcome]:
     """Returns what becomes of each remedy; the first is to go on as before.
 
     Args:
@@ -207,13 +207,13 @@ def _stacked(remedies: Sequence[Remedy], dtype: Any) -> Any:
     return (*begin, *(jnp.asarray(each, dtype) for each in numbers))
 
 
-def _outcome(remedy: Remedy, losses: np.ndarray, before: np.ndarray, value: float, cost: float) -> Outcome:
+def _outcome(remedy: Remedy, losses: np.ndarray, before: np.ndarray, value: float, cost: float) -> RemedyOutcome:
     late = lambda rows: np.mean(rows[:, NUM_LOOKS // 2 :], axis=1)
     own, base = late(losses), late(before)
     gain, error = _mean(value - own)
     progress, progress_error = _trend(np.mean(losses, axis=0))
     over, over_error = _mean(np.where(np.isfinite(base), base, np.inf) - own)
-    return Outcome(
+    return RemedyOutcome(
         name=remedy.name, cause=remedy.cause, gain=gain, error=error, over_continuing=over, over_error=over_error,
         progress=progress, progress_error=progress_error, cost=cost,
     )  # fmt: skip

@@ -56,7 +56,7 @@ class Response:
         return float(fresh / own) if own > 0 else (np.inf if fresh > 0 else 1.0)
 
 
-def ask(problem: Problem, optimizer: Any, state: Any, gradient: Array, value: float) -> Response:
+def response_of(problem: Problem, optimizer: Any, state: Any, gradient: Array, value: float) -> Response:
     """Returns the optimizer's response to the gradient at the point."""
     fresh = optimizer.init(problem.objective.params(problem.x))
     own = fresh if state is None else fitted_state(state, fresh)

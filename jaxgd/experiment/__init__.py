@@ -15,7 +15,7 @@ from jaxgd.experiment.claims import RELATIONS, Claim, Statistic, stated
 from jaxgd.experiment.command import Options, main, start_jax
 from jaxgd.experiment.figures import panels
 from jaxgd.experiment.printing import environment, note, num_cores, table
-from jaxgd.experiment.races import Benchmark, Missing, Outcome, Race, Ratio, Row, System, Timed, race
+from jaxgd.experiment.races import Benchmark, Missing, Race, Ratio, Row, System, Timed, WorkDone, race
 from jaxgd.experiment.rows import CONFIDENCE, exactly, mean, median, share, share_of, slope
 from jaxgd.face import plain
 
@@ -42,7 +42,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     # a benchmark
     "Benchmark",
     "System",
-    "Outcome",
+    "WorkDone",
     "Timed",
     "Missing",
     "race",

@@ -15,7 +15,7 @@ import optax
 from jaxgd.base import Array, Ends, InputValueError, Key, Landscape, Params, Stop
 from jaxgd.sweep import sweep
 
-Cost = Callable[[Ends], Any]
+CostOf = Callable[[Ends], Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ def tuned(
     key: Key,
     stop: Stop | None = None,
     num_tuning: int = 16,
-    cost: Cost | None = None,
+    cost: CostOf | None = None,
     name: str = "learning_rate",
     **how: Any,
 ) -> Arm:

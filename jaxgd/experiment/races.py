@@ -24,7 +24,7 @@ class Missing(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class WorkDone:
     """What one call of a system has done.
 
     Attributes:
@@ -55,13 +55,13 @@ class System:
       name: what its row is called.
       build: imports what it needs and returns the call that does the work once, always the same work; raises
         ImportError or `Missing` where it cannot run here.
-      judge: maps the call's result to what was done; not timed.
+      work_done: maps the call's result to what was done; not timed.
       unit: of the rate, for example "descents/s".
     """
 
     name: str
     build: Callable[[], Callable[[], Any]]
-    judge: Callable[[Any], Outcome]
+    work_done: Callable[[Any], WorkDone]
     unit: str = "descents/s"
 
 
@@ -150,9 +150,9 @@ def race(systems: Sequence[System], *, repeats: int) -> Race:
       repeats: how many rounds (>= 1).
 
     Example:
-      >>> judge = lambda result: Outcome(amount=1000)
-      >>> adds = System(name="sum", build=lambda: lambda: sum(range(1000)), judge=judge)
-      >>> absent = System(name="absent", build=lambda: __import__("no_such_module"), judge=judge)
+      >>> work_done = lambda result: WorkDone(amount=1000)
+      >>> adds = System(name="sum", build=lambda: lambda: sum(range(1000)), work_done=work_done)
+      >>> absent = System(name="absent", build=lambda: __import__("no_such_module"), work_done=work_done)
       >>> found = race([adds, absent], repeats=2)
       >>> len(found["sum"].rates), found["absent"].rate, found["absent"].reason
       (2, None, "No module named 'no_such_module'")
@@ -163,6 +163,8 @@ def race(systems: Sequence[System], *, repeats: int) -> Race:
     calls: dict[str, Callable[[], Any]] = {}
     before: dict[str, Timed] = {}
     seconds: dict[str, list[float]] = {}
+
+    # Each system once, to compile and to read what it does; absent ones become rows with a reason.
     for system in systems:
         note(f"{system.name}: compiles and warms up")
         try:
@@ -172,18 +174,22 @@ def race(systems: Sequence[System], *, repeats: int) -> Race:
             note(f"{system.name}: left out, {error}")
             rows[system.name] = replace(rows[system.name], reason=str(error))
             continue
-        outcome = system.judge(timed.result)
+        outcome = system.work_done(timed.result)
         rows[system.name] = replace(
             rows[system.name], amount=outcome.amount, converged=outcome.converged, notes=outcome.notes
         )
         calls[system.name], before[system.name] = call, replace(timed, result=None)
         seconds[system.name] = []
+
+    # Rounds in turns, each beginning with another system, so that drifts of the machine hit all alike.
     names = list(calls)
     for turn in range(repeats):
         note(f"round {turn + 1} of {repeats}")
         shift = turn % max(len(names), 1)
         for name in names[shift:] + names[:shift]:
             seconds[name].append(_timed(calls[name]).seconds)
+
+    # Compilation is what the first call took beyond the median of the others.
     for name in names:
         beyond = max(0.0, before[name].seconds - statistics.median(seconds[name]))
         rows[name] = replace(
@@ -249,6 +255,7 @@ class Benchmark:
             }
             for row in self.rows
         ]
+
         ratios = [
             {
                 "ratio": name,

@@ -1,8 +1,7 @@
 """Functions to descend, one family a file, each with the facts that are known about it.
 
-A builder returns a `jaxgd.Landscape`. All its arguments have names and defaults; what it cannot use it
-refuses with `InputValueError` or `InputTypeError`. Dtypes follow the parameters; starts come in the session's
-default.
+A builder returns a `jaxgd.Landscape`. All its arguments have names and defaults; invalid ones raise `InputValueError`
+or `InputTypeError`. Dtypes follow the parameters; starts come in the session's default.
 """
 
 from jaxgd.landscapes.changing_valley import changing_valley

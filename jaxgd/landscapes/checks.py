@@ -1,4 +1,4 @@
-"""What builders refuse, and in which words: one sentence for one kind of argument."""
+"""Checks of the arguments of builders, with one error message for each kind of argument."""
 
 import math
 from collections.abc import Sequence

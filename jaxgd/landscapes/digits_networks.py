@@ -106,6 +106,8 @@ def digits_network(
             if is_normalised
             else {}
         )
+
+        # Residual blocks, then the layers at both ends.
         blocks = {
             f"block_{number}": {
                 "weights_1": weights(keys[2 * number - 2], width, width),
@@ -116,6 +118,7 @@ def digits_network(
             | adapted(1, 2)
             for number in range(1, depth + 1)
         }
+
         output = {"weights": weights(key_output, width, NUM_CLASSES), "bias": jnp.zeros((NUM_CLASSES,))} | adapted(1)
         return {"input": {"weights": weights(key_input, NUM_PIXELS, width), "bias": zeros()}, "output": output} | blocks
 

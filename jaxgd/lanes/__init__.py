@@ -1,1 +1,1 @@
-"""The engine: many descents at once, a finished one making room for the next."""
+"""The engine: many descents at once; a finished one makes room for the next."""

@@ -1,4 +1,4 @@
-"""What is refused of a question before anything is compiled, found by tracing one lane without computing anything."""
+"""Checks of a descent before anything is compiled, made by tracing one lane without computing anything."""
 
 import functools
 from collections.abc import Callable
@@ -19,26 +19,26 @@ from jaxgd.checks import (
     is_like,
 )
 from jaxgd.lanes.lane import Descent
-from jaxgd.tracing import Kind, first_structure, kind_of
+from jaxgd.tracing import Signature, first_structure, signature_of
 
 
 def check_descent(descent: Descent, key: Key, starts: Params | None) -> None:
-    """Refuses a landscape, optimizer or events that cannot run, before anything is compiled.
+    """Rejects a landscape, optimizer or events that cannot run, before anything is compiled.
 
     Raises:
       InputValueError: a function of the caller raises, or gives the wrong shape.
       InputTypeError: parameters or values of the wrong kind.
     """
-    _check_descent(descent, kind_of(key, starts))
+    _check_descent(descent, signature_of(key, starts))
 
 
 @functools.lru_cache(maxsize=16)
-def _check_descent(descent: Descent, kind: Kind) -> None:
-    """Refuses what tracing shows to be wrong; what has passed once for a kind of arguments is not traced again."""
-    key_shape, starts = kind.abstract
+def _check_descent(descent: Descent, signature: Signature) -> None:
+    """Rejects what tracing shows to be wrong; arguments of a signature that has passed are not traced again."""
+    key_shape, starts = signature.abstract
     landscape, events = descent.landscape, descent.events
 
-    # what is asked for must be there
+    # whatever is requested must exist
     if descent.is_noisy and landscape.noisy_value is None:
         raise InputValueError(f"landscape `{landscape.name}` has no `noisy_value` to descend.")
     if descent.stop.at_event is not None and descent.stop.at_event not in events:
@@ -68,7 +68,7 @@ def _check_descent(descent: Descent, kind: Kind) -> None:
 
 
 def _sampled(landscape: Landscape, what: str) -> Callable[[Key], Params]:
-    """Returns what draws a start and refuses what cannot be params, before jax stumbles over it."""
+    """Returns the function that draws a start and rejects invalid params, before jax fails on them."""
 
     def draw(key: Key) -> Params:
         params = landscape.sample(key)

@@ -1,21 +1,22 @@
-"""What can be told of a question by its first starts: whether its parts are what they are taken for.
+"""Checks at the first starts that the landscape's functions are what they claim to be.
 
-A landscape's functions are taken at their word everywhere else, so what contradicts itself would come out as a verdict:
-a gradient of the wrong sign turns minima into maxima, and a start that NumPy drew is drawn once, when it is traced, and
-then used a thousand times. Here they are tried out:
+Everywhere else the functions of a landscape are trusted, so a contradiction between them would show up as a wrong
+verdict: a gradient of the wrong sign turns minima into maxima, and a start drawn by NumPy is drawn once, at tracing,
+and then used a thousand times. The checks are these:
 
-- `sample`, `value` and `noisy_value` are traced twice: another number in the second trace is a random state of its own.
+- `sample`, `value` and `noisy_value` are traced twice: a number that differs in the second trace reveals a hidden
+  random state.
 - A `sample` that does not use its key gives the same start each time.
-- A gradient that the landscape brings along (`value_and_grad`, custom derivatives) is held against difference quotients
+- A gradient that the landscape provides (`value_and_grad`, custom derivatives) is compared with difference quotients
   of the value along a random direction at the first starts,
 
       q(h) = (f(x + h d) - f(x - h d)) / (2 h)   against   s = grad f(x) . d,
 
   at several steps h, each coordinate of d in the units of the starts. A quotient has an error: its change from one step
-  to the next and from one side to the other, and the rounding of the values over h. A start contradicts the gradient
-  where that error is small at the finest step that rounding allows, and s lies far outside of it there and nowhere
-  within; so kinks, noise and bad scaling leave a start undecided. The gradient is refused where more starts contradict
-  than agree, a quarter of all at least. What jax differentiates by itself, or jax and jaxgd bring along, is not tried.
+  to the next and from one side to the other, and the rounding of the values over h. A start contradicts the gradient if
+  that error is small at the finest step that rounding allows, and s lies far outside it there and within it at no step;
+  so kinks, noise and bad scaling leave a start undecided. The gradient is rejected if more starts contradict than
+  agree, and at least a quarter of all do. Gradients made by jax, and those that jax and jaxgd provide, are not checked.
 """
 
 import functools
@@ -27,44 +28,45 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.extend.core import JaxprEqn
 
 from jaxgd.base import InputValueError, Key, Landscape, Params
 from jaxgd.lanes.lane import Descent
-from jaxgd.tracing import Kind, equations, is_repeatable, kind_of, uses
+from jaxgd.tracing import Signature, equations, is_repeatable, signature_of, uses
 
 _NUM_STARTS = 16
 _STEPS = {8: 2.0 ** -np.arange(3, 24, 4), 4: 2.0 ** -np.arange(2, 15, 3)}  # by bytes of the value's type
-_DIFFERENCE = 0.1  # of slope and quotient, relative to the larger one, that is clearly too much
-_SHARPNESS = 0.05  # relative error of a quotient that tells something
-_ERRORS = 5.0  # of a quotient, within which the slope still agrees
-_ROUNDING = 16  # units of rounding that a value may be off by
+_DIFFERENCE = 0.1  # between slope and quotient, relative to the larger one, that is clearly too large
+_SHARPNESS = 0.05  # largest relative error of an informative quotient
+_ERRORS = 5.0  # of a quotient, within which the slope agrees with it
+_ROUNDING = 16  # rounding errors that a value may contain
 
 _OWN = tuple(str(Path(path).parent) for path in (jax.__file__, optax.__file__, Path(__file__).parent))
 _CALLBACKS = ("pure_callback", "io_callback", "ffi_call")
 
 
 def look(descent: Descent, key: Key, starts: Params | None, num_descents: int) -> Callable[[], tuple[str, ...]]:
-    """Traces what is to be tried, in the caller's thread, and returns what tries it, in any.
+    """Traces the functions in the caller's thread, and returns a function that runs the checks in any thread.
 
-    Called, it returns what is to be said of the question, one sentence each.
+    That function returns warnings, one sentence each.
 
     Raises:
-      InputValueError: one of the functions has a random state of its own; when called: the gradient is clearly not that
+      InputValueError: one of the functions has a hidden random state; when called: the gradient is clearly not that
         of the value.
     """
     landscape, notes = descent.landscape, []
-    if _repeatable(descent, kind_of(key, starts)) and num_descents > 1:
+    if _repeatable(descent, signature_of(key, starts)) and num_descents > 1:
         notes.append(f"all starts are the same: `sample` of landscape `{landscape.name}` does not use its key.")
-    if not _brings_derivatives(landscape, kind_of(descent.one_start(key, starts))):
+    if not _brings_derivatives(landscape, signature_of(descent.one_start(key, starts))):
         return lambda: tuple(notes)
     tried = _tried(descent, key, starts)
     return lambda: (*notes, *tried())
 
 
 @functools.lru_cache(maxsize=16)
-def _repeatable(descent: Descent, kind: Kind) -> bool:
-    """Refuses functions with a random state of their own, and returns whether all starts are the same."""
-    landscape, (key, starts) = descent.landscape, kind.abstract
+def _repeatable(descent: Descent, signature: Signature) -> bool:
+    """Rejects functions with a hidden random state, and returns whether all starts are the same."""
+    landscape, (key, starts) = descent.landscape, signature.abstract
     params = descent.one_start(key, starts)
     of = f"of landscape `{landscape.name}`"
 
@@ -90,24 +92,24 @@ def _repeatable(descent: Descent, kind: Kind) -> bool:
 
 
 @functools.lru_cache(maxsize=16)
-def _brings_derivatives(landscape: Landscape, kind: Kind) -> bool:
+def _brings_derivatives(landscape: Landscape, signature: Signature) -> bool:
     """Returns whether the gradient is more than jax's own derivative of the value."""
     if landscape.value_and_grad is not None:
         return not _is_ours(landscape.value_and_grad)
     return not _is_ours(landscape.value) and any(
         equation.primitive.name in _CALLBACKS
         or (equation.primitive.name.startswith(("custom_jvp_call", "custom_vjp_call")) and not _is_known(equation))
-        for equation in equations(jax.make_jaxpr(landscape.value)(*kind.abstract))
+        for equation in equations(jax.make_jaxpr(landscape.value)(*signature.abstract))
     )
 
 
 def _is_ours(function: Any) -> bool:
-    """Returns whether a function is of one of jaxgd's own landscapes, which have tests of their own."""
+    """Returns whether a function belongs to a built-in landscape; these are tested in jaxgd's own test suite."""
     return str(getattr(function, "__module__", "")).startswith("jaxgd.landscapes")
 
 
-def _is_known(equation: Any) -> bool:
-    """Returns whether a function with derivatives of its own is jax's, optax's or jaxgd's."""
+def _is_known(equation: JaxprEqn) -> bool:
+    """Returns whether a function with custom derivatives belongs to jax, optax or jaxgd."""
     called = equation.params.get("call_jaxpr") or equation.params.get("fun_jaxpr")
     info = getattr(getattr(called, "jaxpr", called), "debug_info", None)
     return str(getattr(info, "func_filename", None)).startswith(_OWN)
@@ -117,7 +119,7 @@ def _is_known(equation: Any) -> bool:
 
 
 class _Evaluated(NamedTuple):
-    """What was evaluated at the first starts; arrays with one leading axis of starts."""
+    """Values and slopes at the first starts; arrays with one leading axis of starts."""
 
     value: Any  # (n,) by `evaluate`
     slope: Any  # (n,) of its gradient along the direction
@@ -125,12 +127,12 @@ class _Evaluated(NamedTuple):
     values: Any  # (n, 1 + 2 k) by `value`: at the start, ahead by each step, behind by each step
 
 
-_known: dict[tuple[Landscape, Kind], tuple[str, ...]] = {}
+_known: dict[tuple[Landscape, Signature], tuple[str, ...]] = {}
 
 
 def _tried(descent: Descent, key: Key, starts: Params | None) -> Callable[[], tuple[str, ...]]:
-    """Returns what refuses a gradient that is clearly not that of the value, or returns notes; once a landscape."""
-    name = descent.landscape, kind_of(key, starts)
+    """Returns a function that rejects a gradient which is clearly not that of the value, or returns notes."""
+    name = descent.landscape, signature_of(key, starts)
     if name in _known:
         return lambda: _known[name]
     numbers = np.asarray(descent.first_numbers(starts, _NUM_STARTS), np.int32)
@@ -141,7 +143,7 @@ def _tried(descent: Descent, key: Key, starts: Params | None) -> Callable[[], tu
         try:
             program = traced.compile(compiler_options={"xla_backend_optimization_level": "0"})  # it runs twice
             once, again = (jax.tree.map(np.asarray, program(key, starts, numbers, steps)) for _ in range(2))
-        except Exception:  # of the caller's own function, which will say so again in the run itself
+        except Exception:  # an error in the caller's function, which the run itself will raise again
             return ()
         _known[name] = _judged(descent.landscape, once, again, steps)
         return _known[name]
@@ -150,7 +152,7 @@ def _tried(descent: Descent, key: Key, starts: Params | None) -> Callable[[], tu
 
 
 def _evaluations(descent: Descent, key: Key, starts: Params | None, numbers: jax.Array, steps: jax.Array) -> _Evaluated:
-    """Evaluates gradient and values at the starts of some descents; one start after the other, to compile quickly."""
+    """Evaluates gradient and values at the starts of some descents, one after the other to compile quickly."""
     landscape = descent.landscape
     here = jax.lax.map(lambda number: descent.start(number, jnp.zeros_like(number), key, starts), numbers)
     leaves, structure = jax.tree.flatten(here)
@@ -190,7 +192,7 @@ def _units(leaves: list[jax.Array]) -> list[jax.Array]:
 
 
 def _judged(landscape: Landscape, once: _Evaluated, again: _Evaluated, steps: np.ndarray) -> tuple[str, ...]:
-    """Refuses a gradient that is clearly not that of the value; returns notes."""
+    """Rejects a gradient that is clearly not that of the value; returns notes."""
     epsilon = float(jnp.finfo(once.value.dtype).eps)
     of = f"of landscape `{landscape.name}`"
     source = "`value_and_grad`" if landscape.value_and_grad else "the custom derivative in `value`"
@@ -199,7 +201,7 @@ def _judged(landscape: Landscape, once: _Evaluated, again: _Evaluated, steps: np
     once, again = (jax.tree.map(lambda leaf: leaf[is_finite], both) for both in (once, again))
     start, ahead, behind = once.values[:, :1], *np.split(once.values[:, 1:], 2, axis=1)
 
-    # How far a value may be off: by rounding, by what it differs from call to call, by what is rough at the last step.
+    # The error of a value: rounding, differences between calls, and roughness at the last step.
     unlike = np.max(np.abs(again.values - once.values), axis=1, initial=0.0)
     noise = _ROUNDING * epsilon * np.max(np.abs(once.values), axis=1, initial=0.0) + unlike
     noise = (noise + np.abs(ahead - 2 * start + behind)[:, -1])[:, None]
@@ -225,8 +227,8 @@ def _judged(landscape: Landscape, once: _Evaluated, again: _Evaluated, steps: np
     is_sharp = error < _SHARPNESS * size
     is_outside = np.abs(quotient - slope) > _ERRORS * error + _DIFFERENCE * size
     agrees = np.any(is_sharp & ~is_outside, axis=1)
-    # Only the finest step that rounding leaves alone can contradict: a coarse one does not see what lies between.
-    finest = np.argmin(rounding < _SHARPNESS / 2 * size, axis=1)  # the first that it does not leave alone
+    # Only the finest step not limited by rounding can contradict: a coarser one misses what lies in between.
+    finest = np.argmin(rounding < _SHARPNESS / 2 * size, axis=1)  # the first that is limited by rounding
     finest = np.where(np.all(rounding < _SHARPNESS / 2 * size, axis=1), len(steps) - 1, finest) - 1
     at_finest = np.take_along_axis(is_sharp & is_outside, np.maximum(finest, 0)[:, None], axis=1)[:, 0]
     contradicts = (finest >= 0) & at_finest & ~agrees

@@ -3,9 +3,9 @@
 `optax.freeze`, `optax.masked` and `optax.multi_transform` hold leaves constant by updates of zero. Such a leaf is a
 constant of the problem: its gradient says nothing about how far the descent has come.
 
-A leaf is frozen where its update is zero whatever the gradients are. That is shown for all steps at once by an
-invariant: what `init` sets to zero, and one `update` leaves at zero if it was zero before, is zero for ever (the
-moments of Adam behind a mask). A step count or an accumulated gradient is not, so a schedule that begins at zero,
+A leaf is frozen where its update is zero whatever the gradients are. An invariant proves this for all steps at once:
+whatever `init` sets to zero, and one `update` leaves at zero if it was zero before, is zero forever (the moments of
+Adam behind a mask). A step count or an accumulated gradient is not, so a schedule that begins at zero,
 `optax.apply_every` and `optax.MultiSteps` freeze nothing.
 """
 
@@ -14,11 +14,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 from jaxgd.base import Params
 
-# zero where all of their operands are
+# zero if all operands are zero
 _KEEP_ZERO = frozenset(
     "abs add add_any asin asinh atan atanh broadcast_in_dim cbrt ceil concatenate convert_element_type copy copy_p"
     " cummax cummin cumsum device_put erf expand_dims expm1 floor imag integer_pow log1p max min neg"
@@ -34,13 +34,13 @@ def frozen_leaves(
 ) -> Params | None:
     """Returns a pytree like params with one Python bool a leaf, whether the leaf never moves; None where all may.
 
-    An optimizer that moves nothing at all freezes nothing: there the gradient is all that there is to look at.
+    An optimizer that moves nothing at all freezes nothing: there only the gradient is informative.
 
     Args:
       init: maps (params, *others) to the optimizer's state.
       update: maps (gradient, state, params, *others) to (update, state).
       params: of one lane, arrays or their shapes.
-      others: whatever else they are given, in the same way.
+      others: whatever other arguments they take, in the same form.
 
     Example:
       >>> import jax.numpy as jnp, optax
@@ -64,7 +64,7 @@ def frozen_leaves(
 
 
 def _zeros(program: ClosedJaxpr, is_zero: Sequence[bool]) -> list[bool]:
-    """Returns which outputs of a program are surely zero, if these of its inputs are."""
+    """Returns which outputs of a program are certainly zero, given which of its inputs are."""
     jaxpr = program.jaxpr
     known = dict(zip(jaxpr.invars, is_zero, strict=True))
     known |= {var: _is_zero(constant) for var, constant in zip(jaxpr.constvars, program.consts, strict=True)}
@@ -75,8 +75,8 @@ def _zeros(program: ClosedJaxpr, is_zero: Sequence[bool]) -> list[bool]:
     return [read(var) for var in jaxpr.outvars]
 
 
-def _outs(equation: Any, is_zero: list[bool]) -> list[bool]:
-    """Returns which outputs of one equation are surely zero."""
+def _outs(equation: JaxprEqn, is_zero: list[bool]) -> list[bool]:
+    """Returns which outputs of one equation are certainly zero."""
     name, num_outs = equation.primitive.name, len(equation.outvars)
     if name == "cond":
         branches = [_zeros(branch, is_zero[1:]) for branch in equation.params["branches"]]
@@ -96,8 +96,8 @@ def _outs(equation: Any, is_zero: list[bool]) -> list[bool]:
     return [found] * num_outs
 
 
-def _inner(equation: Any) -> ClosedJaxpr | None:
-    """Returns the program that an equation calls with its own operands (jit, custom derivatives), if there is one."""
+def _inner(equation: JaxprEqn) -> ClosedJaxpr | None:
+    """Returns the program that an equation calls with its operands (jit, custom derivatives), or None."""
     for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
         inner = equation.params.get(name)
         inner = ClosedJaxpr(inner, ()) if isinstance(inner, Jaxpr) and not inner.constvars else inner

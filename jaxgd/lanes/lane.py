@@ -5,9 +5,9 @@ if the lane goes on, applies the next update:
 
     v_t, g_t = f(x_t), grad f(x_t);   stop?;   x_{t+1} = x_t + update(g_t, state_t)
 
-Everything here is written for a single lane and mapped over lanes by the loop. A lane that has stopped keeps
-being evaluated until its place is refilled; only its iterate and its record are held, never its optimizer state
-(selecting old or new for every leaf of the state costs two to three times the tick).
+Everything here is written for a single lane and mapped over lanes by the loop. A stopped lane is still evaluated until
+its place is refilled; only its iterate and its record are frozen, never its optimizer state (selecting old or new for
+every leaf of the state costs two to three times the tick).
 """
 
 import functools
@@ -25,7 +25,7 @@ from jax.flatten_util import ravel_pytree
 from jaxgd.base import Key, Landscape, Params, Restart, Status, Stop
 from jaxgd.curvature.second_order import Gradient, SecondOrder, second_order
 from jaxgd.lanes.frozen import frozen_leaves
-from jaxgd.tracing import Kind, first_structure, kind_of
+from jaxgd.tracing import Signature, first_structure, signature_of
 
 # Statuses of a lane that is not at an end; those of an end are `jaxgd.Status`.
 RUNNING, IDLE, RESTARTING = -1, -2, -3
@@ -47,8 +47,8 @@ class Lane(NamedTuple):
     gradient_norm: jax.Array  # () Euclidean norm of the gradient at `last`
     num_still: jax.Array  # () int32, steps since either of them changed
     best_value: jax.Array  # () lowest finite value so far
-    best: Params | None  # where it was met, if kept
-    mark_value: jax.Array | None  # () value from which the next improvement is measured, if there is patience
+    best: Params | None  # where that value occurred, if kept
+    mark_value: jax.Array | None  # () value against which the next improvement is measured, if there is patience
     mark_step: jax.Array | None  # () int32, step of the last improvement, if there is patience
     event_steps: Mapping[str, jax.Array]  # () int32 for each event, -1 until it fires
     optimizer: Any  # the optimizer's state
@@ -56,13 +56,12 @@ class Lane(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Descent:
-    """What is to be done in every lane.
+    """What every lane computes.
 
     Attributes:
       landscape: what to descend.
       optimizer_of: maps the number of a descent to its optimizer.
-      num_paired: descents whose numbers differ by a multiple of it have the same start and the same keys;
-        None for no such pairs.
+      num_paired: descents whose numbers differ by a multiple of this share their start and keys; None for no pairing.
       has_starts: whether starts are given; else they are drawn.
       stop: when a lane stops.
       restart: when a lane begins anew; None for never.
@@ -82,7 +81,7 @@ class Descent:
     keeps_best: bool
 
     def start(self, number: jax.Array, attempt: jax.Array, key: Key, starts: Params | None) -> Params:
-        """Returns where descent `number` begins; later attempts begin at new draws of the landscape's law."""
+        """Returns the start of descent `number`; later attempts draw new starts from the landscape's law."""
         if not self.has_starts:
             return _with_structure(first_structure(self.landscape), self._draw(number, attempt, key))
         given = jax.tree.map(lambda leaf: leaf[self._stream(number)], starts)
@@ -105,13 +104,13 @@ class Descent:
         return jax.random.fold_in(key, self._stream(number))
 
     def _stream(self, number: jax.Array) -> jax.Array:
-        """Returns which start and which keys are those of descent `number`."""
+        """Returns the number that selects the start and the keys of descent `number`."""
         if self.num_paired is None:
             return number
         return jnp.where(number < 0, -1 - number, number % jnp.asarray(self.num_paired, number.dtype))
 
     def first_numbers(self, starts: Params | None, count: int) -> range:
-        """Returns numbers under which the first `count` starts can be looked at, fewer where fewer are given.
+        """Returns the numbers of the first `count` starts, or of all if fewer are given.
 
         Those of a sweep are negative, so that they do not depend on how many starts each setting has.
         """
@@ -124,7 +123,7 @@ class Descent:
 
     def begin_at(self, params: Params, number: jax.Array, attempt: jax.Array, key: Key) -> Lane:
         """Returns the lane of descent `number` whose start is `params`."""
-        dtype = _value_type(self.landscape, kind_of(params))
+        dtype = _value_type(self.landscape, signature_of(params))
         nan, infinity = jnp.full((), jnp.nan, dtype), jnp.full((), jnp.inf, dtype)
         is_patient = self.stop.patience > 0
         state = self.optimizer_of(number).init(params)
@@ -146,7 +145,7 @@ class Descent:
             mark_step=jnp.zeros((), jnp.int32) if is_patient else None,
             event_steps={name: jnp.full((), -1, jnp.int32) for name in self.events},
             optimizer=jax.tree.map(
-                lambda leaf: jnp.asarray(leaf, jnp.asarray(leaf).dtype),  # strongly typed, as it comes back
+                lambda leaf: jnp.asarray(leaf, jnp.asarray(leaf).dtype),  # strongly typed, as `update` returns it
                 rekey_noise(state, jax.random.fold_in(self._lane_key(key, number), _KEY_STATE)),
             ),
         )
@@ -154,7 +153,7 @@ class Descent:
     def tick(self, lane: Lane, tick: jax.Array, key: Key, limit: jax.Array | None = None) -> Lane:
         """Returns the lane after one gradient evaluation and, where it goes on, one update.
 
-        It has converged where the gradient norm is at most `limit`, the stop rule's number; None for never.
+        The lane has converged if the gradient norm is at most `limit`, from the stop rule; never if that is None.
         """
         key_step = jax.random.fold_in(jax.random.fold_in(self._lane_key(key, lane.number), _KEY_STEP), lane.num_steps)
         key_noise, key_update = jax.random.split(key_step)
@@ -197,7 +196,7 @@ class Descent:
         key: Key,
         tick: jax.Array,
     ) -> tuple[Params, Any]:
-        """Returns the optimizer's update and its next state, with everything handed to it that it may ask for."""
+        """Returns the optimizer's update and next state; the optimizer gets every extra argument that it may need."""
 
         def hvp(vector: Params) -> Params:
             whole = unmask(vector, jax.tree.map(jnp.zeros_like, params))
@@ -217,8 +216,8 @@ class Descent:
         )
 
     def _product(self, gradient: Callable[[Params], Params], params: Params, vector: Params) -> Params:
-        """Returns the product of the Hessian with a vector, as it can be had of this landscape's gradient."""
-        rule = _second_order(self.landscape, self.is_noisy, kind_of(params))
+        """Returns the product of the Hessian with a vector, computed as this landscape's gradient allows."""
+        rule = _second_order(self.landscape, self.is_noisy, signature_of(params))
         if rule.kind == "forward":
             return jax.jvp(gradient, (params,), (vector,))[1]
         x, unravel = ravel_pytree(params)
@@ -226,15 +225,15 @@ class Descent:
 
     def one_start(self, key: Key, starts: Params | None) -> Params:
         """Returns the shapes and types of the params of one descent."""
-        return _one_start(self, kind_of(key, starts))
+        return _one_start(self, signature_of(key, starts))
 
     def frozen(self, params: Params) -> Params | None:
         """Returns which leaves the optimizer never moves, one Python bool for each leaf; None where it may move all."""
-        return _frozen(self, kind_of(params))
+        return _frozen(self, signature_of(params))
 
     def limit_type(self, one: Params) -> jax.ShapeDtypeStruct:
-        """Returns what `limit` is to be, for params such as `one`."""
-        return jax.ShapeDtypeStruct((), _value_type(self.landscape, kind_of(one)))
+        """Returns the shape and type of `limit` for params such as `one`."""
+        return jax.ShapeDtypeStruct((), _value_type(self.landscape, signature_of(one)))
 
     def norm(self, grad: Params, params: Params) -> jax.Array:
         """Returns the Euclidean norm of the gradient, without the leaves that never move."""
@@ -245,7 +244,7 @@ class Descent:
         leaves = [leaf for leaf in jax.tree.leaves(grad) if leaf.size]
         if all(leaf.dtype == jnp.float64 for leaf in leaves):
             return optax.tree.norm(grad)
-        # The square of a narrow number leaves its range: in float32 already that of 1e-20.
+        # Squares overflow or underflow in narrow types: in float32 that of 1e-20 is already zero.
         dtype = max((jnp.dtype(jnp.float32), *(leaf.dtype for leaf in leaves)), key=lambda dtype: dtype.itemsize)
         size = functools.reduce(jnp.maximum, (jnp.max(jnp.abs(leaf)).astype(dtype) for leaf in leaves))
         size = jnp.where(size > 0, size, jnp.ones_like(size))
@@ -259,7 +258,7 @@ class Descent:
         def evaluate(params: Params) -> tuple[jax.Array, Params]:
             return landscape.evaluate_noisy(params, key_noise) if noisy_value else landscape.evaluate(params)
 
-        # optax's line searches hand every extra argument on to `value_fn`, which must therefore name them
+        # optax's line searches pass every extra argument on to `value_fn`, which must therefore name them
         def value_fn(
             params: Params, *, key: Any = None, hvp: Any = None, tick: Any = None, obj_fn: Any = None
         ) -> jax.Array:
@@ -269,7 +268,7 @@ class Descent:
         return evaluate, value_fn
 
     def _record(self, lane: Lane, value: Any, gradient_norm: Any, grad: Any, is_accepted: Any) -> Lane:
-        """Returns the lane with the new iterate written down, where it is finite and the lane still runs."""
+        """Returns the lane with the new iterate recorded, if it is finite and the lane is running."""
         keep = lambda mask, new, old: jax.tree.map(lambda a, b: jnp.where(mask, a, b), new, old)
         is_best = is_accepted & (value < lane.best_value)
         is_same = (value == lane.value) & (gradient_norm == lane.gradient_norm)
@@ -304,7 +303,7 @@ class Descent:
         return lane._replace(event_steps=event_steps)
 
     def again(self, lane: Lane, limit: jax.Array) -> jax.Array:
-        """Returns whether a lane that has stopped is to begin anew; never while only starts are looked at."""
+        """Returns whether a stopped lane starts over; never while only starts are evaluated."""
         if self.restart is None:
             return jnp.zeros((), bool)
         is_named = jnp.any(lane.status == jnp.asarray([int(status) for status in self.restart.on], jnp.int8))
@@ -334,9 +333,9 @@ class Descent:
 
 
 @functools.lru_cache(maxsize=16)
-def _second_order(landscape: Landscape, is_noisy: bool, kind: Kind) -> SecondOrder:
-    """Returns how products of the Hessian can be had at params of this kind."""
-    (params,) = kind.abstract
+def _second_order(landscape: Landscape, is_noisy: bool, signature: Signature) -> SecondOrder:
+    """Returns how products of the Hessian are computed at params of this signature."""
+    (params,) = signature.abstract
     noisy = lambda params: landscape.evaluate_noisy(params, jax.random.key(0))[1]
     gradient = noisy if is_noisy else landscape.gradient
     x, unravel = ravel_pytree(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), params))
@@ -348,29 +347,29 @@ def _on_flat(gradient: Callable[[Params], Params], unravel: Callable[[jax.Array]
 
 
 def _with_structure(structure: Any, params: Params) -> Params:
-    """Returns params in the structure of others with the same leaves, each a strongly typed array."""
+    """Returns params in the structure of others that have the same leaves, each a strongly typed array."""
     leaves = [jnp.asarray(leaf, jnp.asarray(leaf).dtype) for leaf in jax.tree.leaves(params)]
     return jax.tree.unflatten(structure, leaves)
 
 
 @functools.lru_cache(maxsize=16)
-def _one_start(descent: Descent, kind: Kind) -> Params:
+def _one_start(descent: Descent, signature: Signature) -> Params:
     count = jax.ShapeDtypeStruct((), jnp.int32)
-    return jax.eval_shape(descent.start, count, count, *kind.abstract)
+    return jax.eval_shape(descent.start, count, count, *signature.abstract)
 
 
 @functools.lru_cache(maxsize=16)
-def _value_type(landscape: Landscape, kind: Kind) -> Any:
-    """Returns the dtype of the value at params of this kind."""
-    (params,) = kind.abstract
+def _value_type(landscape: Landscape, signature: Signature) -> Any:
+    """Returns the dtype of the value at params of this signature."""
+    (params,) = signature.abstract
     return jax.eval_shape(landscape.evaluate, params)[0].dtype
 
 
 @functools.lru_cache(maxsize=16)
-def _frozen(descent: Descent, kind: Kind) -> Params | None:
-    (params,) = kind.abstract
+def _frozen(descent: Descent, signature: Signature) -> Params | None:
+    (params,) = signature.abstract
     count = jax.ShapeDtypeStruct((), jnp.int32)
-    value = jax.ShapeDtypeStruct((), _value_type(descent.landscape, kind))
+    value = jax.ShapeDtypeStruct((), _value_type(descent.landscape, signature))
     key = jax.eval_shape(lambda: jax.random.key(0))
 
     def init(params: Params, number: Any, *others: Any) -> Any:
@@ -388,9 +387,9 @@ _KEY_START, _KEY_STEP, _KEY_STATE = 0, 1, 2
 
 
 def as_asked(optimizer: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
-    """Returns the optimizer with an `update` that takes any extra argument and is given those that it names.
+    """Returns the optimizer with an `update` that accepts any extra argument and passes on those that it names.
 
-    Some of optax's say that they take extra arguments, and then know only their own (`optax.contrib.sam`).
+    Some optax optimizers claim to accept extra arguments but know only their own (`optax.contrib.sam`).
     """
     optimizer = optax.with_extra_args_support(optimizer)
     parameters = inspect.signature(optimizer.update).parameters.values()
@@ -411,10 +410,10 @@ def _num_hvps(state: Any) -> jax.Array:
 
 
 def rekey_noise(state: Any, key: Key) -> Any:
-    """Returns an optimizer state whose keys are this lane's own, each by its place in the state.
+    """Returns an optimizer state in which each key is replaced by one of this lane, by its position in the state.
 
     `optax.add_noise`, `optax.noisy_sgd` and `optax.contrib.sophia` close over one key: mapped over lanes, every lane
-    would draw the same.
+    would draw the same numbers.
     """
     leaves, treedef = jax.tree_util.tree_flatten_with_path(state)
     fresh = []
@@ -431,7 +430,7 @@ def rekey_noise(state: Any, key: Key) -> Any:
 def unmask(tree: Params, filling: Params) -> Params:
     """Returns the tree with every `optax.MaskedNode` replaced by the same part of `filling`.
 
-    `optax.multi_transform` and `optax.masked` show their transformations trees with such holes.
+    `optax.multi_transform` and `optax.masked` pass trees with such holes to their transformations.
     """
     fill = lambda part, whole: whole if _is_masked(part) else part
     return jax.tree.map(fill, tree, filling, is_leaf=_is_masked)

@@ -1,12 +1,12 @@
 """The compiled chunk: a fixed set of lanes, each refilled with the next start as soon as its descent has ended.
 
-Descents differ much in length, so a batch that waits for its slowest member wastes most of its time. Here a place
-never waits: one *visit* refills every idle place with the next start number, lets all lanes tick a few times, and
-writes the ends that came up to a buffer. A *chunk* is as many visits as the host asks for, in one compiled call; in
-between the host empties the buffer, shows progress, and looks for Ctrl-C.
+Descents differ greatly in length, so a batch that waits for its slowest member wastes most of its time. Here no place
+waits: one *visit* refills every idle place with the next start number, lets all lanes tick a few times, and writes
+finished descents to a buffer. A *chunk* is as many visits as the host requests in one compiled call; between chunks the
+host empties the buffer, reports progress and checks for Ctrl-C.
 
-Work is shared out by number: a share takes every `num_shares`-th descent of a range and knows nothing of the others, so
-that a descent does not depend on how many there are.
+Work is divided by number: each device takes every `num_shares`-th descent of a range and knows nothing of the others,
+so the result of a descent does not depend on the number of devices.
 """
 
 import math
@@ -22,15 +22,15 @@ from jaxgd.base import InputValueError, Key, Params
 from jaxgd.checks import first_line
 from jaxgd.lanes.lane import IDLE, RESTARTING, RUNNING, Descent, Lane
 from jaxgd.lanes_last.mapping import LANE_AXIS, map_lanes
-from jaxgd.tracing import kind_of
+from jaxgd.tracing import signature_of
 
-_BUFFER_BYTES = 2**27  # of ends on their way out
+_BUFFER_BYTES = 2**27  # of the buffer of finished descents
 _FIRST_NUM_TICKS, _MIN_NUM_TICKS, _MAX_NUM_TICKS = 8, 4, 64  # of one visit
-_MIN_DRAWN, _SHARE_DRAWN = 8, 8  # starts are drawn for an eighth of the lanes at a time, but for 8 at least
+_MIN_DRAWN, _SHARE_DRAWN = 8, 8  # starts are drawn for an eighth of the lanes at a time, but at least for 8
 
 
 class Buffer(NamedTuple):
-    """Ends on their way out, the lane axis first whatever the layout; few arrays, since each one is a scatter."""
+    """Finished descents, lane axis first in either layout; few arrays, since each one costs a scatter."""
 
     # (capacity, 6 + num_events) int32: number, status, num_steps, num_restarts, num_hvps, num_still, event steps
     counts: jax.Array
@@ -40,7 +40,7 @@ class Buffer(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """What one device carries from visit to visit."""
+    """The state of one device between visits."""
 
     lanes: Lane
     next_place: jax.Array  # () int32, starts this device has handed out
@@ -51,25 +51,25 @@ class Chunk(NamedTuple):
     length: jax.Array  # () float32, ticks of all of these together
 
 
-class Share(NamedTuple):
-    """Which descents are done here: every `num_shares`-th from `first` on, below `end`."""
+class DeviceShare(NamedTuple):
+    """The descents of one device: every `num_shares`-th from `first` on, below `end`."""
 
     first: jax.Array  # () int32
     num_shares: jax.Array  # () int32
     end: jax.Array  # () int32
 
     @classmethod
-    def of(cls, first: int, num_shares: int, end: int) -> "Share":
-        """Returns the share of these numbers."""
+    def of(cls, first: int, num_shares: int, end: int) -> "DeviceShare":
+        """Returns the share given by these numbers."""
         return cls(*(int32(count) for count in (first, num_shares, end)))
 
     @property
     def num_places(self) -> jax.Array:
-        """How many descents that is."""
+        """Number of descents in the share."""
         return (self.end - self.first + self.num_shares - 1) // self.num_shares
 
 
-class Program(NamedTuple):
+class CompiledLoop(NamedTuple):
     """A loop compiled for one device."""
 
     begin: Callable[[], Chunk]
@@ -77,28 +77,28 @@ class Program(NamedTuple):
     advance: Callable[..., Chunk]
     """advance(chunk, key, starts, share, num_visits, limit) returns the chunk after at most `num_visits` visits; fewer
     if the whole share is done or the buffer is full. Counts are int32, and `limit`, the gradient norm at which a lane
-    has converged, is of the value's type; where it is infinite every lane ends where it begins, after one tick."""
+    has converged, is of the value's type; if it is infinite, every lane ends at its start, after one tick."""
 
 
 def _idle(chunk: Chunk) -> Chunk:
-    """Returns a chunk of this shape with nothing done yet; what idle places hold does not matter."""
+    """Returns a chunk of this shape before any work; the content of idle places does not matter."""
     chunk = jax.tree.map(_zeros, chunk)
     status = jax.device_put(np.full(chunk.lanes.status.shape, IDLE, np.int8), chunk.lanes.status.sharding)
     return chunk._replace(lanes=chunk.lanes._replace(status=status))
 
 
 def _zeros(leaf: jax.ShapeDtypeStruct) -> jax.Array:
-    """Returns zeros of this shape, type and place; numpy's need no compilation."""
+    """Returns zeros of this shape, type and device; NumPy's need no compilation."""
     module = jnp if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else np
     return jax.device_put(module.zeros(leaf.shape, leaf.dtype), leaf.sharding)
 
 
 def int32(count: int) -> Any:
-    """Returns a count as a compiled program takes it."""
+    """Returns a count in the type that compiled programs take."""
     return np.asarray(count, np.int32)
 
 
-def take(chunk: Chunk) -> tuple[Chunk, Buffer]:
+def take_ends(chunk: Chunk) -> tuple[Chunk, Buffer]:
     """Returns the chunk with its buffer emptied, and the ends that were in it."""
     num_ends = int(chunk.num_ends)
     taken = jax.tree.map(lambda leaf: np.array(np.asarray(leaf)[:num_ends]), chunk.buffer)
@@ -113,7 +113,7 @@ class Loop:
       descent: what every lane does.
       layout: "lanes_first" or "lanes_last".
       num_lanes: lanes that step together.
-      keeps_params: whether iterates leave with the ends.
+      keeps_params: whether iterates are returned with the ends.
     """
 
     descent: Descent
@@ -121,24 +121,24 @@ class Loop:
     num_lanes: int
     keeps_params: bool
 
-    _compiled: dict[Any, Program] = field(default_factory=dict, init=False, repr=False)
+    _compiled: dict[Any, CompiledLoop] = field(default_factory=dict, init=False, repr=False)
 
-    def prepare(self, key: Key, starts: Params | None) -> Callable[[], Program]:
-        """Traces the loop for the device of `key` and returns what compiles it, or finds it compiled.
+    def prepare(self, key: Key, starts: Params | None) -> Callable[[], CompiledLoop]:
+        """Traces the loop for the device of `key`, unless known, and returns a function that compiles it.
 
-        Tracing belongs to the caller's thread, whose jax settings it follows; compiling may go on in another.
+        Tracing must happen in the caller's thread, whose jax settings apply; compilation may run in another.
 
         Raises:
-          InputValueError: something in the loop can be traced and not be compiled.
+          InputValueError: something in the loop can be traced but not compiled.
         """
         device = key.sharding
-        kind = kind_of(key, starts)
-        known = self._compiled.get((device, kind))
+        signature = signature_of(key, starts)
+        known = self._compiled.get((device, signature))
         if known is not None:
             return lambda: known
         there = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device)
         chunk = jax.tree.map(there, jax.eval_shape(self._chunk, key, starts))
-        own, count = Share.of(0, 1, 0), int32(0)
+        own, count = DeviceShare.of(0, 1, 0), int32(0)
         limit = self.descent.limit_type(self.descent.one_start(key, starts))
         try:
             advance = jax.jit(self._advance, donate_argnums=0).lower(chunk, key, starts, own, count, limit)
@@ -148,20 +148,20 @@ class Loop:
                 f" {type(error).__name__}: {first_line(error)}"
             ) from error
 
-        def compile_it() -> Program:
-            program = Program(begin=lambda: _idle(chunk), advance=advance.compile())
-            self._compiled[device, kind] = program
+        def compile_it() -> CompiledLoop:
+            program = CompiledLoop(begin=lambda: _idle(chunk), advance=advance.compile())
+            self._compiled[device, signature] = program
             return program
 
         return compile_it
 
     def capacity(self, record: Buffer) -> int:
-        """Returns how many ends the buffer holds: many, if records are small; at least those of all lanes."""
+        """Returns the capacity of the buffer: many ends if records are small, at least one for each lane."""
         bytes_each = sum(math.prod(leaf.shape[1:]) * leaf.dtype.itemsize for leaf in jax.tree.leaves(record))
         return max(self.num_lanes, min(max(4 * self.num_lanes, 1024), _BUFFER_BYTES // bytes_each))
 
     def _chunk(self, key: Key, starts: Params | None) -> Chunk:
-        """Has the shape of a chunk; it is never computed."""
+        """Has the shape of a chunk; used for tracing only."""
         zeros = jnp.zeros(self.num_lanes, jnp.int32)
         lanes = map_lanes(self.descent.begin, self.layout, (-1, -1, None, None))(zeros, zeros, key, starts)
         record = self.ends_of(lanes)
@@ -178,7 +178,7 @@ class Loop:
         chunk: Chunk,
         key: Key,
         starts: Params | None,
-        own: Share,
+        own: DeviceShare,
         num_visits: jax.Array,
         limit: jax.Array,
     ) -> Chunk:
@@ -194,8 +194,8 @@ class Loop:
 
         return jax.lax.while_loop(has_work, body, (jnp.zeros((), jnp.int32), chunk))[1]
 
-    def _visit(self, chunk: Chunk, own: Share, limit: jax.Array, key: Key, starts: Params | None) -> Chunk:
-        """Refills idle places, ticks, writes out what ended."""
+    def _visit(self, chunk: Chunk, own: DeviceShare, limit: jax.Array, key: Key, starts: Params | None) -> Chunk:
+        """Refills idle places, ticks, and writes out finished descents."""
         # refill
         is_idle = chunk.lanes.status == IDLE
         place = chunk.next_place + jnp.cumsum(is_idle, dtype=jnp.int32) - 1
@@ -247,9 +247,9 @@ class Loop:
     def _num_ticks(self, chunk: Chunk, limit: jax.Array) -> jax.Array:
         """Returns the ticks of the next visit.
 
-        A finished lane waits half the ticks of a visit, and a visit costs a few ticks itself; the sum of both is least
-        at a multiple of the square root of a descent's length. It is counted here and not by the host, whose looks
-        depend on the clock: which place a start gets must not.
+        A finished lane waits half the ticks of a visit on average, and a visit itself costs a few ticks; the sum is
+        smallest at a multiple of the square root of a descent's length. It is computed here and not by the host, whose
+        timing depends on the clock: the place of a start must not.
         """
         mean = chunk.length / jnp.maximum(chunk.num_done, 1).astype(jnp.float32)
         fitting = jnp.clip(jnp.sqrt(mean), _MIN_NUM_TICKS, _MAX_NUM_TICKS).astype(jnp.int32)
@@ -276,7 +276,7 @@ class Loop:
         fresh = self.descent.begin_at(params, number, attempt, key)
         if self.descent.restart is not None:
             keep = lambda old, new: jax.tree.map(lambda a, b: jnp.where(attempt > 0, a, b), old, new)
-            records = ("num_steps", "num_hvps", "best_value", "best", "event_steps")  # they go on over all attempts
+            records = ("num_steps", "num_hvps", "best_value", "best", "event_steps")  # they continue over all attempts
             fresh = fresh._replace(**{name: keep(getattr(lane, name), getattr(fresh, name)) for name in records})
         return jax.tree.map(lambda new, old: jnp.where(is_fresh, new, old), fresh, lane)
 
@@ -291,7 +291,7 @@ class Loop:
     ) -> Params:
         """Returns the params with new starts where lanes are fresh, drawn for a few at a time.
 
-        Random numbers cost more than many a tick, and few lanes are fresh at once.
+        Random numbers cost more than many ticks, and few lanes are fresh at once.
         """
         size = max(_MIN_DRAWN, self.num_lanes // _SHARE_DRAWN)
         rank = jnp.cumsum(is_fresh, dtype=jnp.int32) - 1
@@ -300,7 +300,7 @@ class Loop:
 
         def draw(group: jax.Array, params: Params) -> Params:
             row = jnp.where(is_fresh, rank - group * size, size)
-            row = jnp.where(row < 0, size, row)  # those of earlier groups, which a negative index would not drop
+            row = jnp.where(row < 0, size, row)  # rows of earlier groups; a negative index would not drop them
             place = jnp.full(size, self.num_lanes, jnp.int32).at[row].set(places, mode="drop")
             drawn = start(number.at[place].get(mode="clip"), attempt.at[place].get(mode="clip"), key, starts)
             return jax.tree.map(lambda leaf, new: self._put(leaf, place, new), params, drawn)

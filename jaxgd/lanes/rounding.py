@@ -1,10 +1,10 @@
-"""Whether descents that ran into `max_steps` were held up by rounding.
+"""Detects whether rounding held up descents that reached `max_steps`.
 
-No gradient can be made smaller than what rounding makes of it, and no step smaller than the distance of neighbouring
-numbers. Below that a descent goes on until it runs out of steps, and looks like one that is merely slow. Two signs tell
-it from that:
+A gradient cannot become smaller than its rounding error, and a step not smaller than the distance of neighbouring
+numbers. Below these limits a descent continues until it runs out of steps, and looks like a slow one. Two signs
+distinguish it:
 
-- value and gradient norm stay the same to the last bit for many steps, since the steps are lost in rounding,
+- value and gradient norm do not change in any bit for many steps, since the steps are lost in rounding,
 - or the gradient is no larger than a few times its change when each coordinate moves to a neighbouring number.
 """
 
@@ -17,9 +17,9 @@ import numpy as np
 
 from jaxgd.base import Ends, Params, Status
 from jaxgd.lanes.lane import Descent
-from jaxgd.tracing import Kind, kind_of
+from jaxgd.tracing import Signature, signature_of
 
-_NUM_ENDS = 16  # that are looked at
+_NUM_ENDS = 16  # that are examined
 _SMALL, _VERY_SMALL = 1e4, 1e3  # rounding units of the gradient at the starts, up to which rounding is suspected
 _MANY_STEPS = 32
 _TIMES_NOISE = 8.0
@@ -29,7 +29,7 @@ _NUM_DRAWS = 2  # of neighbouring points
 def note_on_rounding(
     descent: Descent, ends: Ends, num_still: np.ndarray, limit: float, scale: float
 ) -> tuple[str, ...]:
-    """Returns what is to be said where rounding held up most of the first ends that ran out of steps.
+    """Returns a warning if rounding held up most of the first ends that ran out of steps.
 
     Args:
       descent: what was done.
@@ -43,9 +43,9 @@ def note_on_rounding(
     unit = float(jnp.finfo(norms.dtype).eps) * scale
     is_held &= norms <= _SMALL * unit
     if np.any((norms <= _VERY_SMALL * unit) & ~is_held):
-        filled_up = np.resize(rows, _NUM_ENDS)  # one number of points, one program
+        filled_up = np.resize(rows, _NUM_ENDS)  # a fixed number of points needs only one program
         batch = jax.tree.map(jnp.asarray, ends[filled_up].params)
-        noise = np.asarray(_program(descent, kind_of(batch))(batch))[: len(rows)]
+        noise = np.asarray(_program(descent, signature_of(batch))(batch))[: len(rows)]
         is_held |= norms <= np.minimum(_TIMES_NOISE * noise, _VERY_SMALL * unit)
     if 2 * np.sum(is_held) <= len(rows):
         return ()
@@ -58,13 +58,13 @@ def note_on_rounding(
 
 
 @functools.lru_cache(maxsize=8)
-def _program(descent: Descent, kind: Kind) -> Any:
-    traced = jax.jit(functools.partial(_noises, descent)).lower(*kind.abstract)
-    return traced.compile(compiler_options={"xla_backend_optimization_level": "0"})  # it hardly runs
+def _program(descent: Descent, signature: Signature) -> Any:
+    traced = jax.jit(functools.partial(_noises, descent)).lower(*signature.abstract)
+    return traced.compile(compiler_options={"xla_backend_optimization_level": "0"})  # compile quickly: it hardly runs
 
 
 def _noises(descent: Descent, rows: Params) -> jax.Array:
-    """Returns how much the gradient at each of some points changes by rounding of the point."""
+    """Returns how much rounding each point changes the gradient there."""
     gradient = descent.landscape.gradient
 
     def at(here: Params) -> jax.Array:
@@ -79,7 +79,7 @@ def _noises(descent: Descent, rows: Params) -> jax.Array:
 
 
 def _neighbour(params: Params, random: np.random.Generator) -> Params:
-    """Returns the params with every coordinate moved up or down by about the distance of neighbouring numbers."""
+    """Returns the params with every coordinate moved up or down by about one rounding unit."""
 
     def move(leaf: jax.Array) -> jax.Array:
         signs = jnp.asarray(random.choice([-1.0, 1.0], leaf.shape), leaf.dtype)

@@ -1,13 +1,14 @@
-"""The driver of a run: hands chunks of work to the devices' threads and yields the ends that come of them.
+"""The driver of a run: sends chunks of work to one thread per device and yields the resulting ends.
 
-Each device has a thread, and runs its share by itself. One program over all of them (`jax.shard_map`) makes XLA hand
+Each device has its own thread and works on its own share. One program over all of them (`jax.shard_map`) makes XLA hand
 every small kernel from thread to thread, which is far slower on a busy machine (see BUILD_NOTES.md). The devices of a
-CPU are threads only: one program, compiled once, is called by all of them. Between two chunks the host reports progress
-and looks whether it was interrupted.
+CPU are threads only: one program, compiled once, is called by all of them. Between chunks the host reports progress and
+checks for interruptions.
 
-A run that is interrupted still returns a fair sample. The first signal stops handing out starts; the descents under
-way, and those of lower number on a device that lags behind, are finished, so that what is done is the first so many
-starts. The second signal drops what is under way: these descents come back, too, with status `interrupted`.
+A run that is interrupted still returns a fair sample. After the first signal no further descents begin; those in
+progress are finished, as are those with lower numbers on a device that lags behind, so that the result covers an
+unbroken range of starts. The second signal drops the descents in progress, which are returned with status
+`interrupted`.
 """
 
 import contextlib
@@ -24,15 +25,15 @@ from jaxgd.cores import Threads
 from jaxgd.interrupt import interruptible, say
 from jaxgd.lanes import relative_stop, rounding
 from jaxgd.lanes.lane import RESTARTING, RUNNING
-from jaxgd.lanes.loop import Buffer, Chunk, Loop, Program, Share, int32, take
+from jaxgd.lanes.loop import Buffer, Chunk, CompiledLoop, DeviceShare, Loop, int32, take_ends
 
-_CHUNK_SECONDS = 0.3  # how long the host lets the devices run before it looks
+_CHUNK_SECONDS = 0.3  # how long the host lets the devices run between checks
 _MAX_VISITS = 2**20
-_NUM_PROBES = 16  # starts; if value or gradient is finite at none of them, the question is wrong
+_NUM_PROBES = 16  # starts; if value or gradient is finite at none of them, the run is rejected
 
 
 class Worker:
-    """One device's share of a run: drives the compiled loop there, chunk by chunk, and keeps the account."""
+    """One device's share of a run: drives the compiled loop there, chunk by chunk, and counts its cost."""
 
     def __init__(self, key: Key, starts: Params | None, device: jax.Device, first: int, num_shares: int) -> None:
         self.key, self.starts = jax.device_put((key, starts), device)
@@ -41,18 +42,18 @@ class Worker:
         self.num_visits = 1
         self.limit: np.ndarray | None = None  # gradient norm at which a lane has converged
 
-    def load(self, loop: Loop, program: Program) -> None:
+    def load(self, loop: Loop, program: CompiledLoop) -> None:
         """Begins the loop."""
         self.loop, self.program = loop, program
         self.chunk: Chunk = program.begin()
 
     def advance(self, end: int) -> Buffer:
-        """Runs one chunk, with places refilled by descents below `end`, and returns the ends that came of it."""
+        """Runs one chunk, refilling places with descents below `end`, and returns the ends."""
         began, tick = time.perf_counter(), int(self.chunk.tick)
-        own = Share.of(self.first, self.num_shares, end)
+        own = DeviceShare.of(self.first, self.num_shares, end)
         chunk = self.program.advance(self.chunk, self.key, self.starts, own, int32(self.num_visits), self.limit)
         self.lane_ticks += (int(chunk.tick) - tick) * self.loop.num_lanes
-        self.chunk, buffer = take(chunk)
+        self.chunk, buffer = take_ends(chunk)
         self._count(buffer)
 
         seconds = time.perf_counter() - began
@@ -61,24 +62,24 @@ class Worker:
         return buffer
 
     def _count(self, buffer: Buffer) -> None:
-        """Adds ends to the account: a descent takes a gradient for each update and for each start."""
+        """Adds ends to the cost: a descent takes one gradient for each update and each start."""
         _, _, num_steps, num_restarts = buffer.counts[:, :4].T
         self.num_done += len(buffer.counts)
         self.ticks += int(num_steps.sum(dtype=np.int64) + num_restarts.sum(dtype=np.int64)) + len(buffer.counts)
 
     def has_finished(self, end: int) -> bool:
-        """Returns whether all of the share below `end` is done."""
+        """Returns whether all descents of the share below `end` are done."""
         return self.num_done >= len(range(self.first, end, self.num_shares))
 
     @property
     def next_number(self) -> int:
-        """The descent that this share would begin next."""
+        """The number of the next descent of this share."""
         return self.first + self.num_shares * int(self.chunk.next_place)
 
     def drop(self, end: int) -> Buffer:
         """Returns records of all descents below `end` that have not ended, with status `interrupted`.
 
-        One that has begun is where its last finite iterate is; one that has not holds NaN.
+        One that has begun is returned at its last finite iterate; one that has not holds NaN.
         """
         status = np.asarray(self.chunk.lanes.status)
         records = jax.tree.map(np.asarray, self.loop.ends_of(self.chunk.lanes))
@@ -99,7 +100,7 @@ class Worker:
 
 
 class Run:
-    """One run: hands chunks of work to the devices' threads and yields what comes of them."""
+    """One run: sends chunks of work to the devices' threads and yields the ends."""
 
     def __init__(
         self,
@@ -116,14 +117,14 @@ class Run:
         notes: tuple[str, ...] = (),
         seconds_before: float = 0.0,
     ) -> None:
-        """Descents `first` to `first + num_descents - 1` are to be done.
+        """Prepares descents `first` to `first + num_descents - 1`.
 
-        `frozen`, `origin`, `notes` and those that `look` returns go on to their `Ends`; it is called while the loop is
-        compiled. `seconds_before` went into tuning.
+        `frozen`, `origin`, `notes` and the notes that `look` returns are passed on to the `Ends`; `look` is called
+        while the loop compiles. `seconds_before` is the time that tuning took.
         """
         self.loop, self.num_descents, self.end = loop, num_descents, first + num_descents
         self.frozen, self.origin, self.look, self.notes = frozen, origin, look, notes
-        self.may_be_rounding = True  # that holds up descents, as far as was looked
+        self.may_be_rounding = True  # whether rounding may hold up descents; False after a check
         self.workers = [
             Worker(key, starts, devices[0] if device.platform == "cpu" else device, first + share, len(devices))
             for share, device in enumerate(devices)
@@ -144,7 +145,7 @@ class Run:
             self.began = time.perf_counter()
             self._set_limit()
 
-            # the first chunk is short, and shows whether the question makes sense
+            # the first chunk is short, and shows whether the starts are usable
             buffers = list(pool.map(lambda worker: worker.advance(self.end), self.workers))
             ends = self._ends(*buffers)
             self._refuse_hopeless(ends)
@@ -163,7 +164,7 @@ class Run:
                         if told.count == num_heard and not worker.has_finished(self.end):
                             busy[pool.submit(worker.advance, self.end)] = worker
 
-                # all devices stand still: everything is done, or something was said
+                # all devices are idle: everything is done, or the run was interrupted
                 if all(worker.has_finished(self.end) for worker in self.workers):
                     return
                 num_heard = told.count
@@ -178,7 +179,7 @@ class Run:
                 )
 
     def _load(self, pool: Threads) -> None:
-        """Compiles the loop for every place where there are workers, and begins it there."""
+        """Compiles the loop for every device that has workers, and loads it there."""
         began = time.perf_counter()
         first_at = {worker.key.sharding: worker for worker in reversed(self.workers)}
         compilers = {place: self.loop.prepare(worker.key, worker.starts) for place, worker in first_at.items()}
@@ -188,18 +189,18 @@ class Run:
         self.seconds_compile += time.perf_counter() - began
 
     def _advance(self, pool: Threads) -> dict[Future[Buffer], Worker]:
-        """Sends every worker on that has work left."""
+        """Starts the next chunk of every worker that has work left."""
         under_way = [worker for worker in self.workers if not worker.has_finished(self.end)]
         return {pool.submit(worker.advance, self.end): worker for worker in under_way}
 
     def _handed_over(self, ends: Ends) -> Iterator[Ends]:
-        """Yields the ends; what their receiver does with them is not the run's time."""
+        """Yields the ends; the time that their receiver takes is not counted."""
         left = time.perf_counter()
         yield ends
         self.began += time.perf_counter() - left
 
     def _refuse_hopeless(self, ends: Ends) -> None:
-        """Raises where no start of the first ones can be descended from: then the question is wrong."""
+        """Raises if no descent can begin from any of the first starts."""
         num_probes = min(_NUM_PROBES, self.num_descents, len(self.workers) * self.loop.num_lanes)
         probes = ends[ends.start_number < self.end - self.num_descents + num_probes]
         if len(probes) == num_probes and np.all((probes.status == Status.DIVERGED) & (probes.num_steps == 0)):
@@ -217,7 +218,7 @@ class Run:
             worker.limit = limit
 
     def _look_for_rounding(self, ends: Ends, num_still: np.ndarray) -> None:
-        """Notes, once, where rounding holds up descents that ran out of steps."""
+        """Adds a note, once, if rounding holds up descents that ran out of steps."""
         limit, first = self.stop.gradient_norm, self.workers[0]
         if limit is None or ends.params is None or self.loop.descent.is_noisy:
             return
@@ -225,7 +226,7 @@ class Run:
             return
         began, self.may_be_rounding = time.perf_counter(), False
         scale = relative_stop.scale_of(relative_stop.norms_at_starts(self.loop, first.program, first.key, first.starts))
-        with contextlib.suppress(Exception):  # a note is not worth the ends
+        with contextlib.suppress(Exception):  # a failed check must not lose the ends
             self.notes += rounding.note_on_rounding(self.loop.descent, ends, num_still, float(limit), scale)
         seconds = time.perf_counter() - began
         self.seconds_compile, self.began = self.seconds_compile + seconds, self.began + seconds

@@ -1,13 +1,13 @@
-"""Which layout and how many lanes: read from the traced function, or measured on it where that is asked for.
+"""Chooses layout and number of lanes: from the traced function, or by measurement on request.
 
-Neither layout wins everywhere, and the number of lanes changes a rate by two to five times. The choice costs nothing:
-it reads the traced function. Lanes last suits element by element work, where the compiler vectorises across lanes;
-lanes first suits products of large matrices, which have their own kernels. The lanes that fit are those whose largest
-intermediate array, and whose state, stay in the second-level cache.
+Neither layout wins everywhere, and the number of lanes changes a rate by two to five times. By default the choice is
+read from the traced function, which costs nothing. Lanes last suits element by element work, where the compiler
+vectorises across lanes; lanes first suits products of large matrices, which have their own kernels. As many lanes are
+used as keep the largest intermediate array and the state in the second-level cache.
 
-A clock has no say in it, since another layout or number of lanes changes the last bits of a result. Who wants the last
-factor of two asks for `Engine(tune=True)`: the choice is then measured against its neighbours on the real function, and
-kept, for this process and this function.
+It does not depend on timing, since another layout or number of lanes changes the last bits of a result. For the last
+factor of two use `Engine(tune=True)`: the choice is then compared with its neighbours on the real function, and
+remembered in this process.
 """
 
 import functools
@@ -22,19 +22,19 @@ import numpy as np
 
 from jaxgd.base import LAYOUTS, Key, Params
 from jaxgd.lanes.lane import Descent
-from jaxgd.lanes.loop import Loop, Share, int32, take
+from jaxgd.lanes.loop import DeviceShare, Loop, int32, take_ends
 from jaxgd.lanes.relative_stop import limit_of
-from jaxgd.tracing import Kind, kind_of, work_of
+from jaxgd.tracing import Signature, signature_of, work_of
 
 MIN_LANES, MAX_LANES = 8, 512
-_CACHE_BYTES = 2**19  # that the largest intermediate of all lanes may fill
-_OVERHEAD = 50_000  # operations that are worked through in the time that a tick costs without any lane
-_DRAIN = 2  # mean lengths of a descent that the last one outlasts the others by
+_CACHE_BYTES = 2**19  # the largest intermediate of all lanes may take
+_OVERHEAD = 50_000  # operations that take as long as the fixed cost of a tick
+_DRAIN = 2  # how much longer the last descent takes, in mean lengths of a descent
 _PROBE_SECONDS = 0.1
 
 
 class Choice(NamedTuple):
-    """How lanes are laid out.
+    """A layout and a number of lanes.
 
     Attributes:
       layout: "lanes_first" or "lanes_last".
@@ -46,7 +46,7 @@ class Choice(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """What the guess is made from; also the name under which a measured choice is remembered.
+    """What the choice depends on; also the key under which a measured choice is remembered.
 
     Attributes:
       text: the traced function and the kind of device.
@@ -61,17 +61,17 @@ class Shape(NamedTuple):
     num_operations: int
 
 
-_measured: dict[str, Choice] = {}  # by the text of the shape; only asked by those who want to tune
+_measured: dict[str, Choice] = {}  # by the text of the shape; used only when tuning
 
 
 def shape_of(descent: Descent, key: Key, starts: Params | None, device: jax.Device) -> Shape:
     """Returns the shape of one lane's value and gradient."""
-    return _shape_of(descent, kind_of(key, starts), device.device_kind)
+    return _shape_of(descent, signature_of(key, starts), device.device_kind)
 
 
 @functools.lru_cache(maxsize=16)
-def _shape_of(descent: Descent, kind: Kind, device_kind: str) -> Shape:
-    key, starts = kind.abstract
+def _shape_of(descent: Descent, signature: Signature, device_kind: str) -> Shape:
+    key, starts = signature.abstract
     number = jax.ShapeDtypeStruct((), jnp.int32)
     lane = jax.eval_shape(descent.begin, number, number, key, starts)
     bytes_each = max(leaf.dtype.itemsize for leaf in jax.tree.leaves(lane.params))
@@ -89,9 +89,9 @@ def _shape_of(descent: Descent, kind: Kind, device_kind: str) -> Shape:
 
 
 def choose(shape: Shape, num_descents: int, num_devices: int) -> Choice:
-    """Returns the choice that usually does well for a function of this shape."""
+    """Returns the choice that is usually good for a function of this shape."""
     fitting = _CACHE_BYTES // max(shape.largest, 1)
-    # Few lanes waste the fixed cost of a tick, many stand idle at the end, until the last descent has run its course:
+    # Few lanes waste the fixed cost of a tick, many are idle at the end until the last descent finishes:
     # (descents / lanes + drain) (overhead + lanes work) is least at the square root below.
     share = -(-num_descents // num_devices)
     best = math.sqrt(share * _OVERHEAD / (_DRAIN * max(shape.num_operations, 1)))
@@ -108,7 +108,7 @@ def measure(
     starts: Params | None,
     num_descents: int,
 ) -> Choice:
-    """Returns the fastest of some choices, by running throw-away lanes; what it finds is remembered for the shape."""
+    """Returns the fastest of some choices, timed on throw-away lanes, and remembers it for the shape."""
     known = _measured.get(shape.text)
     if known not in candidates:
         known = max(candidates, key=lambda choice: _rate(build(choice), key, starts, num_descents))
@@ -117,7 +117,7 @@ def measure(
 
 
 def neighbours(choice: Choice, num_descents: int) -> list[Choice]:
-    """Returns the choice, and both layouts of it with four times more and fewer lanes."""
+    """Returns the choice, and both layouts with four times and a quarter of its lanes."""
     few_enough = max(choice.num_lanes, num_descents // 4)
     lanes = {choice.num_lanes, choice.num_lanes // 4, choice.num_lanes * 4}
     fitting = [count for count in sorted(lanes) if 1 <= count <= min(4 * MAX_LANES, few_enough)]
@@ -125,17 +125,17 @@ def neighbours(choice: Choice, num_descents: int) -> list[Choice]:
 
 
 def _rate(loop: Loop, key: Key, starts: Params | None, num_descents: int) -> float:
-    """Returns lane-ticks per second, the best of three after the first; none where the layout cannot be traced."""
+    """Returns lane-ticks per second, the best of three after a warm-up; none if the layout cannot be traced."""
     try:
         program = loop.prepare(key, starts)()
     except Exception:
         return 0.0
-    own, limit = Share.of(0, 1, num_descents), limit_of(loop, program, key, starts)
+    own, limit = DeviceShare.of(0, 1, num_descents), limit_of(loop, program, key, starts)
     chunk = program.begin()
     best, num_visits = 0.0, 1
     for _ in range(4):
         tick, began = int(chunk.tick), time.perf_counter()
-        chunk, _ = take(program.advance(chunk, key, starts, own, int32(num_visits), limit))
+        chunk, _ = take_ends(program.advance(chunk, key, starts, own, int32(num_visits), limit))
         seconds = time.perf_counter() - began
         best = max(best, (int(chunk.tick) - tick) * loop.num_lanes / seconds)
         num_visits = int(np.clip(num_visits * _PROBE_SECONDS / 3 / seconds, 1, 1000))

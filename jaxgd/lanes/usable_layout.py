@@ -1,8 +1,8 @@
-"""A layout that a landscape cannot be traced in gives way to the other one, with a note.
+"""Replaces a layout in which a landscape cannot be traced by the other one, with a note.
 
-Both evaluate the same function, but not everything can be mapped in both: `jax.vmap` hands an array that a function
-writes to (`jax.new_ref`) from equation to equation, which the interpreter of lanes last does not know, and a callback
-without `vmap_method` can be mapped in neither. What fails is seen by tracing two lanes, before anything is compiled.
+Both layouts evaluate the same function, but some functions can be mapped in one only: the interpreter of lanes last
+does not support mutable arrays (`jax.new_ref`), and a callback without `vmap_method` can be mapped in neither. Failures
+are found by tracing two lanes, before anything is compiled.
 """
 
 import functools
@@ -15,30 +15,30 @@ from jaxgd.base import InputValueError, Key, Params
 from jaxgd.checks import first_line
 from jaxgd.lanes.lane import Descent
 from jaxgd.lanes_last.mapping import LANE_AXIS, map_lanes
-from jaxgd.tracing import Kind, kind_of
+from jaxgd.tracing import Signature, signature_of
 
 
 def usable_layout(
     descent: Descent, key: Key, starts: Params | None, wanted: str, *, is_asked: bool = False
 ) -> tuple[str, tuple[str, ...]]:
-    """Returns the layout to use, and what is to be said where it is not the wanted one.
+    """Returns the layout to use, and a note if it is not the preferred one.
 
     Args:
       descent: whose start, value and gradient are traced.
       key: of the run.
       starts: explicit ones, or None.
       wanted: "lanes_first" or "lanes_last".
-      is_asked: whether the caller of the library named this layout; then it does not give way.
+      is_asked: whether the caller requested this layout; then it is not replaced.
 
     Raises:
-      InputValueError: no layout can be traced, or not the one that was asked for.
+      InputValueError: no layout can be traced, or not the requested one.
     """
-    kind = kind_of(key, starts)
-    error = _why_not(descent, kind, wanted)
+    signature = signature_of(key, starts)
+    error = _why_not(descent, signature, wanted)
     if error is None:
         return wanted, ()
     (other,) = (layout for layout in LANE_AXIS if layout != wanted)
-    name, other_error = descent.landscape.name, _why_not(descent, kind, other)
+    name, other_error = descent.landscape.name, _why_not(descent, signature, other)
     if other_error is not None:
         reason = first_line(other_error if other == "lanes_first" else error)
         raise InputValueError(
@@ -52,9 +52,9 @@ def usable_layout(
 
 
 @functools.lru_cache(maxsize=16)
-def _why_not(descent: Descent, kind: Kind, layout: str) -> Exception | None:
-    """Returns what is raised when start, value and gradient of two lanes are traced; None for nothing."""
-    key, starts = kind.abstract
+def _why_not(descent: Descent, signature: Signature, layout: str) -> Exception | None:
+    """Returns the exception raised when start, value and gradient of two lanes are traced, or None."""
+    key, starts = signature.abstract
     numbers = jax.ShapeDtypeStruct((2,), jnp.int32)
 
     def two_lanes(numbers: Any, key: Any, starts: Any) -> Any:

@@ -1,9 +1,8 @@
-"""Lanes-last rules for what holds a program inside: calls, custom derivatives, loops and branches.
+"""Lanes-last rules for primitives that contain programs: calls, custom derivatives, loops and branches.
 
-A loop's carry must be known to be mapped or not before its body is evaluated; `mapped_outputs` finds out by
-following which values differ between lanes, to a fixed point. A condition that differs between lanes does as
-`vmap` does: the loop runs until every lane is done and holds the finished ones, the branches all run and each
-lane selects its own.
+Before a loop's body is evaluated it must be known which values of its carry differ between lanes; `mapped_outputs`
+finds this as a fixed point. A condition that differs between lanes is treated as by `vmap`: the loop runs until every
+lane is done and freezes the finished ones; all branches run and each lane selects its own.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,7 +35,7 @@ Flags = list[bool]  # which values differ between lanes
 
 
 def mapped_outputs(context: Context, jaxpr: Any, mapped: Sequence[bool]) -> Flags:
-    """Returns which outputs of a program differ between lanes, where the `mapped` of its inputs do."""
+    """Returns which outputs of a program differ between lanes if its `mapped` inputs do."""
     opened, _ = open_jaxpr(jaxpr)
     differs = {var for var, flag in zip(opened.invars, mapped, strict=True) if flag}
     is_lane = lambda atom: not isinstance(atom, core.Literal) and atom in differs
@@ -48,7 +47,7 @@ def mapped_outputs(context: Context, jaxpr: Any, mapped: Sequence[bool]) -> Flag
     return [is_lane(atom) for atom in opened.outvars]
 
 
-def _follow(context: Context, eqn: Any, flags: Flags) -> Flags:
+def _follow(context: Context, eqn: core.JaxprEqn, flags: Flags) -> Flags:
     """Returns which outputs of an equation differ between lanes."""
     name = eqn.primitive.name
     if name in _FOLLOW:
@@ -58,29 +57,29 @@ def _follow(context: Context, eqn: Any, flags: Flags) -> Flags:
     return [not is_same for is_same in left_unmapped(eqn, flags)]
 
 
-def _follow_call(context: Context, eqn: Any, flags: Flags) -> Flags:
+def _follow_call(context: Context, eqn: core.JaxprEqn, flags: Flags) -> Flags:
     return mapped_outputs(context, _called(eqn), flags)
 
 
-def _follow_custom(context: Context, eqn: Any, flags: Flags) -> Flags:
-    """What has a derivative of its own counts as mapped, since its derivative may be."""
+def _follow_custom(context: Context, eqn: core.JaxprEqn, flags: Flags) -> Flags:
+    """Calls with custom derivatives count as mapped, since their derivatives may be."""
     outs = mapped_outputs(context, eqn.params["call_jaxpr"], flags)
     return [flag or _is_float(var.aval) for flag, var in zip(outs, eqn.outvars, strict=True)]
 
 
-def _called(eqn: Any) -> Any:
+def _called(eqn: core.JaxprEqn) -> Any:
     """Returns the program that a call evaluates."""
     return eqn.params["jaxpr"] if "jaxpr" in eqn.params else eqn.params["call_jaxpr"]
 
 
-def _follow_cond(context: Context, eqn: Any, flags: Flags) -> Flags:
+def _follow_cond(context: Context, eqn: core.JaxprEqn, flags: Flags) -> Flags:
     if flags[0]:
         return [True] * len(eqn.outvars)
     branches = [mapped_outputs(context, branch, flags[1:]) for branch in eqn.params["branches"]]
     return [any(flag) for flag in zip(*branches, strict=True)]
 
 
-def _follow_scan(context: Context, eqn: Any, flags: Flags) -> Flags:
+def _follow_scan(context: Context, eqn: core.JaxprEqn, flags: Flags) -> Flags:
     num_consts, num_carry, _ = _scan_counts(eqn)
     consts, carry, xs = _split(flags, num_consts, num_carry)
     carry = _carry_fixed_point(context, eqn.params["jaxpr"], consts, carry, xs)
@@ -88,7 +87,7 @@ def _follow_scan(context: Context, eqn: Any, flags: Flags) -> Flags:
     return [*carry, *outs[num_carry:]]
 
 
-def _follow_while(context: Context, eqn: Any, flags: Flags) -> Flags:
+def _follow_while(context: Context, eqn: core.JaxprEqn, flags: Flags) -> Flags:
     return _while_flags(context, eqn, flags)[1]
 
 
@@ -104,7 +103,7 @@ _FOLLOW: dict[str, Callable[[Context, Any, Flags], Flags]] = {
 
 
 def _carry_fixed_point(context: Context, jaxpr: Any, consts: Flags, carry: Flags, xs: Flags) -> Flags:
-    """Returns which leaves of a carry differ between lanes at some trip of a loop."""
+    """Returns which leaves of a carry differ between lanes at some iteration of a loop."""
     while True:
         outs = mapped_outputs(context, jaxpr, [*consts, *carry, *xs])[: len(carry)]
         grown = [old or new for old, new in zip(carry, outs, strict=True)]
@@ -113,7 +112,7 @@ def _carry_fixed_point(context: Context, jaxpr: Any, consts: Flags, carry: Flags
         carry = grown
 
 
-def _while_flags(context: Context, eqn: Any, flags: Flags) -> tuple[bool, Flags]:
+def _while_flags(context: Context, eqn: core.JaxprEqn, flags: Flags) -> tuple[bool, Flags]:
     """Returns whether the condition of a loop differs between lanes, and which leaves of its carry do."""
     cond_consts, body_consts, carry = _split(flags, eqn.params["cond_nconsts"], eqn.params["body_nconsts"])
     carry = _carry_fixed_point(context, eqn.params["body_jaxpr"], body_consts, carry, [])
@@ -124,13 +123,13 @@ def _while_flags(context: Context, eqn: Any, flags: Flags) -> tuple[bool, Flags]
 # ---------------------------------------------------------------------------------------------------- calls
 
 
-def call(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
+def call(context: Context, eqn: core.JaxprEqn, operands: list[Value]) -> list[Value]:
     """A nested `jit` is evaluated in place."""
     return interpret(context, _called(eqn), operands)
 
 
-def remat(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
-    """`jax.checkpoint`: what it computes is computed again for a derivative."""
+def remat(context: Context, eqn: core.JaxprEqn, operands: list[Value]) -> list[Value]:
+    """`jax.checkpoint`: its result is recomputed for derivatives."""
     params, mapped = eqn.params, is_mapped(operands)
     flags = _follow_call(context, eqn, mapped)
     if params["differentiated"] and params["prevent_cse"]:
@@ -143,8 +142,8 @@ def remat(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
     return _mark(fn(*_unwrap(operands)), flags)
 
 
-def custom_jvp(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
-    """A function with its own forward derivative, kept, so that lanes may be differentiated in turn."""
+def custom_jvp(context: Context, eqn: core.JaxprEqn, operands: list[Value]) -> list[Value]:
+    """A function with a custom forward derivative, which is kept so that the result can be differentiated."""
     mapped = is_mapped(operands)
     flags = _follow_custom(context, eqn, mapped)
     call = jax.custom_jvp(_on_arrays(context, eqn.params["call_jaxpr"], mapped, flags))
@@ -169,8 +168,8 @@ def custom_jvp(context: Context, eqn: Any, operands: list[Value]) -> list[Value]
     return _mark(call(*_unwrap(operands)), flags)
 
 
-def custom_vjp(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
-    """A function with its own reverse derivative, kept, so that lanes may be differentiated in turn."""
+def custom_vjp(context: Context, eqn: core.JaxprEqn, operands: list[Value]) -> list[Value]:
+    """A function with a custom reverse derivative, which is kept so that the result can be differentiated."""
     mapped = is_mapped(operands)
     flags = _follow_custom(context, eqn, mapped)
     call = jax.custom_vjp(_on_arrays(context, eqn.params["call_jaxpr"], mapped, flags))
@@ -205,15 +204,15 @@ def _is_float(x: Any) -> bool:
 
 
 def _zero(x: Any) -> np.ndarray:
-    """Returns the derivative of what has none."""
+    """Returns the derivative of a value that has none."""
     return np.zeros(x.shape, jax.dtypes.float0)
 
 
 # ---------------------------------------------------------------------------------------- loops and branches
 
 
-def scan(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
-    """A loop of known length; lanes are last in what it reads and stacks, too."""
+def scan(context: Context, eqn: core.JaxprEqn, operands: list[Value]) -> list[Value]:
+    """A loop of known length; the arrays it reads and stacks have lanes last, too."""
     num_consts, num_carry, _ = _scan_counts(eqn)
     consts, carry, xs = _split(operands, num_consts, num_carry)
     flags = _follow_scan(context, eqn, is_mapped(operands))
@@ -230,8 +229,8 @@ def scan(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
     return _mark([*last, *stacked], flags)
 
 
-def while_(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
-    """A loop that runs while a condition holds, in any lane where it differs between lanes."""
+def while_(context: Context, eqn: core.JaxprEqn, operands: list[Value]) -> list[Value]:
+    """A loop that runs while a condition holds; in any lane, if it differs between lanes."""
     params = eqn.params
     cond_consts, body_consts, carry = _split(operands, params["cond_nconsts"], params["body_nconsts"])
     differs, flags = _while_flags(context, eqn, is_mapped(operands))
@@ -256,8 +255,8 @@ def while_(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
     return _mark(last, flags)
 
 
-def cond(context: Context, eqn: Any, operands: list[Value]) -> Any:
-    """One branch of several, or all of them and a selection where the choice differs between lanes."""
+def cond(context: Context, eqn: core.JaxprEqn, operands: list[Value]) -> Any:
+    """One of several branches; if the choice differs between lanes, all of them and a selection."""
     index, *args = operands
     branches = eqn.params["branches"]
     if isinstance(index, Lanes):
@@ -280,9 +279,9 @@ def _all_branches(context: Context, branches: Any, index: Lanes, args: list[Valu
 
 
 def _cut_gradient(chosen: Any, arg: Value) -> Value:
-    """Returns the operand of a branch, through which no derivative flows in lanes that take another branch.
+    """Returns the operand of a branch, without derivatives in lanes that take another branch.
 
-    There it could be infinite, and zero times infinity would reach the lane's gradient, as `vmap` knows too.
+    There they could be infinite, and zero times infinity would reach the lane's gradient; `vmap` does the same.
     """
     if not isinstance(arg, Lanes) or not _is_float(arg.array):
         return arg
@@ -290,7 +289,7 @@ def _cut_gradient(chosen: Any, arg: Value) -> Value:
 
 
 def _select(which: Any, cases: list[Any]) -> Any:
-    """Returns for each lane the case that `which` (lanes,) says."""
+    """Returns for each lane the case that `which` (lanes,) selects."""
     if all(case is cases[0] for case in cases):
         return cases[0]
     if len(cases) == 2 and which.dtype != bool:
@@ -299,10 +298,10 @@ def _select(which: Any, cases: list[Any]) -> Any:
     return lax.select_n(lax.broadcast_in_dim(which, shape, (len(shape) - 1,)), *cases)
 
 
-def _scan_counts(eqn: Any) -> tuple[int, int, int]:
-    """Returns the numbers of constants, of carried and of read values.
+def _scan_counts(eqn: core.JaxprEqn) -> tuple[int, int, int]:
+    """Returns the numbers of constants, carried values and read values.
 
-    What is read or stacked has one axis more outside the loop than inside.
+    Values that are read or stacked have one more axis outside the loop.
     """
     jaxpr, _ = open_jaxpr(eqn.params["jaxpr"])
     gained = lambda outer, inner: sum(o.aval.ndim > i.aval.ndim for o, i in zip(outer, inner, strict=True))
@@ -315,17 +314,17 @@ def _scan_counts(eqn: Any) -> tuple[int, int, int]:
 
 
 def _on_arrays(context: Context, jaxpr: Any, mapped: Flags, flags: Flags) -> Callable[..., list[Any]]:
-    """Returns a program as a function of plain arrays, of which the `mapped` carry lanes; so do flagged outputs."""
+    """Returns a program as a function of plain arrays; those flagged in `mapped`, and flagged outputs, have lanes."""
     return lambda *arrays: _force(context, interpret(context, jaxpr, _mark(arrays, mapped)), flags)
 
 
 def _force(context: Context, values: Sequence[Value], flags: Flags) -> list[Any]:
-    """Returns plain arrays, with lanes where the flags say so."""
+    """Returns plain arrays, with lanes where flagged."""
     return [to_lanes(context, value).array if flag else value for value, flag in zip(values, flags, strict=True)]
 
 
 def _unforce(values: Sequence[Lanes], flags: Flags) -> list[Any]:
-    """Returns plain arrays, without lanes where the flags say that all are the same."""
+    """Returns plain arrays, without lanes where the flags say that all lanes agree."""
     return [value.array if flag else value.array[..., 0] for value, flag in zip(values, flags, strict=True)]
 
 

@@ -1,8 +1,8 @@
-"""Lanes-last rules for arithmetic, shapes, and whatever else treats axes one by one.
+"""Lanes-last rules for arithmetic, shapes, and other primitives that treat axes separately.
 
-Almost every primitive names its axes from the left, so that a trailing lane axis changes nothing (`keep`) or
-needs one more entry in a parameter. Unmapped operands are broadcast only where a primitive asks for equal
-shapes; a scalar stays a scalar.
+Almost every primitive numbers its axes from the left, so a trailing lane axis changes nothing (`keep`) or needs one
+more entry in a parameter. Unmapped operands are broadcast only where a primitive asks for equal shapes; a scalar stays
+a scalar.
 """
 
 from typing import Any
@@ -23,13 +23,13 @@ from jaxgd.lanes_last.interpreter import (
 
 
 def elementwise(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
-    """One operation per element; its primitive takes operands of equal shape, and scalars beside them."""
+    """One operation per element; the primitive takes operands of equal shape, and scalars."""
     shape = eqn.outvars[0].aval.shape
     return bind_lanes(eqn, [_beside(context, value, shape) for value in operands])
 
 
 def aligned(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
-    """One operation per element; its primitive takes operands of equal shape only."""
+    """One operation per element; the primitive takes only operands of equal shape."""
     shape = eqn.outvars[0].aval.shape
     return bind_lanes(eqn, [to_lanes(context, value, shape) for value in operands])
 
@@ -57,7 +57,7 @@ def clamp(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
 
 
 def keep(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
-    """Axes are named from the left, and the lane axis is none of them: nothing changes."""
+    """Axes are numbered from the left and do not include the lane axis: nothing changes."""
     return bind_lanes(eqn, [to_lanes(context, value) for value in operands])
 
 
@@ -83,7 +83,7 @@ def broadcast_in_dim(context: Context, eqn: Any, operands: list[Value]) -> list[
 
 
 def reshape(context: Context, eqn: Any, operands: list[Value]) -> Any:
-    """Elements keep their order within a lane, so lanes may stay behind them."""
+    """Elements keep their order within a lane, so lanes can stay last."""
     if eqn.params["dimensions"] is not None:
         return NotImplemented
     return bind_lanes(eqn, operands, new_sizes=(*eqn.params["new_sizes"], context.num_lanes))
@@ -133,7 +133,7 @@ _ELEMENTWISE = """
 _KEEP = """
     argmax argmin cumlogsumexp cummax cummin cumprod cumsum rev sort split squeeze stack top_k unstack
 """
-# A key has its words last, and makes its numbers along new axes behind its own.
+# A key has its words along the last axis, and appends the axes of its random numbers.
 _VMAP_IS_BEST = """
     random_bits random_clone random_fold_in random_gamma random_seed random_split random_unwrap
     random_wrap

@@ -1,6 +1,6 @@
 """Lanes-last rules for slices, gathers and scatters at computed places.
 
-Where the place is the same for all lanes, lanes are one more axis that is taken whole. Where it differs, a
+If the place is the same for all lanes, the lane axis is taken whole. If it differs, a
 gather or scatter pairs the lane axis of the array with that of the places (`operand_batching_dims`), so
 nothing is moved.
 """
@@ -48,7 +48,7 @@ def dynamic_update_slice(context: Context, eqn: Any, operands: list[Value]) -> l
     return [Lanes(lax.scatter(array.array, _places(context, starts), update.array, numbers, **options))]
 
 
-_CLIP = lax.GatherScatterMode.CLIP  # a block that would reach beyond the array is moved inside
+_CLIP = lax.GatherScatterMode.CLIP  # a block that would exceed the array is moved inside, as jax does
 
 
 def _places(context: Context, starts: list[Value]) -> Any:
@@ -94,12 +94,12 @@ def scatter(context: Context, eqn: Any, operands: list[Value]) -> list[Value]:
 
 
 def _lanes_before_place(indices: Lanes) -> Any:
-    """Returns the array of places with lanes last but one: the coordinates of a place must be last."""
+    """Returns the array of places with lanes on the second-last axis: coordinates must come last."""
     return jnp.swapaxes(indices.array, -1, -2)
 
 
 def _pair_lanes(numbers: Any, array_axis: int, indices_axis: int, indices_name: str) -> dict[str, Any]:
-    """Returns dimension numbers in which lanes of the array belong to lanes of the places."""
+    """Returns dimension numbers that pair the lanes of the array with the lanes of the places."""
     return _fields(
         numbers,
         operand_batching_dims=(*numbers.operand_batching_dims, array_axis),

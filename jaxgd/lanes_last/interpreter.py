@@ -1,10 +1,9 @@
-"""The program of one lane, walked equation by equation with the lane axis last.
+"""Evaluates the program of one lane for many, equation by equation, with the lane axis last.
 
-A value is either a `Lanes`, an array that differs between lanes and carries them along its last axis, or any
-other array, which is the same for all lanes and has the shape that one lane sees. An equation whose operands
-are all of the second kind is bound as it stands; any other goes to the rule of its primitive. A rule gets the
-equation and its operands and returns the outputs, or `NotImplemented`, upon which `vmap` maps that one
-primitive.
+A value is either a `Lanes`, an array that differs between lanes and carries them along its last axis, or any other
+array, which is the same for all lanes and has the shape that one lane sees. An equation whose operands are all of the
+second kind is evaluated unchanged; any other goes to the rule of its primitive. A rule takes the equation and its
+operands and returns the outputs, or `NotImplemented`; then `vmap` maps that one primitive.
 """
 
 from collections import Counter
@@ -23,14 +22,13 @@ from jax.extend import core
 class Lanes:
     """A value that differs between lanes.
 
-    The flags say what a compiler would have to repeat, or to fuse with, where the value is used. They steer
-    only how fast something is computed.
+    The flags describe what the compiler would repeat or fuse where the value is used. They affect speed only.
 
     Attributes:
       array: shape of one lane's value, then the lane axis.
-      is_sum: whether it is a long sum that is not stored yet. The compiler takes additions for cheap and
-        would repeat them in everything that uses the sum, so it is stored before it is used twice.
-      is_transcendental: whether a function is in it that the compiler vectorises in its own reductions only.
+      is_sum: whether it is a long sum that is not stored yet. The compiler considers additions cheap and would repeat
+      them wherever the sum is used, so it is stored before a second use.
+      is_transcendental: whether it contains a function that the compiler vectorises only in its own reductions.
     """
 
     array: jax.Array
@@ -44,19 +42,19 @@ class Lanes:
 
 
 TRANSCENDENTAL = frozenset(["cos", "erf", "expm1", "log", "log1p", "sin", "tan"])
-"""Functions that the compiler vectorises in its own reductions only (jax 0.12, CPU: a factor of 2 to 9)."""
+"""Functions that the compiler vectorises only in its own reductions (jax 0.12, CPU: a factor of 2 to 9)."""
 
 Value = Any  # a Lanes, or an array that is the same for all lanes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What every rule may need to know.
+    """The context of every rule.
 
     Attributes:
       num_lanes: size of the lane axis.
       rules: name of a primitive -> its rule.
-      streaming: names of primitives that use each element of an operand once if their result has its size.
+      streaming: names of primitives that use each element of an operand once if the result has the operand's size.
       calls: names of primitives that are evaluated in place.
       fallbacks: name of a primitive -> how often it was left to `vmap`.
     """
@@ -111,7 +109,7 @@ def evaluate(context: Context, eqn: core.JaxprEqn, operands: list[Value]) -> lis
 
 
 def store(value: Value) -> Value:
-    """Returns the value, computed and kept where it was an unfinished sum."""
+    """Returns the value, stored if it was an unfinished sum."""
     return Lanes(lax.optimization_barrier(value.array)) if _is_sum(value) else value
 
 
@@ -126,7 +124,7 @@ def _is_streamed(context: Context, eqn: core.JaxprEqn, value: Lanes) -> bool:
 
 
 def _inherit(name: str, out: Lanes, operands: list[Value]) -> Lanes:
-    """Returns the output of a streaming primitive with what its operands hand on."""
+    """Returns the output of a streaming primitive with the flags of its operands."""
     lanes = [value for value in operands if isinstance(value, Lanes) and value.array.size <= out.array.size]
     is_sum = out.is_sum or any(value.is_sum for value in lanes)
     is_transcendental = name in TRANSCENDENTAL or any(value.is_transcendental for value in lanes)
@@ -136,8 +134,7 @@ def _inherit(name: str, out: Lanes, operands: list[Value]) -> Lanes:
 def apply(context: Context, fn: Callable[..., Any], *args: Any) -> Any:
     """Returns `fn` of one lane on pytrees whose mapped leaves are `Lanes`; all outputs are `Lanes`.
 
-    Unmapped leaves are closed over as they are, so that a Python number stays a Python number, as under
-    `vmap`.
+    Unmapped leaves are closed over unchanged, so a Python number stays a Python number, as under `vmap`.
     """
     leaves, tree = jax.tree.flatten(args)
     mapped = is_mapped(leaves)
@@ -155,10 +152,10 @@ def apply(context: Context, fn: Callable[..., Any], *args: Any) -> Any:
 
 
 def map_by_vmap(context: Context, eqn: core.JaxprEqn, operands: list[Value]) -> list[Value]:
-    """Returns the outputs of one equation, mapped by `vmap`; the rule where there is no better one.
+    """Returns the outputs of one equation, mapped by `vmap`; the fallback where there is no rule.
 
-    What `vmap` leaves unmapped stays so: a primitive may ask for values that are the same for all lanes, and may make
-    some of values that differ (whether any lane has failed, how long the slowest will run).
+    Outputs that `vmap` leaves unmapped stay unmapped: a primitive may require values that are the same for all lanes,
+    and may compute some from values that differ (whether any lane has failed, how long the slowest runs).
     """
     axes = tuple(value.ndim if isinstance(value, Lanes) else None for value in operands)
     arrays = [value.array if isinstance(value, Lanes) else value for value in operands]
@@ -173,7 +170,7 @@ def map_by_vmap(context: Context, eqn: core.JaxprEqn, operands: list[Value]) -> 
 
 
 def _unless_mapped(same: dict[int, Any], number: int, out: Any, lane: Any) -> Any:
-    """Returns `out` of one lane, and writes it down if `vmap` has not mapped it, as it has the `lane`."""
+    """Returns `out` of one lane, and records it if `vmap` has not mapped it as it has mapped `lane`."""
 
     @custom_vmap
     def passed_on(out: Any, lane: Any) -> Any:
@@ -189,7 +186,7 @@ def _unless_mapped(same: dict[int, Any], number: int, out: Any, lane: Any) -> An
 
 
 def left_unmapped(eqn: core.JaxprEqn, mapped: Sequence[bool]) -> list[bool]:
-    """Returns which outputs `map_by_vmap` leaves unmapped, where these operands are mapped; nothing is computed."""
+    """Returns which outputs `map_by_vmap` leaves unmapped if these operands are mapped; nothing is computed."""
     context = Context(num_lanes=2, rules={}, streaming=frozenset(), calls=frozenset())
     avals: list[Any] = [atom.aval for atom in eqn.invars]
     flags: list[bool] = []
@@ -225,7 +222,7 @@ def is_mapped(values: Sequence[Value]) -> list[bool]:
 
 
 def to_lanes(context: Context, value: Value, shape: tuple[int, ...] | None = None) -> Lanes:
-    """Returns a value as `Lanes`, broadcast to a lane's `shape` and, where it was the same, to all lanes.
+    """Returns a value as `Lanes`, broadcast to a lane's `shape` and, if unmapped, to all lanes.
 
     Axes are aligned from the left, and a value of rank 0 fits every shape.
     """
@@ -240,5 +237,5 @@ def to_lanes(context: Context, value: Value, shape: tuple[int, ...] | None = Non
 
 
 def open_jaxpr(jaxpr: Any) -> tuple[core.Jaxpr, Sequence[Any]]:
-    """Returns a program and its constants, whether the program was closed over them or not."""
+    """Returns a program and its constants, for closed and open programs."""
     return getattr(jaxpr, "jaxpr", jaxpr), getattr(jaxpr, "consts", ())

@@ -1,15 +1,13 @@
 """One-lane functions evaluated for many lanes at once, with the lane axis first or last in memory.
 
-`jax.vmap` puts the lane axis first. For a function made of small inner arrays (13 x 13 x 3), a compiler for
-CPUs then emits loops over those, and most of a vector register idles. `lanes_last` evaluates the same traced
-program with the lane axis **last** in every input, intermediate and output, so that the compiler vectorises
-across lanes, and gives what `vmap` gives. Neither layout wins for every function, so `map_lanes` spells both
-in one way.
+`jax.vmap` puts the lane axis first. For a function of small inner arrays (13 x 13 x 3), a CPU compiler then emits loops
+over those, and most of each vector register is idle. `lanes_last` evaluates the same traced program with the lane axis
+**last** in every input, intermediate and output, so that the compiler vectorises across lanes; results agree with
+`vmap`. Neither layout is best for every function, so `map_lanes` offers both through one interface.
 
 The work is done by an interpreter (`interpreter`) that walks the program of one lane, equation by
-equation, with one rule per primitive: `elementwise`, `reductions`, `indexing` and `control_flow`
-hold the rules, `RULES` is their table. A primitive without a rule is mapped by `vmap` alone, and counted
-(`fallback_counts`).
+equation, with one rule per primitive: `elementwise`, `reductions`, `indexing` and `control_flow` hold the rules, and
+`RULES` is their table. A primitive without a rule is mapped by `vmap`, and counted (`fallback_counts`).
 """
 
 import functools
@@ -38,10 +36,9 @@ InAxes = int | tuple[int | None, ...]
 def lanes_last(fn: Callable[..., Any], in_axes: InAxes = -1) -> Callable[..., Any]:
     """Returns `fn` of one lane as a function of many, like `jax.vmap`, with lanes last in every array.
 
-    What is computed from unmapped values alone is computed once: a uniform index stays a slice, a loop or a
-    branch whose condition is unmapped stays a loop or a branch. Numbers agree with `vmap` up to the order of
-    summation, integers and random bits exactly. Derivatives of the result are those of `vmap`, custom rules
-    included.
+    Values that depend only on unmapped values are computed once: a uniform index stays a slice, and a loop or branch
+    with an unmapped condition stays a loop or branch. Floating-point results agree with `vmap` up to the order of
+    summation, integers and random bits exactly. Derivatives of the result are those of `vmap`, including custom rules.
 
     Args:
       fn: function of positional pytrees of arrays, written for one lane.
@@ -53,8 +50,7 @@ def lanes_last(fn: Callable[..., Any], in_axes: InAxes = -1) -> Callable[..., An
 
     Raises:
       InputTypeError: `fn` cannot be called, or `in_axes` is of the wrong kind.
-      InputValueError: `in_axes` maps nothing or along another axis; or, when called, arguments do not fit to
-        it.
+      InputValueError: `in_axes` maps nothing or along another axis; or, when called, arguments do not fit it.
 
     Example:
       >>> import jax.numpy as jnp
@@ -103,7 +99,7 @@ def map_lanes(fn: Callable[..., Any], layout: str, in_axes: InAxes = -1) -> Call
 
 
 def fallback_counts(fn: Callable[..., Any], *args: Any, in_axes: InAxes = -1) -> dict[str, int]:
-    """Returns how often `lanes_last(fn)` resorts to `vmap` for lack of a rule, by name of the primitive.
+    """Returns how often `lanes_last(fn)` falls back to `vmap` for lack of a rule, by name of the primitive.
 
     Nothing is computed. The body of a loop or branch counts once, however often it runs.
 
@@ -174,7 +170,7 @@ def _axes_of(in_axes: InAxes, num_args: int) -> tuple[int | None, ...]:
 
 
 def _check_function(fn: Callable[..., Any], in_axes: InAxes, mapped: tuple[int, ...]) -> None:
-    """Refuses what cannot be mapped."""
+    """Rejects arguments that cannot be mapped."""
     if not callable(fn):
         raise InputTypeError(f"`fn` must be callable, got {fn!r}.")
     entries = in_axes if isinstance(in_axes, tuple) else (in_axes,)

@@ -1,11 +1,10 @@
 """Lanes-last rules for reductions and products, the sums over a lane's own axes.
 
-A compiler's own reduction walks one output element at a time, with strides of a whole lane axis in its inner
-loop. A sum of slices instead is elementwise: it runs along lanes and fuses with what made the summands. Few
-summands are added in one expression. Many are added in rounds of `NUM_SLICES` slices, each a pass over
-consecutive memory, with a barrier between rounds, without which they would be fused into one expression that
-rereads everything. Measured with jax 0.12 on CPU, 64 lanes: two to five times the rate of the compiler's
-reduction, ten times for a product of lanes.
+The compiler's own reduction computes one output element at a time, with strides of a whole lane axis in its inner loop.
+A sum of slices is elementwise instead: it runs along lanes and fuses with the computation of the summands. Few summands
+are added in one expression. Many are added in rounds of `NUM_SLICES` slices, each a pass over consecutive memory; a
+barrier between rounds prevents their fusion into one expression that rereads everything. Measured with jax 0.12 on CPU,
+64 lanes: two to five times the rate of the compiler's reduction, ten times for a product of lanes.
 
 Products: a constant times lanes is a matrix product with lanes as columns; lanes times lanes is a
 multiplication and a sum, or rank-one updates in a loop, or a batch of matrix products where the matrices of
@@ -28,11 +27,11 @@ from jaxgd.lanes_last.interpreter import Context, Lanes, Rule, Value, bind, bind
 FEW_SUMMANDS = 16
 """Up to this many summands are added in one expression."""
 CHEAP_SUMMANDS = 4
-"""Up to this many summands it does no harm to add them again for each use of the sum."""
+"""Up to this many summands, repeating the additions for each use of the sum is harmless."""
 NUM_SLICES = 8
-"""Slices that are added in one round, where there are more summands."""
+"""Slices that are added in one round if there are more summands."""
 LARGE_RESULT = 1 << 19
-"""Bytes of a product of lanes (all lanes) that no longer stay in a core's cache while it is summed up."""
+"""Size of a product of lanes (all lanes, bytes) that no longer fits in a core's cache while it is summed."""
 
 IS_REDUCTION_VECTORISED = jax.__version_info__ < (0, 12)
 """Whether the compiler's own reductions run along lanes; that of jax 0.9 does, and ignores barriers."""
@@ -64,7 +63,7 @@ def reduction(combine: Combine) -> Rule:
 
 
 def combine_axes(combine: Combine, array: jax.Array, axes: Sequence[int]) -> jax.Array:
-    """Returns the elements of `array` along `axes` combined; the lane axis is none of them."""
+    """Returns the elements of `array` combined along `axes`, which exclude the lane axis."""
     for first, last in reversed(_runs(sorted(axes))):
         shape = array.shape
         merged = lax.reshape(array, (*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :]))
@@ -95,7 +94,7 @@ def _combine_all(combine: Combine, arrays: Sequence[jax.Array]) -> jax.Array:
 
 
 def _runs(axes: Sequence[int]) -> list[tuple[int, int]]:
-    """Returns first and last of each run of consecutive numbers."""
+    """Returns the first and last of each run of consecutive numbers."""
     runs: list[tuple[int, int]] = []
     for axis in axes:
         if runs and runs[-1][1] == axis - 1:
@@ -111,7 +110,7 @@ def _is_narrow(dtype: Any) -> bool:
 
 
 def _with_derivative_of(plain: Callable[..., Any], fast: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns `fast` as a function with the derivative of `plain`, which has the same values."""
+    """Returns `fast` with the derivative of `plain`, a function with the same values."""
 
     def run(*arrays: Any) -> Any:
         if not any(jnp.issubdtype(array.dtype, jnp.inexact) for array in arrays):
@@ -154,7 +153,7 @@ def _constant_by_lanes(eqn: Any, left: Value, right: Value) -> list[Value]:
 
 
 def _lanes_by_lanes(context: Context, eqn: Any, left: jax.Array, right: jax.Array) -> Any:
-    """A product within each lane, by the way that suits its size."""
+    """A product within each lane, by the method that suits its size."""
     out = eqn.outvars[0].aval
     shape = _ProductShape(eqn, left, right)
     if shape.is_large(out.dtype):
@@ -188,7 +187,7 @@ class _ProductShape:
         self.num_lanes = left.shape[-1]
 
     def is_large(self, dtype: Any) -> bool:
-        """Returns whether a batch of matrix products is worth the moving of lanes to the front."""
+        """Returns whether a batch of matrix products is worth moving the lanes to the front."""
         size = self.num_batch * self.num_left * self.num_right * self.num_lanes
         is_matrix = min(self.num_left, self.num_right, self.num_sum) > FEW_SUMMANDS
         return is_matrix and size * jnp.dtype(dtype).itemsize >= LARGE_RESULT
@@ -217,7 +216,7 @@ def _by_summing(left: jax.Array, right: jax.Array) -> jax.Array:
 
 
 def _by_updating(left: jax.Array, right: jax.Array) -> jax.Array:
-    """Adds one outer product after the other to a result that stays in cache."""
+    """Adds outer products one by one to a result that stays in cache."""
     batch, num_left, num_sum, lanes = left.shape
     num_right = right.shape[2]
     shape = (batch, num_left, num_right, lanes)

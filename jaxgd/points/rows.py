@@ -23,7 +23,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from jaxgd.cores import Threads, own_cores
-from jaxgd.tracing import kind_of
+from jaxgd.tracing import signature_of
 
 _BYTES_TOGETHER = 2**21  # of what a program takes and makes, at most, unless a single row has more
 _MAX_TOGETHER = 512
@@ -98,8 +98,8 @@ class ForRows:
 
     def _program(self, rows: Any, shared: Any) -> _Program:
         one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), rows)
-        kind = kind_of(one, shared)
-        if kind not in self._programs:
+        signature = signature_of(one, shared)
+        if signature not in self._programs:
             made: list[Any] = []
             for step in self._steps:
                 made.append(jax.eval_shape(step, *one, *made, *shared))
@@ -107,8 +107,8 @@ class ForRows:
             most = int(np.clip(_BYTES_TOGETHER // max(bytes_each, 1), 1, _MAX_TOGETHER))
             filled_up = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((most, *leaf.shape), leaf.dtype), one)
             lowered = jax.jit(self._through_the_steps).lower(jax.ShapeDtypeStruct((), jnp.int32), *filled_up, *shared)
-            self._programs[kind] = _Program(most, _pool().submit(lowered.compile), made[-1])
-        return self._programs[kind]
+            self._programs[signature] = _Program(most, _pool().submit(lowered.compile), made[-1])
+        return self._programs[signature]
 
     def _through_the_steps(self, count: jax.Array, *args: Any) -> Any:
         rows, shared = self._split(args)

@@ -12,9 +12,9 @@ from jaxgd.checks import check_count, check_share, check_value, what_is
 from jaxgd.front_door import as_landscape
 from jaxgd.interrupt import interruptible
 from jaxgd.progress import shown
-from jaxgd.proof.intervals import Interval, Rows
+from jaxgd.proof.intervals import Bounds, Rows
 from jaxgd.proof.rules import Program
-from jaxgd.proof.search import boundary_sign, halves, indices_of, inflated, look, polished
+from jaxgd.proof.search import boundary_sign, examine, halves, indices_of, inflated, polished
 
 _BATCH = 2**21  # numbers of the largest array, for all boxes that are looked at together
 _MOST_BOXES = 2048  # of these
@@ -82,15 +82,20 @@ class Proof:
             else f"{np.sum(self.index < 0):,} of unproven index"
             for one in np.unique(self.index).tolist()
         )
+
         all_of_it = "exactly" if self.is_complete else "at least"
         num_inside = len(self) if self.is_complete else int(np.sum(~self.is_at_edge))
         lines = [f"{self.landscape}: {all_of_it} {num_inside:,} critical points in the box, proven"]
         lines[0] += f" ({counts})." if counts else "."
+
+        # The first 24 points, one a line.
         for place, index in zip(self.points[:24], self.index[:24].tolist(), strict=True):
             where = ", ".join(f"{x:.6g}" for x in place[:6]) + (", ..." if len(place) > 6 else "")
             lines.append(f"  ({where})  {f'index {index}' if index >= 0 else 'index not proven'}")
         if len(self) > 24:
             lines.append(f"  ... and {len(self) - 24:,} more")
+
+        # What the proof leaves open, and how it compares with the degree.
         if np.any(self.is_at_edge):
             lines.append(f"{np.sum(self.is_at_edge):,} of them lie on the edge of the box, or just outside of it.")
         if len(self.undecided_low):
@@ -99,6 +104,7 @@ class Proof:
                 f"{why}{len(self.undecided_low):,} small boxes are undecided, each may hold none, one or many;"
                 f" {100 * self.covered:.6g} % of the box is decided."
             )
+
         if self.degree:
             found = int(np.sum((-1.0) ** self.index[self.index >= 0]))
             lines.append(f"By the gradient on the boundary the signs (-1)^index sum to {self.degree}; found: {found}.")
@@ -155,7 +161,7 @@ def prove(
     span = highest - lowest
     unit = np.where(span > 0, span, np.maximum(np.abs(lowest), 1))
     together = int(np.clip(_BATCH // (derivatives.largest + len(span) ** 3), 16, _MOST_BOXES))
-    boxes = Interval(lowest[None], highest[None])
+    boxes = Bounds(lowest[None], highest[None])
     proven: list[tuple[Rows, Rows]] = []
     stuck: list[tuple[Rows, Rows]] = []
     num_boxes, is_smooth = 0, True
@@ -164,7 +170,7 @@ def prove(
             count = min(together, max_boxes - num_boxes)
             low_now, high_now = boxes.low[:count], boxes.high[:count]
             larger = inflated(low_now, high_now, unit)
-            step = look(derivatives, gradient, larger)
+            step = examine(derivatives, gradient, larger)
             num_boxes += len(low_now)
             is_smooth &= bool(np.all(step.is_smooth | ~step.is_empty))
             proven.append((larger.low[step.is_one], larger.high[step.is_one]))
@@ -176,7 +182,7 @@ def prove(
             is_small = np.all(new_high - new_low <= resolution * unit, axis=1)
             stuck.append((new_low[is_small], new_high[is_small]))
             parts = halves(new_low[~is_small], new_high[~is_small], unit)
-            boxes = Interval(
+            boxes = Bounds(
                 np.concatenate([boxes.low[count:], parts.low]), np.concatenate([boxes.high[count:], parts.high])
             )
             if show is not None:
@@ -184,23 +190,23 @@ def prove(
 
     is_left = len(boxes.low) > 0
     stuck.append(boxes)
-    undecided = Interval(*(np.concatenate(parts) for parts in zip(*stuck, strict=True)))
-    around = Interval(
+    undecided = Bounds(*(np.concatenate(parts) for parts in zip(*stuck, strict=True)))
+    around = Bounds(
         *(np.concatenate(parts) for parts in zip(*proven, (lowest[None][:0], highest[None][:0]), strict=True))
     )
     at, around, doubtful = _distinct(polished(derivatives, gradient, *around), around)
-    undecided = Interval(*(np.concatenate(pair) for pair in zip(undecided, doubtful, strict=True)))
+    undecided = Bounds(*(np.concatenate(pair) for pair in zip(undecided, doubtful, strict=True)))
     is_inside = np.all((at.high >= lowest) & (at.low <= highest), axis=1)
-    at = Interval(at.low[is_inside], at.high[is_inside])
+    at = Bounds(at.low[is_inside], at.high[is_inside])
 
     # A box within one where the point is the only one holds no other.
     is_new = np.ones(len(undecided.low), bool)
     for one_low, one_high in zip(*around, strict=True):
         is_new &= ~np.all((undecided.low >= one_low) & (undecided.high <= one_high), axis=1)
-    undecided = Interval(undecided.low[is_new], undecided.high[is_new])
+    undecided = Bounds(undecided.low[is_new], undecided.high[is_new])
 
     order = np.lexsort(at.low.T[::-1]) if len(at.low) else np.zeros(0, np.int64)
-    at = Interval(at.low[order], at.high[order])
+    at = Bounds(at.low[order], at.high[order])
     points = at.low + (at.high - at.low) / 2
     sides = (undecided.high - undecided.low)[:, span > 0] / span[span > 0]
     is_whole = is_smooth and bool(np.all(span > 0)) and not len(undecided.low)
@@ -266,7 +272,7 @@ def _corner(name: str, given: Any, example: Params) -> Rows:
     return flat
 
 
-def _distinct(at: Interval, around: Interval) -> tuple[Interval, Interval, Interval]:
+def _distinct(at: Bounds, around: Bounds) -> tuple[Bounds, Bounds, Bounds]:
     """Returns the distinct points, the boxes in which each is the only one, and what could not be told from another.
 
     Two bounds are of one point where one lies in the other's box, in which there is only one.
@@ -283,5 +289,5 @@ def _distinct(at: Interval, around: Interval) -> tuple[Interval, Interval, Inter
             kept.append(row)
         elif not np.any(is_same):
             doubtful.append(row)
-    pick = lambda box, rows: Interval(box.low[rows], box.high[rows])
+    pick = lambda box, rows: Bounds(box.low[rows], box.high[rows])
     return pick(at, kept), pick(around, kept), pick(around, doubtful)

@@ -16,41 +16,41 @@ _ULPS = 8 * float(np.finfo(np.float64).eps)
 _TINY = float(np.finfo(np.float64).tiny)
 
 
-class Interval(NamedTuple):
+class Bounds(NamedTuple):
     """All numbers between two bounds."""
 
     low: Rows
     high: Rows
 
 
-def thin(x: Any) -> Interval:
+def thin(x: Any) -> Bounds:
     """Returns the interval of a single float64 number in each place."""
-    return Interval(np.asarray(x, np.float64), np.asarray(x, np.float64))
+    return Bounds(np.asarray(x, np.float64), np.asarray(x, np.float64))
 
 
-def outward(low: Rows, high: Rows) -> Interval:
+def outward(low: Rows, high: Rows) -> Bounds:
     """Returns bounds one step farther out, the whole line where one is not a number."""
     is_unknown = np.isnan(low) | np.isnan(high)
     low, high = np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
-    return Interval(np.where(is_unknown, -np.inf, low), np.where(is_unknown, np.inf, high))
+    return Bounds(np.where(is_unknown, -np.inf, low), np.where(is_unknown, np.inf, high))
 
 
-def add(a: Interval, b: Interval) -> Interval:
+def add(a: Bounds, b: Bounds) -> Bounds:
     """Returns a + b."""
     return outward(a.low + b.low, a.high + b.high)
 
 
-def negative(a: Interval) -> Interval:
+def negative(a: Bounds) -> Bounds:
     """Returns -a."""
-    return Interval(-a.high, -a.low)
+    return Bounds(-a.high, -a.low)
 
 
-def subtract(a: Interval, b: Interval) -> Interval:
+def subtract(a: Bounds, b: Bounds) -> Bounds:
     """Returns a - b."""
     return add(a, negative(b))
 
 
-def multiply(a: Interval, b: Interval) -> Interval:
+def multiply(a: Bounds, b: Bounds) -> Bounds:
     """Returns a b."""
     corners = [x * y for x in a for y in b]
     low, high = corners[0], corners[0]
@@ -59,14 +59,14 @@ def multiply(a: Interval, b: Interval) -> Interval:
     return outward(low, high)
 
 
-def divide(a: Interval, b: Interval) -> Interval:
+def divide(a: Bounds, b: Bounds) -> Bounds:
     """Returns a / b, the whole line where b holds 0."""
     has_zero = (b.low <= 0) & (b.high >= 0)
     low, high = np.where(has_zero, np.nan, b.low), np.where(has_zero, np.nan, b.high)
     return multiply(a, outward(1 / high, 1 / low))
 
 
-def power(a: Interval, exponent: int) -> Interval:
+def power(a: Bounds, exponent: int) -> Bounds:
     """Returns a to an integer power."""
     if exponent < 0:
         return divide(thin(1.0), power(a, -exponent))
@@ -77,16 +77,16 @@ def power(a: Interval, exponent: int) -> Interval:
         return widened(low, high)
     has_zero = (a.low <= 0) & (a.high >= 0)
     found = widened(np.where(has_zero, 0, np.minimum(low, high)), np.maximum(low, high))
-    return Interval(np.maximum(found.low, 0), found.high)
+    return Bounds(np.maximum(found.low, 0), found.high)
 
 
-def monotone(function: Callable[[Rows], Rows], a: Interval, low: float, high: float) -> Interval:
+def monotone(function: Callable[[Rows], Rows], a: Bounds, low: float, high: float) -> Bounds:
     """Returns an increasing function of a, whose values lie between `low` and `high`."""
     found = widened(function(a.low), function(a.high))
-    return Interval(np.maximum(found.low, low), np.minimum(found.high, high))
+    return Bounds(np.maximum(found.low, low), np.minimum(found.high, high))
 
 
-def cosine(a: Interval, shift: float = 0.0) -> Interval:
+def cosine(a: Bounds, shift: float = 0.0) -> Bounds:
     """Returns cos(a - shift pi / 2), sine where the shift is 1."""
     function = np.sin if shift else np.cos
     ends = function(a.low), function(a.high)
@@ -100,15 +100,15 @@ def cosine(a: Interval, shift: float = 0.0) -> Interval:
     has_top = has_both | ((last == first) & (first % 2 == 0))
     has_bottom = has_both | ((last == first) & (first % 2 == 1))
     low, high = np.where(has_bottom, -1, found.low), np.where(has_top, 1, found.high)
-    return Interval(np.maximum(low, -1), np.minimum(high, 1))
+    return Bounds(np.maximum(low, -1), np.minimum(high, 1))
 
 
-def widened(low: Rows, high: Rows) -> Interval:
+def widened(low: Rows, high: Rows) -> Bounds:
     """Returns bounds eight units in the last place farther out."""
     return outward(low - _ULPS * np.abs(low) - _TINY, high + _ULPS * np.abs(high) + _TINY)
 
 
-def total(a: Interval, axis: tuple[int, ...]) -> Interval:
+def total(a: Bounds, axis: tuple[int, ...]) -> Bounds:
     """Returns the sum over axes, whatever the order in which NumPy adds."""
     number = int(np.prod([a.low.shape[one] for one in axis], dtype=np.int64))
     slack = [2 * number * _ULPS * np.sum(np.abs(bound), axis=axis) + _TINY for bound in a]

@@ -14,13 +14,15 @@ from jax.extend.core import ClosedJaxpr, Literal
 
 from jaxgd.base import InputValueError
 from jaxgd.proof import intervals
-from jaxgd.proof.intervals import Interval, Rows
+from jaxgd.proof.intervals import Bounds, Rows
 
 _INLINED = ("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "checkpoint", "remat2")
-_MOVES = frozenset("""
+_MOVES = frozenset(
+    """
     broadcast_in_dim reshape transpose squeeze slice pad concatenate rev expand_dims split dynamic_slice gather copy
     dynamic_update_slice stack unstack tile
-""".split())  # fmt: skip
+""".split()
+)
 _SUMS = frozenset(["scatter-add", "scatter_add", "cumsum"])
 _INCREASING: dict[str, tuple[Callable[[Rows], Rows], float, float]] = {
     "exp": (np.exp, 0, np.inf),
@@ -50,13 +52,13 @@ class Program:
         self._is_smooth: Rows = np.ones(1, bool)
         self.largest = max((_size(out) for line in traced.jaxpr.eqns for out in line.outvars), default=1)
 
-    def __call__(self, x: Interval) -> tuple[list[Interval], Rows]:
+    def __call__(self, x: Bounds) -> tuple[list[Bounds], Rows]:
         """Returns the outputs on (n, dim) boxes, and (n,) bool, whether it is surely smooth all over each box."""
         self._is_smooth = np.ones(len(x.low), bool)
         with np.errstate(all="ignore"):
             found = self._run(self._traced.jaxpr, self._traced.consts, [x])
         shape = lambda bound: np.broadcast_to(bound, (len(x.low), *bound.shape[1:]))
-        return [Interval(*map(shape, _as_interval(out))) for out in found], self._is_smooth
+        return [Bounds(*map(shape, _as_interval(out))) for out in found], self._is_smooth
 
     def _run(self, program: Any, constants: Any, operands: list[Any]) -> list[Any]:
         known: dict[Any, Any] = dict(zip(program.constvars, map(_constant, constants), strict=True))
@@ -74,22 +76,32 @@ class Program:
             return self._run(getattr(inner, "jaxpr", inner), getattr(inner, "consts", ()), given)
 
         # Whole numbers and truth values that depend on no point are computed as they are.
-        if not any(isinstance(one, Interval) for one in given) and line.outvars[0].aval.dtype.kind in "iub":
+        if not any(isinstance(one, Bounds) for one in given) and line.outvars[0].aval.dtype.kind in "iub":
             found = line.primitive.bind(*map(jax.numpy.asarray, given), **params)
             return [np.asarray(one) for one in (found if line.primitive.multiple_results else [found])]
         if not given:
             found = line.primitive.bind(**params)
             return [_constant(found)]
+
+        # Primitives that move numbers, and sums.
         if name in _MOVES:
             return self._move(line, given)
         if name in _SUMS:
             return [self._sum(line, given)]
+
+        # Bounds of operands; single numbers may stand beside arrays.
         rule = getattr(self, f"_{name}", None)
         values = [_as_interval(one) for one in given]
         if name != "dot_general":  # single numbers may stand beside arrays
             rank = max(value.low.ndim for value in values)
-            values = [Interval(*(bound.reshape(len(bound), *(1,) * (rank - 1)) if bound.ndim == 1 else bound
-                                 for bound in value)) for value in values]  # fmt: skip
+            values = [
+                Bounds(
+                    *(bound.reshape(len(bound), *(1,) * (rank - 1)) if bound.ndim == 1 else bound for bound in value)
+                )
+                for value in values
+            ]
+
+        # Monotone functions, whole or from an edge of their domain.
         if name in _INCREASING:
             function, low, high = _INCREASING[name]
             return [intervals.monotone(function, values[0], low, high)]
@@ -97,6 +109,7 @@ class Program:
             function, edge = _FROM[name]
             self._needs(values[0].low >= edge)
             return [intervals.monotone(function, values[0], 0 if name == "sqrt" else -np.inf, np.inf)]
+
         if rule is None:
             raise InputValueError(
                 f"`{name}` has no interval rule, so that nothing can be proven about this function; write it without."
@@ -121,11 +134,11 @@ class Program:
             size = int(np.prod(shape))
             operands[i] = np.arange(begin, begin + size, dtype=np.int32).reshape(shape)
             begin += size
-        if any(isinstance(operand, Interval) for operand in operands):
+        if any(isinstance(operand, Bounds) for operand in operands):
             raise InputValueError(f"`{line.primitive.name}` has no interval rule where its places depend on the point.")
         return operands, floats
 
-    def _move(self, line: Any, given: list[Any]) -> list[Interval]:
+    def _move(self, line: Any, given: list[Any]) -> list[Bounds]:
         key = _key(line, given)
         if key not in self._maps:
             operands, floats = self._places(line, given)
@@ -136,9 +149,9 @@ class Program:
             self._maps[key] = maps, floats
         maps, floats = self._maps[key]
         flat = _flat([_as_interval(given[i]) for i in floats])
-        return [Interval(flat.low[:, where], flat.high[:, where]) for where in maps]
+        return [Bounds(flat.low[:, where], flat.high[:, where]) for where in maps]
 
-    def _sum(self, line: Any, given: list[Any]) -> Interval:
+    def _sum(self, line: Any, given: list[Any]) -> Bounds:
         key = _key(line, given)
         if key not in self._maps:
             operands, floats = self._places(line, given)
@@ -157,68 +170,68 @@ class Program:
         flat = _flat([_as_interval(given[i]) for i in floats])
         spread = weights.reshape(1, *weights.shape)
         each = lambda bound: np.where(spread > 0, bound.reshape(*bound.shape, *[1] * (weights.ndim - 1)), 0)
-        return intervals.total(Interval(each(flat.low), each(flat.high)), (1,))
+        return intervals.total(Bounds(each(flat.low), each(flat.high)), (1,))
 
     # ----------------------------------------------------------------------------------------- arithmetic
 
-    def _add(self, a: Interval, b: Interval, **_: Any) -> Interval:
+    def _add(self, a: Bounds, b: Bounds, **_: Any) -> Bounds:
         return intervals.add(a, b)
 
     _add_any = _add
 
-    def _sub(self, a: Interval, b: Interval, **_: Any) -> Interval:
+    def _sub(self, a: Bounds, b: Bounds, **_: Any) -> Bounds:
         return intervals.subtract(a, b)
 
-    def _mul(self, a: Interval, b: Interval, **_: Any) -> Interval:
+    def _mul(self, a: Bounds, b: Bounds, **_: Any) -> Bounds:
         return intervals.multiply(a, b)
 
-    def _div(self, a: Interval, b: Interval, **_: Any) -> Interval:
+    def _div(self, a: Bounds, b: Bounds, **_: Any) -> Bounds:
         self._needs((b.low > 0) | (b.high < 0))
         return intervals.divide(a, b)
 
-    def _neg(self, a: Interval, **_: Any) -> Interval:
+    def _neg(self, a: Bounds, **_: Any) -> Bounds:
         return intervals.negative(a)
 
-    def _square(self, a: Interval, **_: Any) -> Interval:
+    def _square(self, a: Bounds, **_: Any) -> Bounds:
         return intervals.power(a, 2)
 
-    def _one_minus_square(self, a: Interval, **_: Any) -> Interval:
+    def _one_minus_square(self, a: Bounds, **_: Any) -> Bounds:
         return intervals.subtract(intervals.thin(1.0), intervals.power(a, 2))
 
-    def _integer_pow(self, a: Interval, y: int, **_: Any) -> Interval:
+    def _integer_pow(self, a: Bounds, y: int, **_: Any) -> Bounds:
         if y < 0:
             self._needs((a.low > 0) | (a.high < 0))
         return intervals.power(a, y)
 
-    def _pow(self, a: Interval, b: Interval, **_: Any) -> Interval:
+    def _pow(self, a: Bounds, b: Bounds, **_: Any) -> Bounds:
         self._needs(a.low > 0)
-        base = Interval(np.where(a.low > 0, a.low, np.nan), a.high)
+        base = Bounds(np.where(a.low > 0, a.low, np.nan), a.high)
         corners = [np.power(x, y) for x in base for y in b]
         return intervals.widened(np.min(corners, axis=0), np.max(corners, axis=0))
 
-    def _rsqrt(self, a: Interval, **_: Any) -> Interval:
+    def _rsqrt(self, a: Bounds, **_: Any) -> Bounds:
         self._needs(a.low > 0)
         root = intervals.monotone(np.sqrt, a, 0, np.inf)
         return intervals.divide(intervals.thin(1.0), root)
 
-    def _abs(self, a: Interval, **_: Any) -> Interval:
+    def _abs(self, a: Bounds, **_: Any) -> Bounds:
         low, high = np.minimum(np.abs(a.low), np.abs(a.high)), np.maximum(np.abs(a.low), np.abs(a.high))
-        return Interval(np.where((a.low <= 0) & (a.high >= 0), 0, low), high)
+        return Bounds(np.where((a.low <= 0) & (a.high >= 0), 0, low), high)
 
-    def _cos(self, a: Interval, **_: Any) -> Interval:
+    def _cos(self, a: Bounds, **_: Any) -> Bounds:
         return intervals.cosine(a)
 
-    def _sin(self, a: Interval, **_: Any) -> Interval:
+    def _sin(self, a: Bounds, **_: Any) -> Bounds:
         return intervals.cosine(a, 1.0)
 
-    def _cosh(self, a: Interval, **_: Any) -> Interval:
+    def _cosh(self, a: Bounds, **_: Any) -> Bounds:
         size = self._abs(a)
         return intervals.monotone(np.cosh, size, 1, np.inf)
 
-    def _reduce_sum(self, a: Interval, axes: tuple[int, ...], **_: Any) -> Interval:
+    def _reduce_sum(self, a: Bounds, axes: tuple[int, ...], **_: Any) -> Bounds:
         return intervals.total(a, tuple(axis + 1 for axis in axes))
 
-    def _dot_general(self, a: Interval, b: Interval, dimension_numbers: Any, **_: Any) -> Interval:
+    def _dot_general(self, a: Bounds, b: Bounds, dimension_numbers: Any, **_: Any) -> Bounds:
         (contracted_a, contracted_b), (batch_a, batch_b) = dimension_numbers
 
         def arranged(bound: Rows, batch: Any, contracted: Any, is_first: bool) -> Rows:
@@ -233,56 +246,56 @@ class Program:
 
         free_a = a.low.ndim - 1 - len(batch_a) - len(contracted_a)
         free_b = b.low.ndim - 1 - len(batch_b) - len(contracted_b)
-        left = Interval(*(arranged(bound, batch_a, contracted_a, True) for bound in a))
-        right = Interval(*(arranged(bound, batch_b, contracted_b, False) for bound in b))
+        left = Bounds(*(arranged(bound, batch_a, contracted_a, True) for bound in a))
+        right = Bounds(*(arranged(bound, batch_b, contracted_b, False) for bound in b))
         products = intervals.multiply(left, right)
         return intervals.total(products, (products.low.ndim - 1,))
 
-    def _convert_element_type(self, a: Interval, new_dtype: Any, **_: Any) -> Interval:
+    def _convert_element_type(self, a: Bounds, new_dtype: Any, **_: Any) -> Bounds:
         if np.dtype(new_dtype).kind != "f":
             raise InputValueError("`convert_element_type` to whole numbers has no interval rule; write it without.")
         return a
 
     # ---------------------------------------------------------------------------- choices, and where they switch
 
-    def _truth(self, is_true: Rows, is_false: Rows) -> Interval:
+    def _truth(self, is_true: Rows, is_false: Rows) -> Bounds:
         self._needs(is_true | is_false)
-        return Interval(is_true.astype(float), (~is_false).astype(float))
+        return Bounds(is_true.astype(float), (~is_false).astype(float))
 
-    def _gt(self, a: Interval, b: Interval, **_: Any) -> Interval:
+    def _gt(self, a: Bounds, b: Bounds, **_: Any) -> Bounds:
         return self._truth(a.low > b.high, a.high <= b.low)
 
-    def _ge(self, a: Interval, b: Interval, **_: Any) -> Interval:
+    def _ge(self, a: Bounds, b: Bounds, **_: Any) -> Bounds:
         return self._truth(a.low >= b.high, a.high < b.low)
 
-    def _lt(self, a: Interval, b: Interval, **_: Any) -> Interval:
+    def _lt(self, a: Bounds, b: Bounds, **_: Any) -> Bounds:
         return self._gt(b, a)
 
-    def _le(self, a: Interval, b: Interval, **_: Any) -> Interval:
+    def _le(self, a: Bounds, b: Bounds, **_: Any) -> Bounds:
         return self._ge(b, a)
 
-    def _eq(self, a: Interval, b: Interval, **_: Any) -> Interval:
+    def _eq(self, a: Bounds, b: Bounds, **_: Any) -> Bounds:
         is_thin = (a.low == a.high) & (b.low == b.high) & (a.low == b.low)
         return self._truth(is_thin, (a.low > b.high) | (b.low > a.high))
 
-    def _select_n(self, which: Interval, *cases: Interval, **_: Any) -> Interval:
+    def _select_n(self, which: Bounds, *cases: Bounds, **_: Any) -> Bounds:
         if len(cases) != 2:
             raise InputValueError("`select_n` of more than two cases has no interval rule; write it with two.")
         low, high = which
         pick = lambda one, other, best: np.where(high == 0, one, np.where(low == 1, other, best(one, other)))
-        return Interval(pick(cases[0].low, cases[1].low, np.minimum), pick(cases[0].high, cases[1].high, np.maximum))
+        return Bounds(pick(cases[0].low, cases[1].low, np.minimum), pick(cases[0].high, cases[1].high, np.maximum))
 
-    def _max(self, a: Interval, b: Interval, **_: Any) -> Interval:
+    def _max(self, a: Bounds, b: Bounds, **_: Any) -> Bounds:
         self._needs((a.low > b.high) | (b.low > a.high))
-        return Interval(np.maximum(a.low, b.low), np.maximum(a.high, b.high))
+        return Bounds(np.maximum(a.low, b.low), np.maximum(a.high, b.high))
 
-    def _min(self, a: Interval, b: Interval, **_: Any) -> Interval:
+    def _min(self, a: Bounds, b: Bounds, **_: Any) -> Bounds:
         self._needs((a.low > b.high) | (b.low > a.high))
-        return Interval(np.minimum(a.low, b.low), np.minimum(a.high, b.high))
+        return Bounds(np.minimum(a.low, b.low), np.minimum(a.high, b.high))
 
-    def _sign(self, a: Interval, **_: Any) -> Interval:
+    def _sign(self, a: Bounds, **_: Any) -> Bounds:
         self._needs((a.low > 0) | (a.high < 0))
-        return Interval(np.sign(a.low), np.sign(a.high))
+        return Bounds(np.sign(a.low), np.sign(a.high))
 
 
 def _size(out: Any) -> int:
@@ -291,7 +304,7 @@ def _size(out: Any) -> int:
 
 def _key(line: Any, given: list[Any]) -> Any:
     """Returns what the places of a line depend on: the line itself, and the whole numbers that it is given."""
-    return id(line), *(one.tobytes() for one in given if not isinstance(one, Interval))
+    return id(line), *(one.tobytes() for one in given if not isinstance(one, Bounds))
 
 
 def _is_place(line: Any, i: int) -> bool:
@@ -299,14 +312,14 @@ def _is_place(line: Any, i: int) -> bool:
     return line.invars[i].aval.dtype.kind not in "fb"
 
 
-def _flat(values: list[Interval]) -> Interval:
+def _flat(values: list[Bounds]) -> Bounds:
     """Returns the numbers of some operands in one row for each box."""
     num = max(len(value.low) for value in values)
 
     def joined(bounds: list[Rows]) -> Rows:
         return np.concatenate([np.broadcast_to(b.reshape(len(b), -1), (num, b[0].size)) for b in bounds], axis=1)
 
-    return Interval(joined([value.low for value in values]), joined([value.high for value in values]))
+    return Bounds(joined([value.low for value in values]), joined([value.high for value in values]))
 
 
 def _constant(value: Any) -> Any:
@@ -315,5 +328,5 @@ def _constant(value: Any) -> Any:
     return array if array.dtype.kind in "iub" else intervals.thin(array[None])
 
 
-def _as_interval(value: Any) -> Interval:
-    return value if isinstance(value, Interval) else intervals.thin(np.asarray(value, np.float64)[None])
+def _as_interval(value: Any) -> Bounds:
+    return value if isinstance(value, Bounds) else intervals.thin(np.asarray(value, np.float64)[None])

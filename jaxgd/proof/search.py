@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxgd.proof import intervals
-from jaxgd.proof.intervals import Interval, Rows
+from jaxgd.proof.intervals import Bounds, Rows
 from jaxgd.proof.rules import Program
 
 INFLATION = 0.02  # of a box's width
@@ -25,7 +25,7 @@ _SPLIT = 0.51  # off the middle, where symmetric functions have their points
 _POLISHES = 12  # steps on a box that holds one point
 
 
-class Step(NamedTuple):
+class BoxTest(NamedTuple):
     """What one look at (n, dim) boxes says."""
 
     is_empty: Rows  # (n,) surely no critical point
@@ -35,13 +35,13 @@ class Step(NamedTuple):
     high: Rows
 
 
-def inflated(low: Rows, high: Rows, unit: Rows) -> Interval:
+def inflated(low: Rows, high: Rows, unit: Rows) -> Bounds:
     """Returns somewhat larger boxes."""
     pad = INFLATION * (high - low) + _LEAST_INFLATION * unit + 4 * np.finfo(float).eps * np.maximum(abs(low), abs(high))
-    return Interval(low - pad, high + pad)
+    return Bounds(low - pad, high + pad)
 
 
-def look(derivatives: Program, gradient: Program, box: Interval) -> Step:
+def examine(derivatives: Program, gradient: Program, box: Bounds) -> BoxTest:
     """Returns what Krawczyk's operator says about boxes."""
     (slope, curvature), is_smooth = derivatives(box)
     low, high = box
@@ -49,12 +49,12 @@ def look(derivatives: Program, gradient: Program, box: Interval) -> Step:
 
     with np.errstate(all="ignore"):
         middle = low + (high - low) / 2
-        (at_middle,), _ = gradient(Interval(middle, middle))
+        (at_middle,), _ = gradient(Bounds(middle, middle))
         inverse = _inverses(curvature)
         point = intervals.thin(inverse)
         newton = _times(point, at_middle)
         products = intervals.multiply(
-            intervals.thin(inverse[:, :, :, None]), Interval(curvature.low[:, None], curvature.high[:, None])
+            intervals.thin(inverse[:, :, :, None]), Bounds(curvature.low[:, None], curvature.high[:, None])
         )
         rest = intervals.subtract(intervals.thin(np.eye(low.shape[1])[None]), intervals.total(products, (2,)))
         away = intervals.subtract(box, intervals.thin(middle))
@@ -64,32 +64,32 @@ def look(derivatives: Program, gradient: Program, box: Interval) -> Step:
         is_empty |= is_known & np.any((krawczyk.low > high) | (krawczyk.high < low), axis=1)
         is_one = is_known & np.all((krawczyk.low > low) & (krawczyk.high < high), axis=1) & ~is_empty
     cut = lambda new, old: np.where(is_known[:, None], new, old)
-    return Step(
+    return BoxTest(
         is_empty, is_one, is_smooth, cut(np.maximum(krawczyk.low, low), low), cut(np.minimum(krawczyk.high, high), high)
     )
 
 
-def polished(derivatives: Program, gradient: Program, low: Rows, high: Rows) -> Interval:
+def polished(derivatives: Program, gradient: Program, low: Rows, high: Rows) -> Bounds:
     """Returns tight bounds on the one critical point that each box holds."""
     for _ in range(_POLISHES if len(low) else 0):
-        step = look(derivatives, gradient, Interval(low, high))
+        step = examine(derivatives, gradient, Bounds(low, high))
         if not np.any((step.low > low) | (step.high < high)):
             break
         low, high = step.low, step.high
-    return Interval(low, high)
+    return Bounds(low, high)
 
 
-def halves(low: Rows, high: Rows, unit: Rows) -> Interval:
+def halves(low: Rows, high: Rows, unit: Rows) -> Bounds:
     """Returns both parts of each box, split across its relatively longest side."""
     side = np.argmax((high - low) / unit, axis=1)
     row = np.arange(len(low))
     at = low[row, side] + _SPLIT * (high[row, side] - low[row, side])
     left, right = high.copy(), low.copy()
     left[row, side], right[row, side] = at, at
-    return Interval(np.concatenate([low, right]), np.concatenate([left, high]))
+    return Bounds(np.concatenate([low, right]), np.concatenate([left, high]))
 
 
-def indices_of(derivatives: Program, at: Interval) -> Rows:
+def indices_of(derivatives: Program, at: Bounds) -> Rows:
     """Returns (n,) the proven number of negative eigenvalues of the Hessian all over each box, -1 where there is none.
 
     In approximate eigenvectors V of its middle, V^T H V has diagonals that outweigh their rows; then it is regular,
@@ -132,7 +132,7 @@ def _sign_on_face(gradient: Program, low: Rows, high: Rows, side: int, end: Rows
         seen += len(low)
         if seen > max_boxes:
             return 0
-        (slope,), _ = gradient(Interval(low, high))
+        (slope,), _ = gradient(Bounds(low, high))
         is_up, is_down = slope.low[:, side] > 0, slope.high[:, side] < 0
         told = {one for one, some in ((1, is_up), (-1, is_down)) if np.any(some)}
         if len(told | ({sign} - {0})) > 1:
@@ -145,17 +145,17 @@ def _sign_on_face(gradient: Program, low: Rows, high: Rows, side: int, end: Rows
     return sign
 
 
-def _times(matrix: Interval, vector: Interval) -> Interval:
+def _times(matrix: Bounds, vector: Bounds) -> Bounds:
     """Returns products of (n, dim, dim) matrices with (n, dim) vectors."""
-    row = Interval(vector.low[:, None], vector.high[:, None])
+    row = Bounds(vector.low[:, None], vector.high[:, None])
     return intervals.total(intervals.multiply(matrix, row), (2,))
 
 
-def _spread(matrix: Interval, axis: int) -> Interval:
-    return Interval(np.expand_dims(matrix.low, axis), np.expand_dims(matrix.high, axis))
+def _spread(matrix: Bounds, axis: int) -> Bounds:
+    return Bounds(np.expand_dims(matrix.low, axis), np.expand_dims(matrix.high, axis))
 
 
-def _inverses(curvature: Interval) -> Rows:
+def _inverses(curvature: Bounds) -> Rows:
     """Returns inverses of the middles, zeros where there is none: any matrix will do."""
     middle = curvature.low + (curvature.high - curvature.low) / 2
     middle = np.where(np.all(np.isfinite(middle), axis=(1, 2), keepdims=True), middle, 0)

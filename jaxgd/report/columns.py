@@ -49,6 +49,8 @@ def _columns_of(record: Any) -> dict[str, Any]:
         skipped = ("entry", "confidence", "num_descents", "verdicts", "reasons", "unseen")
         names = [item.name for item in dataclasses.fields(record) if item.name not in skipped]
         return {name: getattr(record, name) for name in names}
+
+    # Records that hold others give the columns of these.
     if _is_run(record):
         return _columns_of(record.ends) | {f"point_{name}": each for name, each in _columns_of(record.points).items()}
     if kind == "Survey":
@@ -62,6 +64,8 @@ def _columns_of(record: Any) -> dict[str, Any]:
         return {
             name: np.repeat([setting[name] for setting in record.settings], lengths) for name in record.settings[0]
         } | joined
+
+    # A comparison gives one row for each difference.
     if kind == "Comparison":
         rows = record.to_json()["rows"]
         return {name: np.array([row[name] for row in rows]) for name in rows[0]}

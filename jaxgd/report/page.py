@@ -66,12 +66,15 @@ def page(found: Any, *, command: str = "", title: str = "") -> str:
         import jinja2
     except ImportError as error:
         raise InputValueError("a report needs `pip install 'jaxgd[report]'`.") from error
+
     template = Path(__file__).with_name("page.html.jinja").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     safe = jinja2.utils.markupsafe.Markup
+
     points = read(found.catalogue, max_rows=MAX_ROWS)
+
     return environment.from_string(template).render(
         title=title or f"{found.landscape}, surveyed",
         question=question(found),

@@ -53,7 +53,7 @@ def read(record: Any, *, max_rows: int = MAX_ROWS) -> Sheet:
     return Sheet(title=lines[0], notes=lines[1:])
 
 
-def as_rows(params: Any) -> np.ndarray:
+def table_rows(params: Any) -> np.ndarray:
     """Returns params with one leading axis as an array (n, dim)."""
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
     rows = [leaf.reshape(len(leaf), math.prod(leaf.shape[1:])) for leaf in leaves]
@@ -68,7 +68,7 @@ def places(params: Any, best: int = 0, *, is_symmetric: bool = False) -> tuple[s
       best: which row is the best.
       is_symmetric: motions leave the value unchanged, so that places mean nothing.
     """
-    rows = as_rows(params)
+    rows = table_rows(params)
     if params is None or is_symmetric or not len(rows):
         return "where", [word("up to symmetry" if is_symmetric else "not kept")] * len(rows)
     if rows.shape[1] <= _FEW_DIMENSIONS:
@@ -112,6 +112,8 @@ def _of_catalogue(record: Any, max_rows: int, title: str = "") -> Sheet:
         ]
         for i in range(min(num, max_rows))
     ]
+
+    # What lies beside the rows: ends without a verdict, and points not yet seen.
     own = f"{num:,} distinct critical points from {record.num_descents:,} descents."
     notes = [f"... and {num - max_rows:,} more"] if num > max_rows else []
     for name, count in record.reasons.items():
@@ -123,6 +125,7 @@ def _of_catalogue(record: Any, max_rows: int, title: str = "") -> Sheet:
             f"One more descent would find a new one with probability {unseen.mass:.2g}"
             f" ({unseen.mass_low:.2g} to {unseen.mass_high:.2g})."
         )
+
     columns = ("value", head, "verdict", "hits", "share", f"{confidence} interval")
     return Sheet(title=f"{title} {own}" if title else own, columns=columns, rows=rows, notes=notes)
 
@@ -156,6 +159,8 @@ def without_verdict(ends: Ends, points: Points, max_rows: int = MAX_ROWS) -> She
             which &= ~points.is_critical()
         if not which.any():
             continue
+
+        # What these ends have in common, in one row.
         values = np.asarray(ends.value)[which]
         finite = values[np.isfinite(values)]
         span = f"{finite.min():.6g} to {finite.max():.6g}" if len(finite) else "not finite"
@@ -172,6 +177,7 @@ def without_verdict(ends: Ends, points: Points, max_rows: int = MAX_ROWS) -> She
                 word(f"try {WHAT_TO_TRY[Reason(code)]}" if Reason(code) in WHAT_TO_TRY else "try smaller steps"),
             ]
         )
+
     rows.sort(key=lambda row: -float(row[0].order))
     return Sheet(
         title=f"{sum(int(row[0].order) for row in rows):,} ends have no verdict of a critical point.",
@@ -190,6 +196,8 @@ def _of_ends(ends: Ends, max_rows: int, title: str = "Ends of") -> Sheet:
         which = np.flatnonzero(status == code)
         values = np.where(np.isfinite(value[which]), value[which], np.inf)
         best = which[np.argmin(values)]
+
+        # Where the lowest of them ended.
         head, where = places(None if ends.params is None else jax.tree.map(lambda leaf: leaf[[best]], ends.params))  # noqa: B023
         norms = np.asarray(ends.gradient_norm, float)[which]
         rows.append(
@@ -203,9 +211,18 @@ def _of_ends(ends: Ends, max_rows: int, title: str = "Ends of") -> Sheet:
                 number(float(np.median(np.asarray(ends.num_steps)[which])), ",.0f"),
             ]
         )
+
     has_place = bool(rows) and len(rows[0]) == 7
-    columns = ("stopped by", "ends", "lowest value", *(("where",) if has_place else ()), "median value",
-               "median gradient", "median steps")  # fmt: skip
+    columns = (
+        "stopped by",
+        "ends",
+        "lowest value",
+        *(("where",) if has_place else ()),
+        "median value",
+        "median gradient",
+        "median steps",
+    )
+
     cost = ends.cost
     asked = f" of {ends.num_starts:,} asked for" if ends.num_starts != len(ends) else ""
     own = f"{title} {len(ends):,} descents{asked} in {value_type(ends)}."
@@ -225,6 +242,8 @@ def _of_points(points: Points, max_rows: int) -> Sheet:
     for code, at, why in sorted({*zip(verdict.tolist(), index.tolist(), reason.tolist(), strict=True)}):
         which = np.flatnonzero((verdict == code) & (index == at) & (reason == why))
         best = which[np.argmin(np.where(np.isfinite(value[which]), value[which], np.inf))]
+
+        # Where the lowest of them lies.
         head, where = places(jax.tree.map(lambda leaf: leaf[[best]], points.params))  # noqa: B023
         rows.append(
             [
@@ -236,6 +255,7 @@ def _of_points(points: Points, max_rows: int) -> Sheet:
                 word(Reason(why).sentence()),
             ]
         )
+
     has_place = bool(rows) and len(rows[0]) == 6
     columns = ("verdict", "points", "lowest value", *(("where",) if has_place else ()), "lowest eigenvalue", "reason")
     more = [f"... and {len(rows) - max_rows:,} more kinds"] if len(rows) > max_rows else []

@@ -79,6 +79,8 @@ class Sheet:
             flush = [isinstance(cell.order, float) for cell in self.rows[0]]
             style = lambda is_right: f' style="text-align:{"right" if is_right else "left"};padding:0 .7em"'
             own = lambda is_right: (' class="number"' if is_right else "") if is_sortable else style(is_right)
+
+            # The head and the body, cell by cell.
             head = "".join(
                 f'<th scope="col"{own(is_right)}>{escape(name)}</th>'
                 for name, is_right in zip(self.columns, flush, strict=True)
@@ -92,6 +94,7 @@ class Sheet:
                 + "</tr>"
                 for row in self.rows
             )
+
             kind = ' class="sortable"' if is_sortable else ' style="border-collapse:collapse"'
             said = f"<caption>{escape(caption)}</caption>" if caption else ""
             parts.append(f"<table{kind}>{said}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")

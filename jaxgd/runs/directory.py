@@ -93,7 +93,7 @@ class Directory:
         there = {entry.name for entry in os.scandir(self.path)}
         return num_of(block for block in self.blocks if _block_name(block) in there)
 
-    def take(self) -> range | None:
+    def next_block(self) -> range | None:
         """Returns a missing block: the first unclaimed one, otherwise any that others have claimed."""
         there = {entry.name for entry in os.scandir(self.path)}
         missing = [block for block in self.blocks if _block_name(block) not in there and block not in self._claimed]

@@ -63,9 +63,7 @@ def read_block(path: Path, question: str, block: range, unflatten: Unflatten) ->
 
 
 def _codes(ends: Ends, points: Points) -> list[tuple[str, Any, type[IntEnum]]]:
-    return [
-        ("status", ends.status, Status), ("verdict", points.verdict, Verdict), ("reason", points.reason, Reason)
-    ]  # fmt: skip
+    return [("status", ends.status, Status), ("verdict", points.verdict, Verdict), ("reason", points.reason, Reason)]
 
 
 def write_catalogue(path: Path, question: str, found: Catalogue) -> bool:

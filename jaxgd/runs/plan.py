@@ -132,14 +132,22 @@ def _descend_a_while(question: Question, num_starts: int) -> tuple[Ends, float]:
     parts: list[Ends] = []
     try:
         for part in stream(
-            question.landscape, question.optimizer, num_starts, key=question.key, stop=question.stop,
-            is_noisy=question.is_noisy, keep=("params",), engine=question.engine, progress=look,
-        ):  # fmt: skip
+            question.landscape,
+            question.optimizer,
+            num_starts,
+            key=question.key,
+            stop=question.stop,
+            is_noisy=question.is_noisy,
+            keep=("params",),
+            engine=question.engine,
+            progress=look,
+        ):
             parts.append(part)
             if part.cost.seconds_run > _SECONDS and any(len(each) for each in parts):
                 break
     except _Enough:
         pass
+
     ends = concatenate(parts)
     if not len(ends):
         raise InputValueError("no descent ended within ten seconds, so nothing can be estimated.")

@@ -142,6 +142,7 @@ class StoredRun(Face):
         """
         if self.landscape is None:
             raise InputValueError(f"pass the `landscape` of `{self.path}` to count its points.")
+
         tally = Tally(landscape=self.landscape)
         for block in self.store.blocks:
             part, _ = self._look_at(block)
@@ -150,12 +151,17 @@ class StoredRun(Face):
             tally.add(*part)
         if not len(tally):
             raise InputValueError(f"`{self.path}` does not have its first descents yet.")
+
         there = self.manifest
         engine = Engine(layout=there.layout, num_lanes=there.num_lanes, num_devices=tally.costs[-1].num_devices)
         return survey_of(
-            tally, landscape=there.landscape, optimizer=there.optimizer, stop=there.stop, engine=engine,
+            tally,
+            landscape=there.landscape,
+            optimizer=there.optimizer,
+            stop=there.stop,
+            engine=engine,
             num_starts=self.num_starts,
-        )  # fmt: skip
+        )
 
     @cached_property
     def _read(self) -> tuple[list[tuple[Ends, Points]], list[str]]:

@@ -62,8 +62,12 @@ def disconnectivity(network: Network, *, num_levels: int = 20, highest: float | 
     levels = np.min(value) + (highest - np.min(value)) * np.arange(1, num_levels + 1) / num_levels
 
     # Which superbasin each minimum is in, at each level.
-    basin = np.stack([forest_of(len(value), np.where((height <= level)[:, None], network.ends, -1), height).component
-                      for level in levels])  # fmt: skip
+    basin = np.stack(
+        [
+            forest_of(len(value), np.where((height <= level)[:, None], network.ends, -1), height).component
+            for level in levels
+        ]
+    )
     sizes = np.bincount(basin[-1])
     shown = np.flatnonzero((value <= highest) & ((sizes[basin[-1]] > 1) | (np.arange(len(value)) == np.argmin(value))))
     place = np.full(len(value), np.nan)
@@ -107,6 +111,8 @@ def _draw(basin: Rows, members: Rows, value: Rows, levels: Rows, place: Rows, li
     """Appends the lines of all levels, from the highest one down to the minima."""
     centre = lambda group: float(np.mean(place[group]))
     lowest = lambda group: int(group[np.argmin(value[group])])
+
+    # From the highest level down: groups still joined below it go on to the next one.
     nodes = _branches(basin, members, len(levels) - 1)
     for level in range(len(levels) - 1, -1, -1):
         below: list[Rows] = []
@@ -115,6 +121,8 @@ def _draw(basin: Rows, members: Rows, value: Rows, levels: Rows, place: Rows, li
             if len(node) == 1:
                 lines.append(((at, (at[0], value[node[0]])), lowest(node), True))
                 continue
+
+            # One line for each group into which this one falls apart below the level.
             parts = _branches(basin, node, level - 1) if level else [node[[i]] for i in range(len(node))]
             for part in parts:
                 bottom = float(value[part[0]]) if len(part) == 1 else -np.inf

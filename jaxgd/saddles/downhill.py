@@ -117,6 +117,8 @@ def downhill_program(landscape: Landscape, kind: Kind, most_nodes: int = 0) -> F
             goes_on = lambda trial: ~trial.holds & (trial.num_tries < _HALVINGS) & ~is_there
             begin = _Trial(jnp.int32(0), state.time, jnp.zeros_like(start), jnp.bool_(False))
             tried = jax.lax.while_loop(goes_on, attempt, begin)
+
+            # Take the step, or the last Newton step.
             move = jnp.where(is_there, newton, jnp.where(tried.holds, tried.move, 0))
             taken = 2 * tried.time
             longer = jnp.where(tried.num_tries == 1, 4, 1).astype(start.dtype)
@@ -124,6 +126,7 @@ def downhill_program(landscape: Landscape, kind: Kind, most_nodes: int = 0) -> F
             nodes, num_nodes = state.nodes, state.num_nodes
             if most_nodes:
                 nodes, num_nodes = _written(state, move, length, spacing)
+
             return _State(
                 num_steps=state.num_steps + 1,
                 x=state.x + move,

@@ -33,7 +33,7 @@ _STUCK = 1e-2  # of the longest step
 _HEIGHT = 4.0  # of the symmetry's motions, in units of the Hessian's Frobenius norm
 
 
-class Outcome(IntEnum):
+class SearchEnd(IntEnum):
     """How a search ended."""
 
     ARRIVED = 0
@@ -48,7 +48,7 @@ class Found(NamedTuple):
 
     x: Rows  # (n, dim)
     last_step: Rows  # (n, dim) absolute, in each coordinate
-    outcome: Rows  # (n,) int32, see `Outcome`
+    outcome: Rows  # (n,) int32, see `SearchEnd`
     num_steps: Rows  # (n,) int32
 
 
@@ -106,8 +106,8 @@ def search_program(landscape: Landscape, kind: Kind) -> ForRows:
         is_inside = jnp.max(jnp.abs(end.x - start) / unit) <= reach
         outcome = jnp.select(
             [~is_finite, ~is_inside, end.size <= jnp.sqrt(eps), end.longest <= _STUCK * max_move],
-            [jnp.int32(kind) for kind in (Outcome.NOT_FINITE, Outcome.ESCAPED, Outcome.ARRIVED, Outcome.STUCK)],
-            jnp.int32(Outcome.STEP_LIMIT),
+            [jnp.int32(kind) for kind in (SearchEnd.NOT_FINITE, SearchEnd.ESCAPED, SearchEnd.ARRIVED, SearchEnd.STUCK)],
+            jnp.int32(SearchEnd.STEP_LIMIT),
         )
         return Found(end.x, jnp.abs(unit * end.move), outcome, end.num_steps)
 

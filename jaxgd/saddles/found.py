@@ -92,6 +92,7 @@ class Search:
             if not is_wanted:
                 lines.append(f"Index {index}: {len(which):,} distinct, found on the way.")
                 continue
+
             hits = _hits(found, self.searched, index)
             text = f"Index {index}: {len(which):,} distinct, found by {int(np.sum(hits)):,} searches for it."
             if index in self.unseen:
@@ -102,6 +103,7 @@ class Search:
                     f" ({unseen.mass_low:.2g} to {unseen.mass_high:.2g})"
                 ) + (f"; at least {at_least:,} more exist." if at_least else ".")
             lines.append(text)
+
         if found.num_unjoined:
             lines.append(
                 f"{found.num_unjoined:,} of them lie on valleys that were not shown to be connected, so the number of"
@@ -116,10 +118,10 @@ def rows_of(catalogue: Catalogue, which: Rows) -> Catalogue:
     picked = np.flatnonzero(which)
     number = np.full(len(catalogue) + 1, -1, np.int64)
     number[picked] = np.arange(len(picked))
-    columns = (
-        "params", "value", "verdict", "index", "num_zero_modes", "num_symmetry_modes", "dimension", "placement",
-        "value_error", "lowest_eigenvalue", "hits", "weight", "weight_low", "weight_high", "is_open",
-    )  # fmt: skip
+    columns = """
+        params value verdict index num_zero_modes num_symmetry_modes dimension placement
+        value_error lowest_eigenvalue hits weight weight_low weight_high is_open
+    """.split()
     take = lambda leaf: np.asarray(leaf)[picked]
     parts = {name: jax.tree.map(take, getattr(catalogue, name)) for name in columns}
     return replace(catalogue, **parts, entry=number[catalogue.entry])

@@ -36,7 +36,7 @@ class _Seen(NamedTuple):
 
 
 @dataclass(kw_only=True)
-class Judged:
+class DistinctEnds:
     """The distinct ends so far, in order of discovery, and which of them each search came to.
 
     Attributes:

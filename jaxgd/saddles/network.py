@@ -27,7 +27,7 @@ from jaxgd.saddles.displaced import lengths_around
 from jaxgd.saddles.downhill import COARSE, FINE, PUSH, Descended, downhill_program, negative_mode
 from jaxgd.saddles.found import rows_of
 from jaxgd.saddles.graph import Forest, forest_of, path_edges
-from jaxgd.saddles.judged import Judged
+from jaxgd.saddles.judged import DistinctEnds
 
 _TOGETHER = 256  # saddles whose ways down are followed between two reports
 _MOST_NODES = 256  # of a way down that is written down
@@ -243,15 +243,18 @@ class Network:
         known = np.all(self.ends >= 0, axis=1)
         pairs = np.unique(np.sort(self.ends[known & ~self.is_loop], axis=1), axis=0)
         sizes = np.bincount(self.components, minlength=1)
+
         lines = [
             f"{self.landscape.name}: {len(self.minima):,} minima, {len(self.saddles):,} saddles of index 1 with"
             f" {int(np.sum(known)):,} pairs of ends known; {int(np.sum(self.is_loop)):,} join a minimum to itself,"
             f" the others {len(pairs):,} different pairs.",
             f"{len(sizes):,} component{'s' if len(sizes) != 1 else ''}, the largest of {int(np.max(sizes)):,} minima.",
         ]
+
         if self.num_new:
             lines.append(f"{self.num_new:,} minima were found on ways down that were not among those given.")
         lines += [f"{count:,} ways down {what}." for what, count in self.unknown.items()]
+
         if self.audit is not None:
             audit = self.audit
             lines.append(
@@ -312,7 +315,7 @@ def network(
     curvature, mode = negative_mode(landscape, kind)(x, unit)
     starts = np.stack([x + PUSH * mode, x - PUSH * mode], axis=1)
     both = np.repeat(unit[:, None], 2, axis=1)
-    judged = Judged(landscape=landscape, kind=kind, dim=x.shape[1], dtype=x.dtype, confidence=held[0].confidence)
+    judged = DistinctEnds(landscape=landscape, kind=kind, dim=x.shape[1], dtype=x.dtype, confidence=held[0].confidence)
     num_done, report = 0, progress or (lambda phase, done, total: None)
     with interruptible() as told:
         while num_done < len(x) and not told.count:
@@ -429,6 +432,7 @@ def _audited(
     except ImportError:
         return None, "ways down were not audited by the gradient flow, which needs diffrax: pip install 'jaxgd[flow]'."
     flow = gradient_flow(landscape, key=key, starts=as_params(starts.reshape(-1, starts.shape[-1])[sample], kind))
+
     entries = []
     for ends in (flow.ends, flow.coarse):
         found = catalogue(landscape, classify(landscape, ends))
@@ -436,6 +440,7 @@ def _audited(
         of_node = {int(joined): node for node, joined in enumerate(row[: len(nodes)])}
         of_found = np.array([of_node.get(int(joined), -2) for joined in row[len(nodes) :]] + [-1], np.int64)
         entries.append(of_found[found.entry])
+
     is_known = (entries[0] == entries[1]) & (entries[0] != -1)
     return Audit(
         num_ways=len(sample),
@@ -452,9 +457,13 @@ def _way(found: Network, passes: Rows, first: int, num_nodes: int) -> Way:
     if not len(passes):
         at = jax.tree.map(lambda leaf: np.asarray(leaf)[[first]], found.minima.params)
         return Way(
-            minima=np.array(minima), saddles=passes, params=at, value=found.minima.value[[first]], length=np.zeros(1),
+            minima=np.array(minima),
+            saddles=passes,
+            params=at,
+            value=found.minima.value[[first]],
+            length=np.zeros(1),
             piece=np.zeros(1, np.int64),
-        )  # fmt: skip
+        )
     unit = lengths_around(units_of(landscape, kind), x)
     _, mode = negative_mode(landscape, kind)(x, unit)
     starts = np.stack([x + PUSH * mode, x - PUSH * mode], axis=1)
@@ -484,6 +493,10 @@ def _way(found: Network, passes: Rows, first: int, num_nodes: int) -> Way:
     rows = np.concatenate(places)
     step = np.concatenate([np.append(0.0, np.linalg.norm(np.diff(part, axis=0), axis=1)) for part in places])
     return Way(
-        minima=np.array(minima), saddles=passes, params=as_params(rows, kind), value=value_at(rows),
-        length=np.cumsum(step), piece=np.concatenate(piece),
-    )  # fmt: skip
+        minima=np.array(minima),
+        saddles=passes,
+        params=as_params(rows, kind),
+        value=value_at(rows),
+        length=np.cumsum(step),
+        piece=np.concatenate(piece),
+    )

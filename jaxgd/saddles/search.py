@@ -23,9 +23,9 @@ from jaxgd.points.evidence import Rows
 from jaxgd.points.flat import Kind, as_rows, at_least_single
 from jaxgd.points.units import Units, units_of
 from jaxgd.saddles.displaced import Known, draw_beside, known_points, lengths_around
-from jaxgd.saddles.eigenvector_following import ANY_INDEX, Found, Outcome, search_program
+from jaxgd.saddles.eigenvector_following import ANY_INDEX, Found, SearchEnd, search_program
 from jaxgd.saddles.found import Search, unseen_by_index
-from jaxgd.saddles.judged import Judged
+from jaxgd.saddles.judged import DistinctEnds
 from jaxgd.statistics import coverage_stop
 from jaxgd.statistics.inputs import check_confidence
 
@@ -99,18 +99,23 @@ def saddles(
 
     program = search_program(landscape, starts.kind)
     limits = (np.int32(max_steps), np.asarray(max_move, starts.dtype), np.asarray(reach, starts.dtype))
-    judged = Judged(landscape=landscape, kind=starts.kind, dim=starts.dim, dtype=starts.dtype, confidence=confidence)
+    judged = DistinctEnds(
+        landscape=landscape, kind=starts.kind, dim=starts.dim, dtype=starts.dtype, confidence=confidence
+    )
+
     outcomes: list[Rows] = []
     num_steps = num_done = num_looks = 0
     seen_before: dict[int, Rows] = {}
     report = progress or (lambda phase, done, total: None)
+
+    # Searches in groups, until all are done or `until` is met.
     with interruptible() as told:
         while num_done < starts.number and not told.count:
             numbers = range(num_done, min(num_done + max(_TOGETHER // len(asked), 1), starts.number))
             x, unit = starts.draw(numbers)
             each = np.repeat(np.arange(len(x)), len(asked))
             found: Found = program(x[each], unit[each], np.tile(asked, len(x)), *limits)
-            judged.add(found.x, found.last_step, found.outcome == int(Outcome.ARRIVED))
+            judged.add(found.x, found.last_step, found.outcome == int(SearchEnd.ARRIVED))
             outcomes.append(found.outcome)
             num_steps, num_done = num_steps + int(np.sum(found.num_steps)), numbers.stop
             report("searching", num_done, starts.number)
@@ -212,6 +217,8 @@ def _starts_of(landscape: Landscape, start: Any, num_starts: int | None, key: Ke
     """Returns the starts that were asked for."""
     held = start if isinstance(start, Catalogue) else getattr(start, "catalogue", None)
     one = jax.eval_shape(landscape.sample, jax.eval_shape(lambda: jax.random.key(0)))
+
+    # Where the searches begin, as far as it is given.
     given = known = None
     if held is None and start is not None:
         if num_starts is not None:
@@ -224,12 +231,15 @@ def _starts_of(landscape: Landscape, start: Any, num_starts: int | None, key: Ke
         num_starts = 1000 if num_starts is None else check_count("num_starts", num_starts)
         kind = as_rows(jax.tree.map(lambda leaf: at_least_single(np.zeros((1, *leaf.shape), leaf.dtype)), one))[1]
         what = "at random starts"
+
     dim = sum(int(np.prod(shape)) for shape, _ in kind.leaf_types)
     if dim > MAX_DIM:
         raise InputValueError(
             f"`{landscape.name}` has {dim:,} parameters, and searches form whole Hessians, up to {MAX_DIM:,}; descend"
             " with `jaxgd.transforms.saddle_dynamics` instead, and classify its ends."
         )
+
+    # Beside the critical points of a catalogue.
     units = units_of(landscape, kind)
     if held is not None:
         which = np.isin(held.verdict, [int(verdict) for verdict in CRITICAL])
@@ -238,11 +248,20 @@ def _starts_of(landscape: Landscape, start: Any, num_starts: int | None, key: Ke
         x = as_rows(jax.tree.map(lambda leaf: np.asarray(leaf)[which], held.params))[0]
         known = known_points(landscape, kind, x, lengths_around(units, x))
         what = f"beside {len(x):,} known points"
+
     dtype = np.result_type(*(dtype for _, dtype in kind.leaf_types))
     return _Starts(
-        landscape=landscape, key=key, kind=kind, number=num_starts, units=units, what=what, given=given, known=known,
-        dim=dim, dtype=dtype,
-    )  # fmt: skip
+        landscape=landscape,
+        key=key,
+        kind=kind,
+        number=num_starts,
+        units=units,
+        what=what,
+        given=given,
+        known=known,
+        dim=dim,
+        dtype=dtype,
+    )
 
 
 def _check_shapes(landscape: Landscape, batch: Params, one: Params) -> None:
@@ -276,7 +295,7 @@ def _indices(index: Any, dim: int) -> tuple[int, ...] | None:
 # ------------------------------------------------------------------------------------------------ what was found
 
 
-def _hits_by_index(judged: Judged, asked: Rows) -> dict[int, Rows]:
+def _hits_by_index(judged: DistinctEnds, asked: Rows) -> dict[int, Rows]:
     """Returns for each wanted index the hits of its distinct points, in order of discovery."""
     points, searched = judged.points, np.tile(asked, len(judged.entry) // len(asked))
     is_critical, hits = points.is_critical(), {}
@@ -296,9 +315,9 @@ def _covers(seen: dict[int, Rows], before: dict[int, Rows], until: float, look: 
     )
 
 
-def _counts(outcomes: Rows, judged: Judged) -> dict[str, int]:
+def _counts(outcomes: Rows, judged: DistinctEnds) -> dict[str, int]:
     """Returns how many searches ended in which way; of those that arrived, what they arrived at."""
-    counts = Counter({Outcome(code).name.lower(): int(np.sum(outcomes == code)) for code in np.unique(outcomes)})
+    counts = Counter({SearchEnd(code).name.lower(): int(np.sum(outcomes == code)) for code in np.unique(outcomes)})
     members = judged.points[judged.entry[judged.entry >= 0]]
     counts.pop("arrived", None)
     counts.update(members.verdict_counts())

@@ -1,6 +1,6 @@
 """Every number with its uncertainty.
 
-Plain numpy and scipy in, frozen records of arrays out; usable on anyone's data. Coverage of every interval is
+NumPy arrays in, frozen records of arrays out; it can be used on any data. Coverage of every interval is
 tested by simulation.
 """
 

@@ -1,16 +1,15 @@
 r"""Which optimizer does better, judged on the same starts.
 
-Descents from one start are a pair, and a pair is compared with itself: what the start decides cancels. Of two
-optimizers' successes only the discordant pairs speak, b where only the first succeeded and c where only the
-second did; of their costs, the signs and ranks of the differences. Cost is counted in ticks, inf where a
-descent did not get there.
+Descents from one start form a pair, so effects of the start cancel. Of two optimizers' successes only the discordant
+pairs are informative, b where only the first succeeded and c where only the second did; of their costs, the signs and
+ranks of the differences. Cost is counted in ticks, inf where a descent did not succeed.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy  # its rooms load when they are entered
+import scipy  # its subpackages are imported on first use
 
 from jaxgd.base import InputValueError
 from jaxgd.statistics.inputs import as_flags, as_numbers
@@ -37,7 +36,7 @@ class PairedTest:
 
 
 def mcnemar(success_first: Any, success_second: Any) -> PairedTest:
-    r"""Returns McNemar's exact test that two optimizers succeed equally often from the same starts.
+    r"""Returns McNemar's exact test of whether two optimizers succeed equally often from the same starts.
 
     $$ b \mid b + c \ \sim\ \mathrm{Binomial}(b + c,\ 1/2). $$
 
@@ -60,10 +59,9 @@ def mcnemar(success_first: Any, success_second: Any) -> PairedTest:
 
 
 def sign_test(cost_first: Any, cost_second: Any) -> PairedTest:
-    """Returns the exact sign test that either optimizer is as often the cheaper.
+    """Returns the exact sign test of whether either optimizer is cheaper equally often.
 
-    It asks only who was cheaper, so that descents which never got there (inf) take part; two of them are a
-    tie.
+    It uses only which one was cheaper, so failed descents (inf) are included; two of them are a tie.
 
     Args:
       cost_first: (n,) cost from each start, for example ticks to a value; inf where it was not reached.
@@ -84,11 +82,11 @@ def sign_test(cost_first: Any, cost_second: Any) -> PairedTest:
 
 
 def signed_rank(cost_first: Any, cost_second: Any) -> PairedTest:
-    """Returns Wilcoxon's signed-rank test that the differences of cost are symmetric about zero.
+    """Returns Wilcoxon's signed-rank test of whether the differences of cost are symmetric about zero.
 
-    It has more power than `sign_test` where differences are alike in scale: for ticks, give their
-    logarithms. A descent that never got there has the largest rank. Ties are dropped
-    (`scipy.stats.wilcoxon`, exact up to 50 pairs without equal differences).
+    It has more power than `sign_test` if differences have similar scales: for ticks, pass their logarithms. A failed
+    descent has the largest rank. Ties are dropped (`scipy.stats.wilcoxon`, exact up to 50 pairs without equal
+    differences).
 
     Args:
       cost_first: (n,) cost from each start; inf where it was not reached.
@@ -174,7 +172,7 @@ class Profile:
     """For each solver the share of problems solved within a budget.
 
     Attributes:
-      budget: (k,) what the share is a function of, ascending.
+      budget: (k,) ascending, the argument of the share.
       share: (k, num_solvers) share of problems solved within it.
       low: (k, num_solvers) lower limits, problems taken as a random sample.
       high: (k, num_solvers) upper limits.
@@ -192,7 +190,7 @@ def performance_profile(cost: Any, ratios: Any = None, confidence: float = 0.95)
     $$ \rho_s(\theta) = \frac{1}{P} \#\{p : c_{ps} \le \theta \min_{s'} c_{ps'}\} $$
 
     (Dolan and More, Mathematical Programming 91, 201, 2002). At 1 it says how often a solver is the fastest,
-    at the right end how often it gets there at all. With more than two solvers the order of two of them may
+    at the right end how often it succeeds at all. With more than two solvers the order of two of them may
     depend on the others (Gould and Scott, ACM TOMS 43, 15, 2016).
 
     Args:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy  # its rooms load when they are entered
+import scipy  # its subpackages are imported on first use
 
 from jaxgd.base import InputValueError
 from jaxgd.statistics.inputs import as_durations, as_numbers, check_choice, check_confidence, normal_quantile
@@ -66,7 +66,7 @@ class EscapeFit:
 
 
 def fit_escape(times: Any, escaped: Any, law: str, resolution: float = 1.0, confidence: float = 0.95) -> EscapeFit:
-    """Returns the law of escape that makes the dwells most likely, with limits and goodness of fit.
+    """Returns the maximum-likelihood fit of a law of escape, with limits and goodness of fit.
 
     Limits are exact binomial ones (exponential, and saddle_uniform, whose likelihood has an edge and whose
     later ticks are memoryless) or come from the observed information (saddle_normal). The fit is judged by a
@@ -104,6 +104,8 @@ def fit_escape(times: Any, escaped: Any, law: str, resolution: float = 1.0, conf
     ticks = np.round(times / resolution)
     if not np.allclose(ticks * resolution, times, rtol=1e-6, atol=1e-6 * resolution):
         raise InputValueError("`times` must be multiples of `resolution`, the time of a tick.")
+
+    # Data that cannot be fitted give a message, not an error.
     num_escaped, distinct = int(escaped.sum()), np.unique(ticks[escaped]).size
     if law == "exponential" and np.any(escaped & (ticks == 0)):
         raise InputValueError("`times` holds an escape at 0, which a memoryless law excludes.")
@@ -111,9 +113,16 @@ def fit_escape(times: Any, escaped: Any, law: str, resolution: float = 1.0, conf
     enough = ticks.sum() > num_escaped if law == "exponential" else distinct >= 3
     if not enough:
         return EscapeFit(
-            law=law, parameters={}, mean=None, log_likelihood=None, p_value=None, **counts,
+            law=law,
+            parameters={},
+            mean=None,
+            log_likelihood=None,
+            p_value=None,
+            **counts,
             message=f"{num_escaped} escapes at {distinct} distinct times cannot fit the law.",
-        )  # fmt: skip
+        )
+
+    # Fitted in ticks, returned in units of time.
     parameters, mean = _FITS[law](ticks, escaped, confidence)
     values = [estimate.value for estimate in parameters.values()]
     p_value = _goodness(law, values, ticks, escaped)
@@ -216,8 +225,8 @@ def _fit_saddle_uniform(ticks: np.ndarray, escaped: np.ndarray, confidence: floa
     num_watched = num_first + beyond.sum()
     fitted, later = _fit_exponential(ticks[beyond] - first, escaped[beyond], confidence)
     growth = fitted["rate"]
-    # Growth times the time since the delay: as the share of escapes and its lower limit say, and the
-    # longest time without any escape that the confidence allows.
+    # Growth times the time since the delay: from the share of escapes, from its lower limit, and from the longest time
+    # without escapes that the confidence allows.
     since = -np.log1p(-num_first / num_watched)
     since_low = -np.log1p(-beta_interval(num_first, num_watched, confidence).low)
     silent = -np.log1p(-beta_interval(0, num_watched, confidence).high)
@@ -259,7 +268,7 @@ _FITS: dict[str, Callable[[np.ndarray, np.ndarray, float], tuple[dict[str, Estim
 
 def _goodness(law: str, parameters: list[float], ticks: np.ndarray, escaped: np.ndarray) -> float | None:
     """Returns the p-value of escapes against those expected, or None with too few for bins of twenty."""
-    if law == "saddle_uniform":  # the first tick fits by construction; what lies beyond it is memoryless
+    if law == "saddle_uniform":  # the first tick fits by construction; later ones are memoryless
         first = ticks[escaped].min()
         beyond = ticks > first
         return _goodness("exponential", parameters[:1], ticks[beyond] - first, escaped[beyond])
@@ -270,7 +279,7 @@ def _goodness(law: str, parameters: list[float], ticks: np.ndarray, escaped: np.
     edges = np.concatenate([[-1], edges, [int(ticks.max())]])
     if edges.size - 1 < len(parameters) + 2:
         return None
-    # Per tick: the chance to escape in it, and the variance of that, summed up to each tick.
+    # The probability of escape per tick and its variance, summed up to each tick.
     stride = int(np.ceil((edges[-1] + 1) / 1_000_000))
     grid = np.arange(-1, edges[-1] + stride, stride)
     log_survival = np.where(grid >= 0, _log_survival(law, np.maximum(grid, 0) * 1.0, parameters), 0.0)

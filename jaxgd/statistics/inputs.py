@@ -1,13 +1,13 @@
-"""What the statistics accept: each check returns a clean array or refuses with the sentence that helps."""
+"""Input checks of the statistics: each returns a clean array or raises an error that says what is accepted."""
 
 from typing import Any
 
 import numpy as np
-import scipy  # its rooms load when they are entered
+import scipy  # its subpackages are imported on first use
 
 from jaxgd.base import InputTypeError, InputValueError, plain_number
 
-_LARGEST = 2.0**53  # up to which every whole number is one of float64
+_LARGEST = 2.0**53  # up to which float64 represents every whole number
 
 
 def check_confidence(confidence: float) -> float:
@@ -19,7 +19,7 @@ def check_confidence(confidence: float) -> float:
 
 
 def _as_array(name: str, values: Any) -> np.ndarray:
-    """Returns an array; ragged lists and what is no list at all make none."""
+    """Returns an array; rejects ragged lists and values that are not lists."""
     try:
         return np.asarray(values)
     except (ValueError, TypeError) as error:

@@ -1,4 +1,4 @@
-r"""How large a share is, and how sure that is: one proportion, a whole catalogue, or a changed start law.
+r"""Proportions with intervals: one share, a whole catalogue, or shares under a different start law.
 
 Exact intervals invert the binomial law through the beta distribution (Clopper and Pearson, Biometrika 26,
 404, 1934)
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy  # its rooms load when they are entered
+import scipy  # its subpackages are imported on first use
 
 from jaxgd.base import InputValueError
 from jaxgd.statistics.inputs import as_count, as_counts, as_numbers, check_choice, check_confidence, normal_quantile
@@ -85,7 +85,7 @@ def proportion_interval(hits: Any, trials: Any, confidence: float = 0.95, method
 
 
 def simultaneous_intervals(hits: Any, trials: int, confidence: float = 0.95) -> Interval:
-    r"""Returns intervals that hold for all classes of a catalogue at once, also those that were not found.
+    r"""Returns intervals that hold simultaneously for all classes of a catalogue, including those not found.
 
     Bonferroni's bound divides the error by the number of classes, which is unknown, and dividing it by the
     number of classes *found* is wrong: among many rare classes those found were lucky, and their shares are

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy  # its rooms load when they are entered
+import scipy  # its subpackages are imported on first use
 
 from jaxgd.base import InputTypeError, InputValueError, plain_number
 from jaxgd.statistics.inputs import as_numbers, check_choice, check_confidence, normal_quantile
@@ -24,7 +24,7 @@ EXCLUDED = 10.0
 """A law this many units of AICc behind the best is excluded: its evidence is below 1/148 of the best's."""
 
 _MAX_GRID = 2**24
-"""Values of a grid at most."""
+"""Largest number of values of a grid."""
 
 _LAWS: dict[str, Callable[..., np.ndarray]] = {
     "constant": lambda x, a: a + 0.0 * x,
@@ -41,7 +41,7 @@ _FORMULAS = {
 
 
 def log_grid(low: float, high: float, num: int, integers: bool = False) -> np.ndarray:
-    """Returns values spaced evenly in their logarithm, where a scaling law is measured best.
+    """Returns values spaced evenly in their logarithm, which suits measurements of scaling laws.
 
     Args:
       low: first value, > 0.
@@ -73,7 +73,7 @@ def log_grid(low: float, high: float, num: int, integers: bool = False) -> np.nd
 
 
 def paired_design(grid: Any, num_seeds: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns every grid value with the same seeds, so that the luck of a seed cancels between values.
+    """Returns every grid value with the same seeds, so that effects of the seed cancel between values.
 
     Args:
       grid: (k,) values.
@@ -145,7 +145,7 @@ class Scaling:
         return tuple(fit.law for fit in self.fits[1:] if fit.aicc - self.best.aicc >= EXCLUDED)
 
     def sentence(self) -> str:
-        """Returns which law the data support, which they leave open and which they exclude."""
+        """Returns a sentence on which laws the data support, leave open and exclude."""
         best, excluded = self.best, self.excluded()
         values = {name: estimate.value for name, estimate in best.parameters.items()}
         text = (
@@ -168,7 +168,7 @@ class Scaling:
 
         Each resample draws new errors about the fitted law, from the known standard errors or, where they
         are not known, from the relative residuals, scaled up for the fitted parameters; then the law is
-        fitted again. The doubt about which law is right is not in the band: see `excluded`.
+        fitted again. The band does not include the uncertainty about which law is right: see `excluded`.
 
         Args:
           x: (k,) where.
@@ -202,7 +202,7 @@ def compare_laws(
     laws: tuple[str, ...] = ("constant", "logarithmic", "power", "exponential"),
     confidence: float = 0.95,
 ) -> Scaling:
-    r"""Returns the laws fitted to y(x), best first, with the evidence between them.
+    r"""Returns the laws fitted to y(x), best first, with the evidence for each.
 
     With k parameters and residuals r (y - law over `standard_error`, or ln y - ln law)
 
@@ -244,16 +244,20 @@ def compare_laws(
         raise InputValueError(f"`x` must hold 5 values, 3 of them distinct, to compare laws; got {x.size}.")
     if not np.all(np.isfinite(x) & (x > 0)):
         raise InputValueError("`x` must be positive and finite.")
+
+    # Errors are absolute and known, or relative and of one unknown size.
     if standard_error is not None:
         standard_error = as_numbers("standard_error", standard_error)
         if standard_error.shape != x.shape or not np.all(np.isfinite(standard_error) & (standard_error > 0)):
             raise InputValueError("`standard_error` must be positive, finite and of the shape of `x`.")
     elif not np.all(y > 0):
         raise InputValueError("`y` must be positive where no `standard_error` is given: errors are relative.")
+
     if not laws:
         raise InputValueError("`laws` names no law.")
     for law in laws:
         check_choice("laws", law, _LAWS)
+
     fits = [_law_fit(law, x, y, standard_error, confidence) for law in laws]
     return Scaling(
         fits=tuple(sorted(fits, key=lambda fit: fit.aicc)),
@@ -306,7 +310,7 @@ def _fit(
 
 
 def _start(law: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Returns a line's coefficients on the paper on which the law is straight."""
+    """Returns the coefficients of a straight line in the coordinates that linearise the law."""
     if law == "constant":
         return np.array([np.exp(np.log(y).mean()) if np.all(y > 0) else y.mean()])
     if law == "logarithmic":

@@ -1,4 +1,4 @@
-r"""Along a descent, how long it stays at points of each index: an observed sequence cut into spells.
+r"""How long descents stay at points of each index: observed sequences cut into spells.
 
 Observed at ticks t_0 < t_1 < ..., a lane has index i_j at t_j. A spell is a longest run of equal indices; it lasts
 from its first observation to the first one of the next spell, and is an escape. The last spell of a lane is cut off
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy  # its rooms load when they are entered
+import scipy  # its subpackages are imported on first use
 
 from jaxgd.base import InputValueError
 from jaxgd.statistics.inputs import as_counts, as_numbers, check_confidence
@@ -22,11 +22,11 @@ class Spells:
     """The spells of many lanes, lane by lane and in order of time; every array has one entry a spell.
 
     Attributes:
-      lane: (m,) int64, whose it is.
+      lane: (m,) int64, its lane.
       index: (m,) int64, the index during it.
       begin: (m,) tick of its first observation.
       ticks: (m,) how long it was watched, > 0.
-      escaped: (m,) bool, whether it ended; else it was cut off.
+      escaped: (m,) bool, whether it ended; if not, it was cut off.
       next_index: (m,) int64, the index after it, -1 where it was cut off.
       num_lanes: lanes that were watched.
     """
@@ -53,11 +53,11 @@ def index_spells(steps: Any, index: Any) -> Spells:
 
     Args:
       steps: (k,) ascending ticks of observation, k >= 1.
-      index: (n, k) whole numbers, the index of each lane at each of them; -1 where it is not known, which is a kind
-        of its own.
+      index: (n, k) whole numbers, the index of each lane at each of them; -1 where it is not known; this is treated
+        like an index.
 
     Returns:
-      Spells; a last spell of which only its first moment was seen is left out.
+      Spells; a last spell that was observed only once is left out.
 
     Raises:
       InputValueError: shapes do not fit, or `steps` do not ascend.
@@ -74,14 +74,19 @@ def index_spells(steps: Any, index: Any) -> Spells:
     if index.ndim != 2 or index.shape[1] != steps.size:
         raise InputValueError(f"`index` must have shape (lanes, {steps.size}), got {index.shape}.")
     index = as_counts("index + 1", index + 1) - 1
+
+    # A spell begins wherever the index differs from the previous observation.
     num_lanes, num_looks = index.shape
     is_first = np.ones(index.shape, bool)
     is_first[:, 1:] = index[:, 1:] != index[:, :-1]
     lane, place = np.nonzero(is_first)
+
+    # It ends where the next one of the same lane begins, or at the last observation.
     escaped = np.append(lane[1:] == lane[:-1], [False])[: lane.size]
     following = np.where(escaped, np.append(place[1:], [0])[: lane.size], num_looks - 1)
     ticks = steps[following] - steps[place]
     seen = ticks > 0
+
     return Spells(
         lane=lane[seen],
         index=index[lane, place][seen],
@@ -97,7 +102,7 @@ def time_by_index(spells: Spells, confidence: float = 0.95) -> dict[int, Estimat
     """Returns the mean ticks that a lane spends at each index while it is watched, with limits.
 
     Limits are Student's over lanes, cut at zero: lanes are independent, spells of one lane are not. It is the time
-    *watched*: at the index where lanes come to rest it grows with the watch.
+    *watched*: at the final index it grows with the time of observation.
 
     Args:
       spells: of at least one lane.

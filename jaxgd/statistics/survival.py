@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import scipy  # its rooms load when they are entered
+import scipy  # its subpackages are imported on first use
 
 from jaxgd.base import InputValueError, plain_number
 from jaxgd.statistics.inputs import as_durations, as_numbers, check_confidence, normal_quantile
@@ -79,9 +79,15 @@ def survival_curve(times: Any, escaped: Any, confidence: float = 0.95) -> Surviv
     if times.size == 0:
         none = np.zeros(0)
         return SurvivalCurve(
-            times=none, survival=none, low=none, high=none, num_at_risk=none.astype(int),
-            num_escaped=none.astype(int), median=None, message="No dwells in this arm.",
-        )  # fmt: skip
+            times=none,
+            survival=none,
+            low=none,
+            high=none,
+            num_at_risk=none.astype(int),
+            num_escaped=none.astype(int),
+            median=None,
+            message="No dwells in this arm.",
+        )
     curve = scipy.stats.ecdf(scipy.stats.CensoredData.right_censored(times, ~escaped)).sf
     at, survival = curve.quantiles, curve.probabilities
     num_at_risk, num_escaped = _risk_table(times, escaped, at)
@@ -94,7 +100,7 @@ def survival_curve(times: Any, escaped: Any, confidence: float = 0.95) -> Surviv
         effective[ended] = effective[ended[0] - 1] if ended[0] else times.size
     low, high = beta_interval(survival * effective, effective, confidence)
     passed = lambda limit: float(at[limit <= 0.5][0]) if np.any(limit <= 0.5) else float("inf")
-    # Before the first observed time nothing is seen to escape: n of n last, which few dwells may not prove.
+    # Before the first observed time nothing escapes: n of n dwells last, which is weak evidence if n is small.
     proven = beta_interval(times.size, times.size, confidence).low > 0.5
     return SurvivalCurve(
         times=at,
@@ -157,10 +163,13 @@ def restricted_mean(times: Any, escaped: Any, horizon: float | None = None, conf
     horizon = last if horizon is None else plain_number("horizon", horizon)
     if not 0 < horizon <= last:
         raise InputValueError(f"`horizon` must lie in (0, {last}], the longest time watched; got {horizon}.")
+
+    # The area under the curve up to the horizon.
     inside = curve.times < horizon
     steps = np.concatenate([[0.0], curve.times[inside], [horizon]])
     area = np.concatenate([[1.0], curve.survival[inside]]) * np.diff(steps)
     mean = float(area.sum())
+
     escapes, at_risk = curve.num_escaped[inside], curve.num_at_risk[inside]
     if not escapes.any():
         num = curve.num_at_risk[0]
@@ -171,6 +180,8 @@ def restricted_mean(times: Any, escaped: Any, horizon: float | None = None, conf
             horizon=horizon,
             message="No escape before the horizon: the mean is the horizon, its error unknown.",
         )
+
+    # The variance of the area, by Greenwood.
     after = np.cumsum(area[::-1])[::-1][1:]  # the area to the right of each time
     terms = np.where(at_risk > escapes, after**2 * escapes / (at_risk * np.maximum(at_risk - escapes, 1)), 0.0)
     error = float(np.sqrt(terms.sum()))
@@ -305,14 +316,19 @@ def log_rank(arms: Mapping[str, tuple[Any, Any]]) -> LogRank:
     empty = [name for name, (times, _) in data.items() if times.size == 0]
     data = {name: arm for name, arm in data.items() if name not in empty}
     message = f"Left out, being empty: {', '.join(empty)}." if empty else ""
+
+    # Dwells at risk and escapes, (arms, distinct times).
     at = np.unique(np.concatenate([np.zeros(0), *(times[escaped] for times, escaped in data.values())]))
     tables = [_risk_table(times, escaped, at) for times, escaped in data.values()]
     at_risk = np.array([table[0] for table in tables], float).reshape(len(data), at.size)
     escapes = np.array([table[1] for table in tables], float).reshape(len(data), at.size)
     n, d = at_risk.sum(0), escapes.sum(0)
+
+    # If all arms share one law, each has its proportion of the escapes at each time.
     observed, expected = escapes.sum(1), (at_risk * d / n).sum(1)
     weight = d * (n - d) / (n**2 * np.maximum(n - 1, 1))
     variance = np.diag((at_risk * n * weight).sum(1)) - (at_risk * weight) @ at_risk.T
+
     degrees = max(len(data) - 1, 0)
     if not np.any(variance) or degrees == 0:
         statistic, p_value = 0.0, 1.0
@@ -321,10 +337,16 @@ def log_rank(arms: Mapping[str, tuple[Any, Any]]) -> LogRank:
         difference = observed - expected
         statistic = float(difference @ np.linalg.pinv(variance, hermitian=True) @ difference)
         p_value = float(scipy.special.chdtrc(degrees, statistic))
+
     return LogRank(
-        p_value=p_value, statistic=statistic, degrees=degrees, arms=tuple(data),
-        num_escaped=observed.astype(int), num_expected=expected, message=message,
-    )  # fmt: skip
+        p_value=p_value,
+        statistic=statistic,
+        degrees=degrees,
+        arms=tuple(data),
+        num_escaped=observed.astype(int),
+        num_expected=expected,
+        message=message,
+    )
 
 
 def rate_interval(num_events: Any, exposure: Any, confidence: float) -> Interval:

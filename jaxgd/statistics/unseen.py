@@ -1,4 +1,4 @@
-r"""What was not seen: the weight of the basins never hit, how many there are, and when to stop looking.
+r"""Unseen basins: their total weight, their number, and when to stop searching.
 
 All of it follows from how often classes were hit: f_k is the number of classes hit exactly k times in n
 draws. Good and Turing's estimate of the unseen mass is f_1 / n (Good, Biometrika 40, 237, 1953). No data
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy  # its rooms load when they are entered
+import scipy  # its subpackages are imported on first use
 
 from jaxgd.base import InputValueError
 from jaxgd.statistics.inputs import as_count, as_counts, check_choice, check_confidence, normal_quantile
@@ -20,7 +20,7 @@ from jaxgd.statistics.proportions import beta_interval
 
 @dataclass(frozen=True, kw_only=True)
 class Unseen:
-    """What a catalogue is missing.
+    """What a catalogue does not contain.
 
     Attributes:
       mass: estimated probability that the next start ends in a class not yet seen (Good-Turing).
@@ -46,10 +46,10 @@ def unseen_mass(hits: Any, confidence: float = 0.95) -> Unseen:
 
     $$ (f_1 - n m)^2 \le z^2\, [\, n m (1 - m) + 2 (f_2 + 1) \,]. $$
 
-    The 2 f_2 is the scatter of the mass itself (Esty, Annals of Statistics 11, 905, 1983, whose interval
-    f_1/n +- z sqrt(f_1 (1 - f_1/n) + 2 f_2) / n has no width at f_1 = f_2 = 0); the 1 stands for the rare
-    class that happened to be hit once or never. Without it one class of weight 1/n breaks the lower limit in
-    37 % of surveys. Draws must be independent; unconverged ends are not draws.
+    The 2 f_2 is the scatter of the mass itself (Esty, Annals of Statistics 11, 905, 1983, whose interval f_1/n +- z
+    sqrt(f_1 (1 - f_1/n) + 2 f_2) / n has no width at f_1 = f_2 = 0); the 1 stands for the rare class that happened to
+    be hit once or never. Without it one class of weight 1/n violates the lower limit in 37 % of surveys. Draws must be
+    independent; unconverged ends are not draws.
 
     Args:
       hits: (num_classes,) whole numbers, how often each class was hit; zeros are ignored.
@@ -227,7 +227,7 @@ class CoverageStop:
 def coverage_stop(
     hits: Any, hits_before: Any, max_unseen_mass: float, *, look: int, confidence: float = 0.95
 ) -> CoverageStop:
-    r"""Returns whether the unseen mass is surely at most `max_unseen_mass`, however often one looks.
+    r"""Returns whether the unseen mass is at most `max_unseen_mass`, with a confidence that holds for repeated looks.
 
     The draws since the last look are a fresh sample: the number of them outside the classes known then is
     binomial with the mass unseen then, exactly and for any landscape, and that mass has only shrunk since.

@@ -1,7 +1,7 @@
-"""Groups that multiply: what a factor does to leaves of the params, and how factors work together.
+"""Groups that can be multiplied: how a factor acts on leaves of the params, and how factors combine.
 
-The invariants of a product are made in stages, since those of one factor are seldom those of another. Leaves begin as
-they are, and each factor replaces what it acts on by something that it leaves unchanged and that later ones still
+The invariants of a product are made in stages, since those of one factor are seldom those of another. Each factor
+replaces the leaves it acts on by something that it leaves unchanged and that later ones still
 act on as before: lengths of rows are divided out, then points become the distances between them, then the whole is
 divided by its size, and permuted rows are sorted last.
 """
@@ -107,7 +107,7 @@ def group(*factors: Factor) -> Group:
 
 
 def _check_together(factors: Sequence[Factor]) -> None:
-    """Refuses factors whose invariants are not known together."""
+    """Rejects combinations of factors whose joint invariants are not known."""
     for i, one in enumerate(factors):
         for other in factors[i + 1 :]:
             is_shared = not set(one.at).isdisjoint(other.at)

@@ -48,11 +48,15 @@ def assert_derivatives_agree(landscape: Landscape, *, num_starts: int = 4, seed:
         ahead, behind = x + step * along, x - step * along
         there, product = jax.jvp(gradient, (x,), (along,))
         return {
-            "value": value(x), "plain value": landscape.value(restore(x)), "gradient": there,
-            "automatic": automatic(x), "slope": there @ along, "product": product,
+            "value": value(x),
+            "plain value": landscape.value(restore(x)),
+            "gradient": there,
+            "automatic": automatic(x),
+            "slope": there @ along,
+            "product": product,
             "slope by differences": (value(ahead) - value(behind)) / (2 * step),
             "product by differences": (gradient(ahead) - gradient(behind)) / (2 * step),
-        }  # fmt: skip
+        }
 
     flat = jax.vmap(lambda start: ravel_pytree(start)[0])(starts)
     seen = jax.jit(jax.vmap(at))(flat, jax.random.split(jax.random.key(1), num_starts))

@@ -1,8 +1,8 @@
 """Gradient transformations that optax lacks, one method a file.
 
-All are `optax.GradientTransformationExtraArgs` for one descent: map `init` and `update` for many. `update`
-costs one gradient evaluation at most; what a method needs beyond the gradient (`params`, and the extra
-arguments `value`, `hvp` and `key`) its docstring says.
+All are `optax.GradientTransformationExtraArgs` for one descent: map `init` and `update` for many. `update` costs one
+gradient evaluation at most; its docstring says what a method needs beyond the gradient (`params`, or the extra
+arguments `value`, `hvp` and `key`).
 """
 
 from jaxgd.transforms.add_gradient_noise import add_gradient_noise

@@ -1,7 +1,7 @@
 """The few operations on pytrees that `optax.tree` does not have, or not for scalars of another dtype.
 
-A hyperparameter may be a Python float, a numpy scalar or a traced scalar of any float dtype; it takes the
-dtype of the parameters where it meets them, so that float32 parameters stay float32 with 64-bit mode on.
+A hyperparameter may be a Python float, a numpy scalar or a traced scalar of any float dtype; it is converted to the
+dtype of the parameters, so float32 parameters stay float32 in 64-bit mode.
 """
 
 from collections.abc import Callable

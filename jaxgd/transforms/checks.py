@@ -1,7 +1,7 @@
-"""What every builder of a transformation asks of its arguments, and every `update` of its extra arguments.
+"""Checks of the arguments of builders, and of the extra arguments of `update`.
 
-Hyperparameters may be traced scalars, whose values nobody can see while building; so only Python and numpy
-numbers are checked, and everything that can be is checked before any tracing.
+Hyperparameters may be traced scalars with unknown values; so only Python and NumPy numbers are checked, before any
+tracing.
 """
 
 import math
@@ -26,27 +26,27 @@ _MEANING = {
 
 
 def positive(name: str, number: Any, *, schedule: bool = False) -> None:
-    """Refuses a number that is not positive and finite; a callable will do where a `schedule` would."""
+    """Rejects a number that is not positive and finite; accepts a callable if `schedule` is true."""
     _check(name, number, lambda x: 0 < x < math.inf, "positive and finite", schedule)
 
 
 def not_negative(name: str, number: Any, *, schedule: bool = False) -> None:
-    """Refuses a number that is negative or not finite; a callable will do where a `schedule` would."""
+    """Rejects a number that is negative or not finite; accepts a callable if `schedule` is true."""
     _check(name, number, lambda x: 0 <= x < math.inf, "finite and not negative", schedule)
 
 
 def finite(name: str, number: Any) -> None:
-    """Refuses a number that is not finite."""
+    """Rejects a number that is not finite."""
     _check(name, number, math.isfinite, "finite", False)
 
 
 def fraction(name: str, number: Any, *, one: bool = False) -> None:
-    """Refuses a number outside [0, 1), or outside [0, 1] with `one`."""
+    """Rejects a number outside [0, 1), or outside [0, 1] with `one`."""
     _check(name, number, lambda x: 0 <= x < 1 or (one and x == 1), f"in [0, 1{']' if one else ')'}", False)
 
 
 def between(name: str, number: Any, low: float, high: float, *, closed: bool = False) -> None:
-    """Refuses a number outside (low, high), or outside (low, high] where that is `closed`."""
+    """Rejects a number outside (low, high), or outside (low, high] if `closed`."""
     _check(
         name,
         number,
@@ -57,12 +57,12 @@ def between(name: str, number: Any, low: float, high: float, *, closed: bool = F
 
 
 def at_least(name: str, number: Any, bound: float) -> None:
-    """Refuses a number that is not finite or smaller than `bound`."""
+    """Rejects a number that is not finite or is smaller than `bound`."""
     _check(name, number, lambda x: bound <= x < math.inf, f"finite and at least {bound}", False)
 
 
 def count(name: str, number: Any, *, least: int = 1) -> None:
-    """Refuses what is not a Python integer of at least `least`: a count fixes shapes and cannot be traced."""
+    """Rejects anything but a Python integer of at least `least`: a count determines shapes and cannot be traced."""
     if isinstance(number, bool) or not isinstance(number, (int, np.integer)):
         raise InputTypeError(
             f"`{name}` must be an integer, got {number!r}. It fixes the shape of the state: "
@@ -73,13 +73,13 @@ def count(name: str, number: Any, *, least: int = 1) -> None:
 
 
 def choice(name: str, word: Any, words: tuple[str, ...]) -> None:
-    """Refuses a word that is not one of `words`."""
+    """Rejects a word that is not one of `words`."""
     if word not in words:
         raise InputValueError(f"`{name}` must be one of {', '.join(map(repr, words))}, got {word!r}.")
 
 
 def given(method: str, **extra: Any) -> None:
-    """Refuses an `update` of `method` that was called without the named arguments."""
+    """Raises if an `update` of `method` was called without one of the named arguments."""
     for name, argument in extra.items():
         if argument is None:
             raise missing(method, name)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgd.transforms import checks
-from jaxgd.transforms.krylov import Model, model_descent
+from jaxgd.transforms.krylov import EigenModel, model_descent
 
 NUM_BISECTIONS = 100  # of a logarithm's range: more than double precision can tell apart
 
@@ -53,13 +53,13 @@ def cubic_newton(
     if num_vectors is not None:
         checks.count("num_vectors", num_vectors)
 
-    def step_fn(model: Model) -> jax.Array:
+    def step_fn(model: EigenModel) -> jax.Array:
         return _cubic_step(model, jnp.asarray(hessian_lipschitz, model.slopes.dtype))
 
     return model_descent("cubic_newton", step_fn, num_vectors)
 
 
-def _cubic_step(model: Model, lipschitz: jax.Array) -> jax.Array:
+def _cubic_step(model: EigenModel, lipschitz: jax.Array) -> jax.Array:
     """Returns the minimiser's coefficients: bisects for t = lowest + M|s|/2, |s(t)| = 2 (t - lowest) / M."""
     values, dtype = model.eigenvalues, model.slopes.dtype
     epsilon, tiny = jnp.finfo(dtype).eps, jnp.finfo(dtype).tiny

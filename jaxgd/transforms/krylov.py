@@ -19,12 +19,12 @@ from jaxgd.transforms import checks
 MAX_DENSE = 128  # parameters up to which the whole Hessian is formed, unless the caller says otherwise
 DEFAULT_VECTORS = 32  # size of the Krylov subspace above that
 
-Flat = jax.Array  # (dim,)
-Product = Callable[[Flat], Flat]
+Vector = jax.Array  # (dim,)
+VectorProduct = Callable[[Vector], Vector]
 HessianProduct = Callable[[Params], Params]
 
 
-class Model(NamedTuple):
+class EigenModel(NamedTuple):
     """A quadratic model g.s + s.H.s / 2 in an eigenbasis of H, or of its projection.
 
     Attributes:
@@ -52,7 +52,9 @@ class Lanczos(NamedTuple):
     off_diagonal: jax.Array
 
 
-def flatten(method: str, tree: Params, hvp: HessianProduct | None) -> tuple[Flat, Product, Callable[[Flat], Params]]:
+def flatten(
+    method: str, tree: Params, hvp: HessianProduct | None
+) -> tuple[Vector, VectorProduct, Callable[[Vector], Params]]:
     """Returns a pytree as a vector, the Hessian-vector product on vectors, and the way back."""
     if hvp is None:
         raise checks.missing(method, "hvp")
@@ -60,7 +62,7 @@ def flatten(method: str, tree: Params, hvp: HessianProduct | None) -> tuple[Flat
     return vector, lambda v: ravel_pytree(hvp(unflatten(v)))[0], unflatten
 
 
-def begin_lanczos(start: Flat, num_vectors: int) -> Lanczos:
+def begin_lanczos(start: Vector, num_vectors: int) -> Lanczos:
     """Returns the process before its first product; a start of zero stays zero."""
     length = jnp.linalg.norm(start)
     basis = jnp.zeros((num_vectors, start.size), start.dtype)
@@ -68,12 +70,12 @@ def begin_lanczos(start: Flat, num_vectors: int) -> Lanczos:
     return Lanczos(basis, jnp.zeros(num_vectors, start.dtype), jnp.zeros(num_vectors, start.dtype))
 
 
-def lanczos_row(state: Lanczos, step: jax.Array) -> Flat:
+def lanczos_row(state: Lanczos, step: jax.Array) -> Vector:
     """Returns the basis vector whose product with the Hessian is wanted at `step`."""
     return _unit(state, step) @ state.basis
 
 
-def extend_lanczos(state: Lanczos, step: jax.Array, product: Flat) -> Lanczos:
+def extend_lanczos(state: Lanczos, step: jax.Array, product: Vector) -> Lanczos:
     """Returns the process after the product of the Hessian with `lanczos_row(state, step)`."""
     scale = jnp.linalg.norm(product)
     diagonal = jnp.dot(lanczos_row(state, step), product)
@@ -111,7 +113,7 @@ def subspace_size(dim: int, num_vectors: int | None) -> int:
     return min(num_vectors, dim)
 
 
-def quadratic_model(grad: Flat, product: Product, num_vectors: int | None) -> Model:
+def quadratic_model(grad: Vector, product: VectorProduct, num_vectors: int | None) -> EigenModel:
     """Returns the model, dense or on the Krylov subspace of the gradient, at `subspace_size` products."""
     size = subspace_size(grad.size, num_vectors)
     if size == grad.size:
@@ -124,7 +126,7 @@ def quadratic_model(grad: Flat, product: Product, num_vectors: int | None) -> Mo
             return extend_lanczos(state, step, product(lanczos_row(state, step)))
 
         values, vectors = ritz(jax.lax.fori_loop(0, size, body, begin_lanczos(grad, size)))
-    return Model(eigenvalues=values, vectors=vectors, slopes=vectors @ grad)
+    return EigenModel(eigenvalues=values, vectors=vectors, slopes=vectors @ grad)
 
 
 class SecondOrderState(NamedTuple):
@@ -138,7 +140,7 @@ class SecondOrderState(NamedTuple):
 
 
 def model_descent(
-    method: str, step_fn: Callable[[Model], jax.Array], num_vectors: int | None
+    method: str, step_fn: Callable[[EigenModel], jax.Array], num_vectors: int | None
 ) -> optax.GradientTransformationExtraArgs:
     """Returns the transformation whose update is `step_fn`'s coefficients in the model's eigenbasis."""
 

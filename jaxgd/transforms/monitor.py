@@ -121,9 +121,15 @@ def monitor(
     def init(params: Params) -> MonitorState:
         zero, none = scalar(0, params), jnp.zeros([], jnp.int32)
         record = MonitorRecord(
-            gradient_norm=zero, largest_norm=zero, signal=zero, noise=zero, critical_step=scalar(jnp.nan, params),
-            dwell=none, clipped_share=zero, num_recorded=none,
-        )  # fmt: skip
+            gradient_norm=zero,
+            largest_norm=zero,
+            signal=zero,
+            noise=zero,
+            critical_step=scalar(jnp.nan, params),
+            dwell=none,
+            clipped_share=zero,
+            num_recorded=none,
+        )
         zeros = optax.tree.zeros_like(params)
         return MonitorState(inner=inner.init(params), record=record, gradient=zeros, num_steps=none)
 

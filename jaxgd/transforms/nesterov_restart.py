@@ -105,6 +105,8 @@ def nesterov_restart(
             is_uphill = new_value > state.value
         else:
             is_uphill = jnp.zeros([], bool)
+
+        # The momentum counts from the last restart.
         since = jnp.where(is_uphill, 0, state.since_restart)
         k = scalar(since, updates)
         target = add_scaled(point, k / (k + 3), step)

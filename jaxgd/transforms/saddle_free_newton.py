@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgd.transforms import checks
-from jaxgd.transforms.krylov import Model, model_descent
+from jaxgd.transforms.krylov import EigenModel, model_descent
 
 
 def saddle_free_newton(
@@ -61,7 +61,7 @@ def saddle_free_newton(
     if num_vectors is not None:
         checks.count("num_vectors", num_vectors)
 
-    def step_fn(model: Model) -> jax.Array:
+    def step_fn(model: EigenModel) -> jax.Array:
         dtype = model.slopes.dtype
         curvature = jnp.maximum(jnp.abs(model.eigenvalues), jnp.asarray(min_curvature, dtype))
         step = -jnp.asarray(learning_rate, dtype) * model.slopes / curvature

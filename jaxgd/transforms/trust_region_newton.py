@@ -16,7 +16,7 @@ import optax
 from jaxgd.base import Params
 from jaxgd.transforms import checks
 from jaxgd.transforms.algebra import rounding, scalar
-from jaxgd.transforms.krylov import Flat, HessianProduct, Product, flatten
+from jaxgd.transforms.krylov import HessianProduct, Vector, VectorProduct, flatten
 
 ACCEPTED = 0.15  # least ratio of a step that is kept
 
@@ -107,11 +107,14 @@ def trust_region_newton(
     ) -> tuple[Params, TrustRegionState]:
         del extra
         checks.given("trust_region_newton", params=params, value=value)
+
+        # Judge the last step by its fall over the promised one.
         value = scalar(value, updates)
         is_first = jnp.isinf(state.value)
         fall = jnp.where(is_first, 0, state.value - value)
         is_too_small = jnp.maximum(jnp.abs(fall), state.promised) <= rounding(value)
         ratio = jnp.where(is_too_small | is_first, 0.5, fall / state.promised)
+
         shrunk = jnp.where(ratio < 0.25, state.radius / 4, state.radius)
         grown = jnp.minimum(2 * state.radius, scalar(max_radius, updates))
         radius = jnp.where((ratio > 0.75) & state.is_at_boundary, grown, shrunk)
@@ -121,6 +124,7 @@ def trust_region_newton(
         step, is_at_boundary = _steihaug(grad, product, radius.astype(grad.dtype), max_products)
         curved = product(step)
         promised = -(jnp.dot(grad, step) + jnp.dot(step, curved) / 2)
+
         move = optax.tree.where(is_kept, unflatten(step), optax.tree.sub(state.params, params))
         return move, TrustRegionState(
             params=optax.tree.where(is_kept, params, state.params),
@@ -135,14 +139,14 @@ def trust_region_newton(
 
 
 class _Iteration(NamedTuple):
-    step: Flat
-    residual: Flat
-    direction: Flat
+    step: Vector
+    residual: Vector
+    direction: Vector
     is_done: jax.Array
     is_at_boundary: jax.Array
 
 
-def _steihaug(grad: Flat, product: Product, radius: jax.Array, max_products: int) -> tuple[Flat, jax.Array]:
+def _steihaug(grad: Vector, product: VectorProduct, radius: jax.Array, max_products: int) -> tuple[Vector, jax.Array]:
     """Returns the step of Nocedal and Wright's Algorithm 7.2, and whether it ended at the radius."""
     size = jnp.linalg.norm(grad)
     tolerance = jnp.minimum(0.5, jnp.sqrt(size)) * size

@@ -180,8 +180,10 @@ class _Trails:
         self.is_shown = np.zeros(self.x.shape[:2], bool)
         is_valley = np.isin(points.verdict, [int(verdict) for verdict in _ON_VALLEYS])
         self.is_shown[:, 0] = is_valley & (points.dimension > 0)
-        self.ended = [_why_not(Verdict(verdict), dimension) for verdict, dimension in
-                      zip(points.verdict.tolist(), points.dimension.tolist(), strict=True)]  # fmt: skip
+        self.ended = [
+            _why_not(Verdict(verdict), dimension)
+            for verdict, dimension in zip(points.verdict.tolist(), points.dimension.tolist(), strict=True)
+        ]
 
     def add(self, which: np.ndarray, x: np.ndarray, value_error: np.ndarray, length: np.ndarray) -> None:
         """Takes in a step of some walks."""
@@ -200,11 +202,19 @@ def _why_not(verdict: Verdict, dimension: int) -> str:
 
 
 def _walk_by_spectra(
-    landscape: Landscape, kind: Any, points: Points, which: np.ndarray, directions: Callable[..., np.ndarray],
-    longest: float, is_straight: bool, trails: _Trails,
-) -> None:  # fmt: skip
+    landscape: Landscape,
+    kind: Any,
+    points: Points,
+    which: np.ndarray,
+    directions: Callable[..., np.ndarray],
+    longest: float,
+    is_straight: bool,
+    trails: _Trails,
+) -> None:
     units = units_of(landscape, kind)
     height = value_scale_at(units, np.asarray(points.value)).astype(trails.x.dtype)
+
+    # Valleys of one dimension are walked together.
     for dimension in np.unique(points.dimension[which]):
         some = which[points.dimension[which] == dimension]
         like = Like(
@@ -214,6 +224,7 @@ def _walk_by_spectra(
             num_negative=np.asarray(points.index)[some],
         )
         ground = Ground(flat(landscape, kind), units, int(dimension))
+
         draw = lambda number, some=some: directions(some, number)
         last = np.full(len(some), int(Why.NONE))
         for ahead in walk_on(ground, trails.x[some, 0], draw, like, trails.num_steps, longest, is_straight=is_straight):
@@ -221,14 +232,22 @@ def _walk_by_spectra(
             shown = ahead.step.is_shown
             moved, there = some[ahead.which[shown]], ahead.step.places
             trails.add(moved, there.x[shown], there.value_error[shown], ahead.step.length[shown])
+
+        # Why the others stopped early.
         for walk in np.flatnonzero(trails.taken[some] < trails.num_steps):
             trails.ended[some[walk]] = _WHY[Why(last[walk])] or "the start could not be looked at again"
 
 
 def _walk_by_products(
-    landscape: Landscape, kind: Any, points: Points, which: np.ndarray, directions: Callable[..., np.ndarray],
-    longest: float, is_straight: bool, trails: _Trails,
-) -> None:  # fmt: skip
+    landscape: Landscape,
+    kind: Any,
+    points: Points,
+    which: np.ndarray,
+    directions: Callable[..., np.ndarray],
+    longest: float,
+    is_straight: bool,
+    trails: _Trails,
+) -> None:
     functions, units = flat(landscape, kind), units_of(landscape, kind)
     for walk in which.tolist():
         one, x = np.array([walk]), trails.x[walk, 0]
@@ -236,6 +255,8 @@ def _walk_by_products(
         for number in range(2 * trails.num_steps + 8):
             towards = directions(one, number)[0] if ahead is None or not is_straight else ahead
             flat_there = flat_direction(functions, x, unit, towards)
+
+            # Longer steps after one that counts, shorter ones after one that does not.
             step = step_by_products(functions, x, unit, flat_there, length, float(points.value_error[walk]))
             if step.is_shown:
                 ahead, x = (step.x - x) / unit, step.x
@@ -247,5 +268,6 @@ def _walk_by_products(
                 length /= 3
                 if length <= 1e-4 * longest:
                     break
+
         if trails.taken[walk] < trails.num_steps:
             trails.ended[walk] = step.why

@@ -11,7 +11,7 @@ from jaxgd.diagnose import Cause, diagnose, findings
 from jaxgd.diagnose.data import read_data
 from jaxgd.diagnose.model import take_apart
 from jaxgd.diagnose.problem import build
-from jaxgd.diagnose.response import ask
+from jaxgd.diagnose.response import response_of
 from jaxgd.diagnose.samples import gradient_samples
 from jaxgd.diagnose.units import layers_of
 
@@ -98,12 +98,12 @@ CLIPPED = optax.chain(optax.clip_by_global_norm(1e-3), optax.sgd(0.2))
 def test_clipping_and_rate_are_found_by_asking_the_optimizer(problem, optimizer, clip_norm, rate):
     value, gradient = problem.gradient()
     with jax.numpy_dtype_promotion("standard"):  # optax itself promotes
-        response = ask(problem, optax.with_extra_args_support(optimizer), None, gradient, value)
+        response = response_of(problem, optax.with_extra_args_support(optimizer), None, gradient, value)
     np.testing.assert_allclose(response.clip_norm, clip_norm, rtol=1e-6)
     if rate is not None:
         assert response.rate == pytest.approx(rate)
     if optimizer is CLIPPED or rate is not None:  # without a gradient the rate still shows
-        silent = ask(problem, optax.with_extra_args_support(optimizer), None, jnp.zeros_like(gradient), value)
+        silent = response_of(problem, optax.with_extra_args_support(optimizer), None, jnp.zeros_like(gradient), value)
         assert silent.rate == pytest.approx(0.2 if rate is None else rate)
 
 

@@ -17,15 +17,22 @@ from jaxgd import experiment
 ROOT = Path(__file__).parents[2]
 RATIOS = {
     "lennard_jones": {
-        "vmap_optax_lbfgs", "vmap_fire", "vmap_optimistix_bfgs", "pele_lbfgs", "pele_lbfgs_all_cores",
-        "c_simd_gradient", "natural_over_pele", "float32_over_float64", "two_cores_over_one",
+        "vmap_optax_lbfgs",
+        "vmap_fire",
+        "vmap_optimistix_bfgs",
+        "pele_lbfgs",
+        "pele_lbfgs_all_cores",
+        "c_simd_gradient",
+        "natural_over_pele",
+        "float32_over_float64",
+        "two_cores_over_one",
     },
     "saddle_escape": {"vmap_plain", "vmap_noisy", "occupancy_plain", "max_over_mean_plain"},
     "separable": {"vmap_rastrigin_2", "vmap_styblinski_tang_1000"},
     "matmul": {"vmap_best_tile_p_spin_float64", "vmap_best_tile_mlp_float32", "torch_func_mlp_float64"},
     "scaling": {"peak_gigabytes_counted_1000", "peak_gigabytes_catalogue_1000"},
     "overhead": {"seconds_import_beyond_jax_and_optax", "first_result_over_by_hand"},
-}  # fmt: skip
+}
 
 
 @contextlib.contextmanager
@@ -78,9 +85,12 @@ def test_rivals_by_hand_reach_minima_of_small_clusters(key, optimizer, has_line_
     landscape = jaxgd.landscapes.lennard_jones(num_atoms=3)
     keys = jax.random.split(key, 8)
     loop = rivals.vmap_while_loop(
-        jax.value_and_grad(lennard_jones.natural_energy), optimizer, tolerance=1e-6, max_steps=5000,
+        jax.value_and_grad(lennard_jones.natural_energy),
+        optimizer,
+        tolerance=1e-6,
+        max_steps=5000,
         has_line_search=has_line_search,
-    )  # fmt: skip
+    )
     with foreign():
         params, steps = loop(jax.vmap(landscape.sample)(keys), keys)
     norms = jax.vmap(lambda x: optax.tree.norm(landscape.gradient(x)))(params)
@@ -122,8 +132,10 @@ def test_tiles_cover_all_descents():
 def test_mistake_on_the_command_line_is_a_sentence_and_code_2():
     done = subprocess.run(
         [sys.executable, "-m", "experiments.benchmarks.separable", "--starts", "3"],
-        cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 2
     assert done.stdout == ""
     assert "unrecognized arguments: --starts 3" in done.stderr
@@ -134,8 +146,10 @@ def test_mistake_on_the_command_line_is_a_sentence_and_code_2():
 def test_quick_run_prints_one_object_and_writes_the_figure(name, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", f"experiments.benchmarks.{name}", "--quick", "--json", "--out", str(tmp_path)],
-        cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     check(found, name)

@@ -63,9 +63,7 @@ def test_z_of_means_and_of_counts_is_standard_normal_where_the_claim_is_true():
     rng = np.random.default_rng(1)
     means = [rows.mean("m", rng.normal(size=200), expected=0.0, source="true").z for _ in range(2_000)]
     chances = np.array([0.4, 0.3, 0.2, 0.1])
-    squares = [
-        rows.counts("c", rng.multinomial(500, chances), chances, source="true").z for _ in range(2_000)
-    ]  # fmt: skip
+    squares = [rows.counts("c", rng.multinomial(500, chances), chances, source="true").z for _ in range(2_000)]
     for z in (means, squares):
         assert abs(np.mean(z)) < 4 / math.sqrt(2_000)
         assert np.std(z) == pytest.approx(1.0, abs=0.07)

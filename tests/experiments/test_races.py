@@ -4,7 +4,7 @@ import statistics
 import pytest
 
 from jaxgd.base import InputValueError
-from jaxgd.experiment import Benchmark, Missing, Outcome, System, Timed, race
+from jaxgd.experiment import Benchmark, Missing, System, Timed, WorkDone, race
 
 KEYS = {"work", "rows", "ratios", "versions"}
 ROW_KEYS = {"system", "rate", "unit", "converged", "seconds_compile"}
@@ -19,15 +19,15 @@ def system(name, seconds, amount=10.0, converged=1.0, log=None):
             log.append(name)
         return Timed(result=name, seconds=next(left))
 
-    judge = lambda result: Outcome(amount=amount, converged=converged, notes={"told": result})
-    return System(name=name, build=lambda: call, judge=judge)
+    work_done = lambda result: WorkDone(amount=amount, converged=converged, notes={"told": result})
+    return System(name=name, build=lambda: call, work_done=work_done)
 
 
 def absent(name, error):
     def build():
         raise error
 
-    return System(name=name, build=build, judge=lambda result: Outcome(amount=1))
+    return System(name=name, build=build, work_done=lambda result: WorkDone(amount=1))
 
 
 def test_benchmark_prints_the_object_of_the_contract():
@@ -64,7 +64,7 @@ def test_rate_is_the_median_and_the_warm_up_is_no_part_of_it():
 
 def test_seconds_to_compile_are_those_that_the_system_tells():
     call = lambda: Timed(result=None, seconds=3.0, seconds_compile=7.0)
-    told = System(name="told", build=lambda: call, judge=lambda result: Outcome(amount=None))
+    told = System(name="told", build=lambda: call, work_done=lambda result: WorkDone(amount=None))
     row = race([told], repeats=2)["told"]
     assert (row.seconds_compile, row.rate) == (7.0, 3.0)  # no amount: the rate is the seconds themselves
 
@@ -90,7 +90,7 @@ def test_best_is_the_fastest_of_a_family_and_skips_what_did_not_run():
 
 
 def test_wall_time_is_measured_where_the_call_does_not_tell():
-    sums = System(name="sum", build=lambda: lambda: sum(range(1000)), judge=lambda n: Outcome(amount=n))
+    sums = System(name="sum", build=lambda: lambda: sum(range(1000)), work_done=lambda n: WorkDone(amount=n))
     assert race([sums], repeats=2)["sum"].rate > 499_500  # it took less than a second
 
 

@@ -55,8 +55,10 @@ def t1_4():
     cheap = losses | {500: near(0.1)}
     best_in_the_middle = losses | {1: near(1.0)}
     return {"conditional": (errors, losses, rates), "refuted": (errors, cheap, rates)}, (
-        errors, best_in_the_middle, rates,
-    )  # fmt: skip
+        errors,
+        best_in_the_middle,
+        rates,
+    )
 
 
 def t1_5():
@@ -65,8 +67,11 @@ def t1_5():
     creep = {step: -np.pi + 2 / (step * np.maximum(ticks, 1)) + np.zeros((N, 1)) for step in module.STEPS}
     creep[1.0][0, 20] = -3.037861
     turn = module.TWO_CYCLE * (-1.0) ** ticks
-    valley = {1.0: goal(turn, (N, 10_001)), 0.1: goal(2.5 * 0.1**ticks, (N, 10_001)),
-              0.01: goal(2.5 * 0.97**ticks, (N, 10_001))}  # fmt: skip
+    valley = {
+        1.0: goal(turn, (N, 10_001)),
+        0.1: goal(2.5 * 0.1**ticks, (N, 10_001)),
+        0.01: goal(2.5 * 0.97**ticks, (N, 10_001)),
+    }
     paths = {("x_plus_sin_x", s): p for s, p in creep.items()} | {
         ("straight_walled_valley", s): p for s, p in valley.items()
     }

@@ -150,8 +150,13 @@ def t4_4(good):
         dwells[f"noise {noise:g}"] = (around(law if good else 3 * law), flags(1.0))
     dwells |= {f"network, batches of {batch}": (np.full(200, 500), flags(0.0)) for batch in module.BATCHES}
     dwells["network, Gaussian noise 0.0001"] = (np.full(200, 100), flags(1.0))
-    return (dwells | {"octopus without noise": (around(800.0), flags(1.0)),
-                      "octopus with noise 0.01": (around(100.0), flags(1.0))},)  # fmt: skip
+    return (
+        dwells
+        | {
+            "octopus without noise": (around(800.0), flags(1.0)),
+            "octopus with noise 0.01": (around(100.0), flags(1.0)),
+        },
+    )
 
 
 def t4_5(good):
@@ -187,8 +192,21 @@ def t4_8(good):
 
 SUPPORTED = (t0_1, t0_6, t3_2, t3_3, t3_5, t3_6, t4_2, t4_3)
 CONDITIONAL = (
-    t0_2, t0_3, t0_4, t0_5, t0_7, t0_8, t3_1, t3_4, t4_1, t4_4, t4_5, t4_6, t4_7, t4_8,
-)  # fmt: skip
+    t0_2,
+    t0_3,
+    t0_4,
+    t0_5,
+    t0_7,
+    t0_8,
+    t3_1,
+    t3_4,
+    t4_1,
+    t4_4,
+    t4_5,
+    t4_6,
+    t4_7,
+    t4_8,
+)
 
 
 @pytest.mark.parametrize("numbers", SUPPORTED + CONDITIONAL, ids=lambda numbers: numbers.__name__)

@@ -233,9 +233,13 @@ def test_without_a_gradient_norm_not_even_a_critical_point_ends_a_descent(key):
 def test_a_restart_begins_anew_with_a_changed_step(key):
     cliff = Landscape(value=lambda x: x**2, sample=lambda k: 1 + jax.random.uniform(k, ()))
     run = lambda **policy: jaxgd.descend(
-        cliff, optax.sgd(2.1), 20, key=key, stop=Stop(max_steps=5000),
+        cliff,
+        optax.sgd(2.1),
+        20,
+        key=key,
+        stop=Stop(max_steps=5000),
         restart=jaxgd.Restart(on=(Status.DIVERGED,), **policy),
-    )  # fmt: skip
+    )
     good = run(step_factor=0.4)  # 2.1 and 0.84 of x^2 / 2's: the first diverges, the second converges
     assert good.status_counts() == {"converged": 20}
     np.testing.assert_array_equal(good.num_restarts, 1)

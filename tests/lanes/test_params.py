@@ -65,9 +65,12 @@ def test_static_data_that_do_not_know_when_they_are_equal_may_be_in_params(known
 def test_given_starts_and_later_draws_may_hold_other_static_data():
     starts = Model(jnp.zeros((3, 2)), Known())
     ends = descend(
-        bowl, lambda key: draw(key, Known), starts=starts, stop=Stop(gradient_norm=1e-6, max_steps=3),
+        bowl,
+        lambda key: draw(key, Known),
+        starts=starts,
+        stop=Stop(gradient_norm=1e-6, max_steps=3),
         restart=Restart(on=(Status.CONVERGED,), max_restarts=1, step_factor=1.0),
-    )  # fmt: skip
+    )
     np.testing.assert_array_equal(ends.num_restarts, [1, 1, 1])
     np.testing.assert_allclose(ends.params.weights, 1.0, rtol=1e-12)
 

@@ -65,7 +65,7 @@ OPERATIONS = {
     "jit": lambda a, b, c, n: jax.jit(lambda x: jnp.sin(x) * jnp.sum(x))(bounded(a)),
     "gradient": lambda a, b, c, n: jax.grad(lambda x: jnp.sum(bounded(x) * fit(b, a.shape)))(a),
     "own derivative": lambda a, b, c, n: jax.nn.relu(a) + jax.nn.softplus(a),
-}  # fmt: skip
+}
 FORWARD_ONLY = {
     "loop": lambda a, b, c, n: lax.while_loop(
         lambda s: jnp.sum(s[0] ** 2) > 0.1 * n, lambda s: (s[0] * 0.5, s[1] + 1), (a, 0)

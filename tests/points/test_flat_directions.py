@@ -18,13 +18,15 @@ KNOWN = {
     "deep linear does": (lambda x: 0.5 * (x[0] * x[1] * x[2] - 1) ** 2, [1e-5, -1e-5, 2e-5], 1),
     "small cubic beside a quartic does": (lambda x: x[0] ** 2 + 0.01 * x[1] ** 3 + x[1] ** 4, [1e-4, 1e-4], 1),
     "along a parabola between two others does": (
-        lambda x: (x[0] + x[1] ** 2) * (x[0] + 2 * x[1] ** 2), [0.0, 0.0], 1,
+        lambda x: (x[0] + x[1] ** 2) * (x[0] + 2 * x[1] ** 2),
+        [0.0, 0.0],
+        1,
     ),
     "bent upwards does not": (lambda x: x[0] ** 2 + x[0] * x[1] ** 2 + 2 * x[1] ** 4, [0.0, 1e-4], 0),
     "valley is not known": (lambda x: x[0] ** 2 + 0.0 * x[1], [0.1, 0.3], -1),
     "two quartics are not known": (lambda x: x[0] ** 2 + x[1] ** 4 + x[2] ** 4, [1e-4, 1e-4, 1e-4], -1),
     "fifth powers are not known": (lambda x: x**5, 1e-2, -1),
-}  # fmt: skip
+}
 FAST = ("x^4 does not",)
 
 

@@ -13,7 +13,7 @@ import pytest
 import jaxgd
 from jaxgd import InputTypeError, InputValueError, landscapes
 from jaxgd.proof import intervals
-from jaxgd.proof.intervals import Interval
+from jaxgd.proof.intervals import Bounds
 from jaxgd.proof.rules import Program
 
 
@@ -140,7 +140,7 @@ def test_bounds_hold_all_values(name):
     function = FUNCTIONS[name]
     rng = np.random.default_rng(0)
     ends = np.sort(rng.uniform(-1, 1, (40, 1, 2)), axis=2)
-    box = Interval(ends[..., 0], ends[..., 1])
+    box = Bounds(ends[..., 0], ends[..., 1])
     (found,), _ = Program(jax.make_jaxpr(function)(jnp.zeros(1)))(box)
     for share in np.linspace(0, 1, 9):
         values = np.asarray(jax.vmap(function)(jnp.asarray(box.low + share * (box.high - box.low))))

@@ -18,9 +18,14 @@ WRITTEN = {"landscape": "styblinski_tang", "params": {"dim": "1"}, "optimizer": 
 def survey(out=None, num_starts=120, **changes):
     """Asks the small question, with changes."""
     asked = {
-        "landscape": LANDSCAPE, "optimizer": OPTIMIZER, "key": jax.random.key(7), "stop": STOP, "engine": ENGINE,
-        "block_size": 40, "written": WRITTEN,
-    }  # fmt: skip
+        "landscape": LANDSCAPE,
+        "optimizer": OPTIMIZER,
+        "key": jax.random.key(7),
+        "stop": STOP,
+        "engine": ENGINE,
+        "block_size": 40,
+        "written": WRITTEN,
+    }
     return jaxgd.survey(num_starts=num_starts, out=out, **asked | changes)
 
 
@@ -48,9 +53,16 @@ def litter(directory):
 @pytest.fixture
 def runs():
     return SimpleNamespace(
-        survey=survey, same=same, blocks=blocks, litter=litter, landscape=LANDSCAPE, optimizer=OPTIMIZER, stop=STOP,
-        engine=ENGINE, written=WRITTEN,
-    )  # fmt: skip
+        survey=survey,
+        same=same,
+        blocks=blocks,
+        litter=litter,
+        landscape=LANDSCAPE,
+        optimizer=OPTIMIZER,
+        stop=STOP,
+        engine=ENGINE,
+        written=WRITTEN,
+    )
 
 
 @pytest.fixture(scope="session")

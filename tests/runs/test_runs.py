@@ -10,7 +10,7 @@ import optax
 import pytest
 
 import jaxgd
-from jaxgd.blocks import ask, cut, do_block
+from jaxgd.blocks import cut, do_block, make_question
 from jaxgd.runs.directory import Directory
 from jaxgd.runs.manifest import read_manifest
 
@@ -19,9 +19,14 @@ def test_blocks_hold_the_bits_of_one_run_of_all(whole, runs):
     run = jaxgd.open_run(whole)
     assert [len(block) for block in run.store.blocks] == [40, 40, 40]
     ends = jaxgd.descend(
-        runs.landscape, optax.sgd(0.02), 120, key=jax.random.key(7), stop=runs.stop, engine=runs.engine,
+        runs.landscape,
+        optax.sgd(0.02),
+        120,
+        key=jax.random.key(7),
+        stop=runs.stop,
+        engine=runs.engine,
         keep=("params",),
-    )  # fmt: skip
+    )
     for name in ("start_number", "params", "value", "gradient_norm", "status", "num_steps", "best_value"):
         np.testing.assert_array_equal(getattr(run.ends, name), getattr(ends, name))
     points = jaxgd.classify(runs.landscape, ends)
@@ -203,11 +208,11 @@ def test_blocks_without_a_claim_are_taken_first_and_in_order(copy, runs):
     for name in runs.blocks(copy):
         (copy / name).unlink()
     mine, theirs = (Directory(copy, read_manifest(copy)) for _ in range(2))
-    assert [mine.take(), theirs.take(), mine.take()] == [range(0, 40), range(40, 80), range(80, 120)]
-    assert mine.take() == range(40, 80)  # which somebody else has
-    assert theirs.take() in (range(0, 40), range(80, 120))
+    assert [mine.next_block(), theirs.next_block(), mine.next_block()] == [range(0, 40), range(40, 80), range(80, 120)]
+    assert mine.next_block() == range(40, 80)  # which somebody else has
+    assert theirs.next_block() in (range(0, 40), range(80, 120))
     mine.give_back(range(0, 40))
-    assert theirs.take() == range(0, 40)
+    assert theirs.next_block() == range(0, 40)
 
 
 def test_workers_on_one_directory_share_its_blocks(whole, tmp_path, runs):
@@ -239,7 +244,7 @@ def test_a_block_that_somebody_else_has_done_is_given_up(whole, copy, runs):
 
 
 def test_a_block_smaller_than_the_lanes_is_done_by_the_program_of_all(runs, whole):
-    question = ask(
+    question = make_question(
         runs.landscape, runs.optimizer, 120, key=jax.random.key(7), stop=runs.stop, is_noisy=False, engine=runs.engine
     )
     ends, points = do_block(question, range(40, 60))

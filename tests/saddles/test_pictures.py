@@ -37,8 +37,11 @@ def test_branches_split_where_saddles_join_them(network):
     joined_first = set(network.ends[0].tolist())
     assert sorted(tree.place.tolist()) == [0, 1, 2]
     assert abs(np.diff(tree.place[list(joined_first)])[0]) == 1
-    feet = {int(row): line[1, 1] for line, row, alone in zip(tree.lines, tree.minimum, tree.is_alone, strict=True)
-            if alone and line[1, 0] == tree.place[row]}  # fmt: skip
+    feet = {
+        int(row): line[1, 1]
+        for line, row, alone in zip(tree.lines, tree.minimum, tree.is_alone, strict=True)
+        if alone and line[1, 0] == tree.place[row]
+    }
     np.testing.assert_allclose([feet[row] for row in range(3)], network.minima.value)
     assert len(order) == 3
 
@@ -91,8 +94,9 @@ def test_point_groups_of_known_bodies_have_their_orders():
     tetrahedron = corners[[0, 3, 5, 6]]
     octahedron = np.concatenate([np.eye(3), -np.eye(3)])
     golden = (1 + 5**0.5) / 2
-    icosahedron = np.concatenate([np.roll([[0, a, b * golden]], turn, axis=1)
-                                  for turn in range(3) for a in (-1, 1) for b in (-1, 1)])  # fmt: skip
+    icosahedron = np.concatenate(
+        [np.roll([[0, a, b * golden]], turn, axis=1) for turn in range(3) for a in (-1, 1) for b in (-1, 1)]
+    )
     scalene = np.array([[0.0, 0, 0], [1, 0, 0], [0, 2, 0]])
     bodies = (corners, tetrahedron, octahedron, icosahedron, scalene, np.concatenate([icosahedron, np.zeros((1, 3))]))
     turn = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]

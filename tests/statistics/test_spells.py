@@ -12,10 +12,14 @@ def test_spells_are_runs_of_equal_index_and_the_last_one_is_censored():
         zip(spells.lane, spells.index, spells.begin, spells.ticks, spells.escaped, spells.next_index, strict=True)
     )
     assert found == [
-        (0, 3, 0, 2, True, 1), (0, 1, 2, 7, True, 0),  # the last look at index 0 lasts no time
+        (0, 3, 0, 2, True, 1),
+        (0, 1, 2, 7, True, 0),  # the last look at index 0 lasts no time
         (1, 2, 0, 9, False, -1),
-        (2, 1, 0, 1, True, 0), (2, 0, 1, 1, True, 1), (2, 1, 2, 3, True, 0), (2, 0, 5, 4, False, -1),
-    ]  # fmt: skip
+        (2, 1, 0, 1, True, 0),
+        (2, 0, 1, 1, True, 1),
+        (2, 1, 2, 3, True, 0),
+        (2, 0, 5, 4, False, -1),
+    ]
     ticks, escaped = spells.of(1)
     assert (ticks.tolist(), escaped.tolist()) == ([7, 1, 3], [True, True, True])
 

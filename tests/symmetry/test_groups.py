@@ -53,11 +53,17 @@ GRAM = jnp.asarray(np.random.default_rng(7).normal(size=(4, 4)))
 NAMES = {  # name: (group, a function with it, starts, number of generators)
     "rows": (permutations(), lambda x: jnp.sum(jnp.tanh(x[:, 0] * x[:, 1] + x[:, 0])), normal(5, 2), 0),
     "entries": (permutations(), lambda x: jnp.prod(x) + jnp.sum(x**3), normal(4), 0),
-    "rows and columns": (permutations(columns=True), lambda x: jnp.sum(jnp.sin(x)) + jnp.sum((x @ x.T) ** 2),
-                         normal(3, 4), 0),
+    "rows and columns": (
+        permutations(columns=True),
+        lambda x: jnp.sum(jnp.sin(x)) + jnp.sum((x @ x.T) ** 2),
+        normal(3, 4),
+        0,
+    ),
     "rows of two leaves": (
-        permutations("x", "q"), lambda p: jnp.sum(jnp.sin(p["x"]) * p["q"][:, None]),
-        lambda key: {"q": jax.random.normal(key, (4,)), "x": jax.random.normal(jax.random.fold_in(key, 1), (4, 2))}, 0,
+        permutations("x", "q"),
+        lambda p: jnp.sum(jnp.sin(p["x"]) * p["q"][:, None]),
+        lambda key: {"q": jax.random.normal(key, (4,)), "x": jax.random.normal(jax.random.fold_in(key, 1), (4, 2))},
+        0,
     ),
     "rigid": (rigid_motions(), pairs, normal(5, 3), 6),
     "rigid in a plane": (rigid_motions(), pairs, normal(4, 2), 3),
@@ -68,7 +74,10 @@ NAMES = {  # name: (group, a function with it, starts, number of generators)
     "torus": (torus(2.0), lambda x: jnp.sum(jnp.cos(jnp.pi * (x[:, None] - x[None]) + 0.3)), normal(4, 2), 2),
     "angles": (torus(), lambda x: jnp.sum(jnp.cos(jnp.diff(x) + 0.3)), normal(4), 1),
     "particles on a torus": (
-        torus(2.0) * permutations(), lambda x: jnp.sum(jnp.cos(jnp.pi * (x[:, None] - x[None]))), normal(4, 2), 2
+        torus(2.0) * permutations(),
+        lambda x: jnp.sum(jnp.cos(jnp.pi * (x[:, None] - x[None]))),
+        normal(4, 2),
+        2,
     ),
     "periods": (torus(1.0, shifts=False), lambda x: jnp.sum(jnp.sin(2 * jnp.pi * x) * jnp.arange(3.0)), normal(3), 0),
     "signs": (sign_flips(), lambda x: jnp.sum(x**2 * jnp.arange(1.0, 5)) + jnp.prod(x**2), normal(4), 0),
@@ -76,18 +85,29 @@ NAMES = {  # name: (group, a function with it, starts, number of generators)
     "cube": (sign_flips() * permutations(), lambda x: jnp.sum(x**4) - jnp.prod(x**2), normal(4), 0),
     "length": (scale(), lambda x: jnp.sum(jnp.arange(4.0) * x) / jnp.linalg.norm(x), normal(4), 1),
     "lengths of rows": (
-        scale(rows=True), lambda x: jnp.sum(jnp.sin(x / jnp.linalg.norm(x, axis=1, keepdims=True) @ GRAM)),
-        normal(3, 4), 3,
+        scale(rows=True),
+        lambda x: jnp.sum(jnp.sin(x / jnp.linalg.norm(x, axis=1, keepdims=True) @ GRAM)),
+        normal(3, 4),
+        3,
     ),
     "spheres": (
         scale(rows=True) * orthogonal() * permutations(),
-        lambda x: pairs(x / jnp.linalg.norm(x, axis=1, keepdims=True)), normal(4, 3), 7,
+        lambda x: pairs(x / jnp.linalg.norm(x, axis=1, keepdims=True)),
+        normal(4, 3),
+        7,
     ),
-    "shape": (rigid_motions() * scale() * permutations(), lambda x: pairs(
-        (x - x.mean(0, keepdims=True)) / jnp.linalg.norm(x - x.mean(0, keepdims=True))), normal(4, 2), 4),
+    "shape": (
+        rigid_motions() * scale() * permutations(),
+        lambda x: pairs((x - x.mean(0, keepdims=True)) / jnp.linalg.norm(x - x.mean(0, keepdims=True))),
+        normal(4, 2),
+        4,
+    ),
     "columns": (orthogonal(), lambda u: jnp.sum((u @ u.T - GRAM) ** 2), normal(4, 3), 3),
     "columns turned": (
-        orthogonal(reflections=False), lambda u: jnp.sum((u @ u.T - GRAM) ** 2) + jnp.linalg.det(u[:2]), normal(4, 2), 1
+        orthogonal(reflections=False),
+        lambda u: jnp.sum((u @ u.T - GRAM) ** 2) + jnp.linalg.det(u[:2]),
+        normal(4, 2),
+        1,
     ),
     "units": (hidden_units(*LAYER), network(jax.nn.softplus), weights, 0),
     "odd units": (hidden_units(*LAYER, signs=True), network(jnp.tanh), weights, 0),
@@ -95,14 +115,16 @@ NAMES = {  # name: (group, a function with it, starts, number of generators)
     "two leaves": (
         rigid_motions("atoms") * permutations("atoms") * scale("gain"),
         lambda p: pairs(p["atoms"]) + jnp.sum(p["gain"] * jnp.arange(3.0)) / jnp.linalg.norm(p["gain"]),
-        lambda key: {"atoms": jax.random.normal(key, (4, 3)), "gain": jax.random.normal(key, (3,))}, 7,
+        lambda key: {"atoms": jax.random.normal(key, (4, 3)), "gain": jax.random.normal(key, (3,))},
+        7,
     ),
-}  # fmt: skip
+}
 
 
 FAST = ("rows", "cluster", "signs", "ReLU units")
-every_group = pytest.mark.parametrize("name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow)
-                                               for name in NAMES])  # fmt: skip
+every_group = pytest.mark.parametrize(
+    "name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+)
 
 
 def flat(tree):
@@ -205,10 +227,14 @@ def test_points_that_coincide_have_finite_invariants():
         (lambda: permutations("a", "b").invariants({"a": jnp.zeros(3), "b": jnp.zeros(2)}), "one number of rows"),
         (lambda: torus(-1.0), "`period` must be positive and finite"),
         (lambda: hidden_units("w1", ["w2"]), "`incoming` must be a sequence of leaves"),
-        (lambda: hidden_units(*LAYER).invariants({"w1": jnp.zeros((2, 3)), "b1": jnp.zeros(2), "w2": jnp.ones((2, 1))}),
-         "one number of units"),
+        (
+            lambda: hidden_units(*LAYER).invariants(
+                {"w1": jnp.zeros((2, 3)), "b1": jnp.zeros(2), "w2": jnp.ones((2, 1))}
+            ),
+            "one number of units",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_is_refused_with_a_sentence(build, message):
     with pytest.raises(jaxgd.InputValueError, match=message):
         build()
@@ -241,11 +267,16 @@ def slowly(value, sample, symmetry, message):
         slowly(network(jnp.tanh), weights, hidden_units(*LAYER, rescaling=True), "along generator 0"),
         slowly(lambda x: 1e-20 * x[0], normal(2), sign_flips(), "under random motions"),
         (wrong(lambda x: 1e20 * x[0], normal(2), scale()), "along generator 0"),
-        (wrong(lambda x: jnp.sum(x), normal(2),
-               jaxgd.Symmetry(name="a shift", invariants=jnp.abs, generators=lambda x: jnp.ones((1, 2)))),
-         "along generator 0 of its symmetry, a shift"),
+        (
+            wrong(
+                lambda x: jnp.sum(x),
+                normal(2),
+                jaxgd.Symmetry(name="a shift", invariants=jnp.abs, generators=lambda x: jnp.ones((1, 2))),
+            ),
+            "along generator 0 of its symmetry, a shift",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_symmetry_under_which_the_value_changes_is_refused(landscape, message):
     with pytest.raises(jaxgd.InputValueError, match=f"the value of landscape `landscape` changes {message}"):
         jaxgd.classify(landscape, jax.tree.map(lambda leaf: leaf[None], landscape.sample(jax.random.key(0))))

@@ -70,9 +70,12 @@ def test_lbfgs_needs_no_more_evaluations_than_scipy_with_its_line_search(dim):
     start = np.tile([-1.2, 1.0], dim // 2)
     fun = jax.jit(jax.value_and_grad(rosenbrock))
     result = scipy.optimize.minimize(
-        lambda x: tuple(map(np.asarray, fun(x))), start, jac=True, method="L-BFGS-B",
+        lambda x: tuple(map(np.asarray, fun(x))),
+        start,
+        jac=True,
+        method="L-BFGS-B",
         options={"maxcor": 6, "gtol": 1e-8, "ftol": 0.0},
-    )  # fmt: skip
+    )
     ticks = ticks_to(1e-8, lbfgs(6), rosenbrock, start, 300)
     assert ticks <= 2 * result.nfev
 

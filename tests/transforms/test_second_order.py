@@ -80,11 +80,14 @@ def test_trust_region_newton_makes_the_iterates_of_scipy():
     hess_fn = jax.jit(jax.hessian(fun))
     expected = [np.array([-1.2, 1.0])]
     scipy.optimize.minimize(
-        lambda x: float(value_fn(x)), expected[0], jac=lambda x: np.asarray(grad_fn(x)),
-        hess=lambda x: np.asarray(hess_fn(x)), method="trust-ncg", callback=lambda x:
-        expected.append(x.copy()), options={"initial_trust_radius": 1.0, "max_trust_radius": 1000.0, "gtol":
-        1e-8},
-    )  # fmt: skip
+        lambda x: float(value_fn(x)),
+        expected[0],
+        jac=lambda x: np.asarray(grad_fn(x)),
+        hess=lambda x: np.asarray(hess_fn(x)),
+        method="trust-ncg",
+        callback=lambda x: expected.append(x.copy()),
+        options={"initial_trust_radius": 1.0, "max_trust_radius": 1000.0, "gtol": 1e-8},
+    )
     kept = [expected[0]]
     kept += [x for before, x in pairwise(expected) if np.any(x != before)]
     optimizer = trust_region_newton(max_products=4)

@@ -26,8 +26,13 @@ def test_a_far_end_is_undecided(look):
 def test_a_note_promises_float64_only_where_it_may_tell(ask):
     with jax.enable_x64(False):
         flat = ask(lambda x: jnp.sum(x**4), lambda key: jax.random.normal(key, (2,)), None, 20)
-        far = ask(lambda x: jnp.sum(jnp.cosh(x)), lambda key: 3 + jax.random.normal(key, (2,)), None, 20,
-                  stop=Stop(max_steps=0))  # fmt: skip
+        far = ask(
+            lambda x: jnp.sum(jnp.cosh(x)),
+            lambda key: 3 + jax.random.normal(key, (2,)),
+            None,
+            20,
+            stop=Stop(max_steps=0),
+        )
     for found in (flat, far):
         assert not any("float64 may tell" in note for note in found.points.notes)
 

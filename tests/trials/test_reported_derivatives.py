@@ -64,8 +64,9 @@ def test_a_function_that_raises_far_out_is_judged_where_it_does_not(look):
 
 @jax.custom_vjp
 def bowl_of_numpy(p):
-    return jax.pure_callback(lambda x: np.sum((np.asarray(x) - 1.3) ** 2), jax.ShapeDtypeStruct((), p.dtype), p,
-                             vmap_method="sequential")  # fmt: skip
+    return jax.pure_callback(
+        lambda x: np.sum((np.asarray(x) - 1.3) ** 2), jax.ShapeDtypeStruct((), p.dtype), p, vmap_method="sequential"
+    )
 
 
 bowl_of_numpy.defvjp(lambda p: (bowl_of_numpy(p), p), lambda p, cotangent: (2 * (p - 1.3) * cotangent,))

@@ -37,10 +37,17 @@ def test_a_file_imports_the_module_beside_it(tmp_path):
         " sample=lambda key: jax.random.normal(key, (2,)))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", "import sys; from jaxgd.names import find_landscape;"
-         " print(find_landscape(sys.argv[1]).name)", f"{path}:mine"],
-        capture_output=True, text=True, check=False, cwd=tmp_path.parent,
+        [
+            sys.executable,
+            "-c",
+            "import sys; from jaxgd.names import find_landscape; print(find_landscape(sys.argv[1]).name)",
+            f"{path}:mine",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path.parent,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr[-1000:]
     assert done.stdout.strip() == "landscape"

@@ -111,9 +111,9 @@ def _powell_singular(x: Any) -> Any:
 
 def _wood(x: Any) -> Any:
     a, b, c, d = x
-    return jnp.stack([
-        10 * (b - a**2), 1 - a, jnp.sqrt(90) * (d - c**2), 1 - c, jnp.sqrt(10) * (b + d - 2), (b - d) / jnp.sqrt(10)
-    ])  # fmt: skip
+    return jnp.stack(
+        [10 * (b - a**2), 1 - a, jnp.sqrt(90) * (d - c**2), 1 - c, jnp.sqrt(10) * (b + d - 2), (b - d) / jnp.sqrt(10)]
+    )
 
 
 def _kowalik_osborne(x: Any) -> Any:
