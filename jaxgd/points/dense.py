@@ -21,7 +21,7 @@ from jaxgd.curvature import hessian
 from jaxgd.curvature.dense import hessian_and_error
 from jaxgd.points.evidence import Evidence, Rows, nothing_found, put_fields
 from jaxgd.points.flat import Flat, fine, motions_at
-from jaxgd.points.newton import DIGIT, norms, put, walk
+from jaxgd.points.newton import norms, put, walk
 from jaxgd.points.noise import Noise, a_few_roundings, at_places, both_signs, noise_at
 from jaxgd.points.rows import ForRows
 from jaxgd.points.scaled import (
@@ -43,6 +43,8 @@ _TRUST = 0.5  # units of length that a Newton step may go along one mode
 _FARTHEST = 0.1  # units of length over which the change of curvature is looked at
 _SHORT = 0.375  # power of eps: units of length, a Newton step that leaves nothing to go
 _NEAR = 1e-2  # units of length within which a critical point lies beside another
+_FARTHER = 4.0  # times as far off
+_BACK = 8  # steps onto a path, each of which gains a digit or so
 _STEPS_LEFT = 8.0  # Newton steps that a multiple root may still be away
 _STANDS_OUT = 16.0  # times the gradient that is left along a mode
 _SAFETY = 4.0  # on measured noise
@@ -306,7 +308,7 @@ def _placed(
     is_explained &= ~_is_slope(programs, x, at, noise, is_noise & at.is_mode & ~is_short & ~is_nothing)
     is_near = ~curved | (_STEPS_LEFT * steps * extent(at) <= _NEAR)
     is_open = is_near & ~is_explained | _is_doubtful(at, along, hidden)
-    crossed = _crossings(programs, x, at, noise, -np.sign(along * at.eigenvalues) * steps, is_open)
+    crossed = _crossings(programs, x, at, noise, is_open)
     is_crossed = np.isfinite(crossed)
 
     # One rounding of each coordinate, and what noise and the steps that are left come to.
@@ -342,48 +344,47 @@ def _is_slope(programs: Programs, x: Rows, at: Scaled, noise: Noise, is_wanted: 
     return is_slope
 
 
-def _crossings(programs: Programs, x: Rows, at: Scaled, noise: Noise, steps: Rows, is_wanted: Rows) -> Rows:
-    """Returns (n, dim) distances along modes within which the gradient changes its sign; infinite where none is known.
+def _crossings(programs: Programs, x: Rows, at: Scaled, noise: Noise, is_wanted: Rows) -> Rows:
+    """Returns (n, dim) distances along modes within which there is a multiple root; infinite where none is shown.
 
     At a root of odd order, such as that of x^3, noise along all other modes ends Newton's method before its steps are
     short, or hides the curvature. Then the gradient is asked on both sides, along a path on which it stays zero in all
-    other modes: if its signs are opposite, both clear of noise, a critical point lies between. Where there is
-    curvature, one Newton step along that path has to leave a good part of the gradient, as at multiple roots; at a
-    simple root it leaves next to nothing, and Newton's method would have to arrive.
+    other modes: if its signs are opposite, both clear of noise, a critical point lies between. Four times as far off
+    the two differ by four times as much at a simple root, where Newton's method would have to arrive, and by 19 times
+    and more at a triple one.
     """
     crossed = np.full(is_wanted.shape, np.inf, x.dtype)
     modes = _modes(at, noise, is_wanted)
-    if not len(modes.point):
-        return crossed
+    each = np.arange(len(modes.point))
 
-    def slopes_at(along: Rows, which: Rows) -> tuple[Rows, Rows]:
+    def slopes_at(lengths: Rows, which: Rows) -> tuple[Rows, Rows]:
         """Gradients along some of the modes where the path has gone so far, and whether their signs are sure."""
         those = jax.tree.map(lambda leaf: leaf[which], modes)
-        own, each = jax.tree.map(lambda leaf: leaf[those.point], at), np.arange(len(which))
-        lengths = np.zeros((len(which), x.shape[1]), x.dtype)
-        lengths[each, those.mode] = along[which]
-        there = x[those.point] + as_step(own, lengths)
-        for _ in range(2):  # back onto the path: Newton's steps in all other modes
+        own, rows = jax.tree.map(lambda leaf: leaf[those.point], at), np.arange(len(which))
+        along = np.zeros((len(which), x.shape[1]), x.dtype)
+        along[rows, those.mode] = lengths[which]
+        there = x[those.point] + as_step(own, along)
+        for _ in range(_BACK):  # onto the path: Newton's steps in all other modes
             across = newton_steps(own, programs.evaluate(there)[1])
-            across[each, those.mode] = 0
+            across[rows, those.mode] = 0
             there = there + as_step(own, across)
-        return _slopes(programs, at, there, each, those)
+        return _slopes(programs, at, there, rows, those)
 
-    is_open = np.ones(len(modes.point), bool)
-    step, each = steps[modes.point, modes.mode], np.arange(len(modes.point))
-    curved = np.flatnonzero(step != 0)
-    if len(curved):
-        before, after = slopes_at(0 * step, curved)[0], slopes_at(step, curved)[0]
-        is_open[curved] = np.abs(after) > DIGIT * np.abs(before)
+    def opposite(power: float, which: Rows) -> tuple[Rows, Rows]:
+        """By how much the two sides differ, and whether their signs are opposite for sure."""
+        ahead, is_sure_ahead = slopes_at(power * modes.reach, which)
+        behind, is_sure_behind = slopes_at(-power * modes.reach, which)
+        return np.abs(ahead - behind), is_sure_ahead & is_sure_behind & (ahead * behind < 0)
 
     for power in _powers(x.dtype):
-        which = each[is_open]
-        if not len(which):
+        if not len(each):
             break
-        (ahead, is_sure), (behind, is_sure_too) = (slopes_at(sign * power * modes.reach, which) for sign in (1, -1))
-        found = which[is_sure & is_sure_too & (ahead * behind < 0)]
-        crossed[modes.point[found], modes.mode[found]] = power * modes.reach[found]
-        is_open[found] = False
+        difference, is_opposite = opposite(power, each)
+        found, each = each[is_opposite], each[~is_opposite]
+        if len(found):
+            farther = opposite(_FARTHER * power, found)[0]
+            found = found[farther > 2 * _FARTHER * difference[is_opposite]]
+            crossed[modes.point[found], modes.mode[found]] = power * modes.reach[found]
     return crossed
 
 
