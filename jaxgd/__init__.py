@@ -24,11 +24,12 @@ from jaxgd.base import (
     Verdict,
 )
 from jaxgd.caches import KeptPrograms, clear_caches, keep_programs
-from jaxgd.compare import Comparison, compare
+from jaxgd.compare import compare
 from jaxgd.descend import concatenate, descend, stream
 from jaxgd.diagnose import Diagnosis, diagnose
 from jaxgd.dwell import DwellByIndex, dwell_by_index
 from jaxgd.flow import Distortion, GradientFlow, basin_distortion, gradient_flow
+from jaxgd.paired import Arm, Comparison, Difference
 from jaxgd.points import Catalogue, catalogue, classify
 from jaxgd.proof import Proof, prove
 from jaxgd.runs.stored import StoredRun, open_run
@@ -90,6 +91,8 @@ __all__ = [  # noqa: RUF022 (grouped)
     "Network",
     "Proof",
     "Comparison",
+    "Arm",
+    "Difference",
     "StoredRun",
     "GradientFlow",
     "Distortion",

@@ -4,12 +4,13 @@ A usage error is one sentence and exit code 2. After Ctrl-C or SIGTERM the surve
 printed, with exit code 130 or 143.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,10 +103,12 @@ _TRUST = click.option("--trust", is_flag=True, help="Allow importing the code ou
 _DISTRIBUTED = click.option("--distributed", is_flag=True, help="First let jax join the processes of a TPU slice.")
 _EXECUTOR = click.option("--executor", help="Workers for the blocks: dask:ADDRESS, loky:N, processes:N or mpi.")
 _DIRECTORY = click.argument("directory", type=click.Path(path_type=Path))
+_NAME = click.argument("name")
+_OPTIMIZER = click.option("--optimizer", help="For example sgd:learning_rate=0.005; the landscape's own by default.")
 _QUESTION = (
-    click.argument("name"),
+    _NAME,
     click.option("--param", "params", multiple=True, callback=_parameter, help="Argument of the landscape, k=v."),
-    click.option("--optimizer", help="For example sgd:learning_rate=0.005; the landscape's own by default."),
+    _OPTIMIZER,
     click.option("--starts", default=1000, show_default=True, type=_STARTS, help="Number of random starts."),
     click.option("--max-steps", type=click.IntRange(0, 2**31 - 2), help="Largest number of updates per descent."),
     click.option("--gradient-norm", callback=_norm, help="Gradient norm that counts as converged, or auto."),
@@ -220,17 +223,44 @@ def report(directory: Path, trust: bool, page: Path | None, plot: Path | None) -
 
 
 @main.command()
-@click.argument("directories", nargs=-1, required=True, type=click.Path(path_type=Path))
-@_JSON
-def compare(directories: tuple[Path, ...], as_json: bool) -> None:
-    """Compare runs with the first one, start by start; they must share landscape and seed."""
+@click.argument("what", nargs=-1, required=True, metavar="NAME | DIRECTORY DIRECTORY...")
+@_options(*(option for option in _QUESTION if option is not _NAME and option is not _OPTIMIZER))
+@click.option("--optimizer", "optimizers", multiple=True, help="For example sgd:0.01; give two or more.")
+@click.option("--plot", type=_Place(path_type=Path), help="Draw the result to this file, .png, .pdf or .svg.")
+def compare(
+    what: tuple[str, ...], optimizers: tuple[str, ...], as_json: bool, plot: Path | None, **options: Any
+) -> None:
+    """Compare optimizers on landscape NAME, or runs, with the first one, start by start.
+
+    Runs must share landscape and seed.
+    """
+    from jaxgd.base import InputValueError
+    from jaxgd.compare import compare as run_comparison
     from jaxgd.runs.manifest import read_manifest
 
-    _start_jax(read_manifest(directories[0]).dtype)
-    from jaxgd.compare import compare as compare_runs
-
-    found = compare_runs(directories)
+    pictures = _Pictures(plot)
+    pictures.check()
+    if not optimizers:
+        _start_jax(read_manifest(Path(what[0])).dtype)
+        found = run_comparison(list(what))
+    else:
+        if len(what) != 1:
+            raise InputValueError(f"--optimizer takes one landscape NAME, got {len(what)}.")
+        _start_jax(options["dtype"], options["devices"])
+        asked = _asked(what[0], optimizer=optimizers[0], **options)
+        how = {name: asked[name] for name in ("landscape", "key", "stop", "is_noisy")}
+        with _interrupted() as told, ProgressBar() as show:
+            found = run_comparison(
+                optimizers=list(optimizers),
+                num_starts=options["starts"],
+                engine=_engine(**options),
+                progress=show,
+                **how,
+            )
     _print(found, as_json)
+    pictures.make(found)
+    if optimizers and told.count:
+        sys.exit(128 + told.number)
 
 
 @main.command()
@@ -456,10 +486,24 @@ class _Pictures(NamedTuple):
             found.report(self.report, command=shlex.join(["jaxgd", *sys.argv[1:]]))
 
 
-def _survey(asked: dict[str, Any], as_json: bool, pictures: _Pictures | None = None, **how: Any) -> None:
-    """Runs a survey and prints it."""
+@contextlib.contextmanager
+def _interrupted() -> Iterator[Any]:
+    """Yields the record of signals; an error after one of them is no usage error."""
     from jaxgd.base import InputValueError
     from jaxgd.interrupt import interruptible
+
+    with interruptible() as told:
+        try:
+            yield told
+        except InputValueError as error:
+            if not told.count:
+                raise
+            click.echo(f"jaxgd: {error}", err=True)
+            sys.exit(128 + told.number)
+
+
+def _survey(asked: dict[str, Any], as_json: bool, pictures: _Pictures | None = None, **how: Any) -> None:
+    """Runs a survey and prints it."""
     from jaxgd.survey import survey as run_survey
     from jaxgd.workers import find_executor
 
@@ -467,17 +511,8 @@ def _survey(asked: dict[str, Any], as_json: bool, pictures: _Pictures | None = N
     pictures.check()
     how["executor"] = how["executor"] and find_executor(how["executor"])
     how["keep"] = "ends" if any(pictures) else "catalogue"
-    with interruptible() as told:
-        try:
-            with ProgressBar() as show:
-                found = run_survey(**asked, **how, progress=show)
-        except InputValueError as error:
-            if not told.count:
-                raise
-
-            # Interrupted before any descent had ended, which is no usage error.
-            click.echo(f"jaxgd: {error}", err=True)
-            sys.exit(128 + told.number)
+    with _interrupted() as told, ProgressBar() as show:
+        found = run_survey(**asked, **how, progress=show)
     _print(found, as_json, seed=asked["written"]["seed"])
     pictures.make(found)
     if told.count:

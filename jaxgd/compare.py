@@ -1,130 +1,101 @@
-r"""Which optimizer does better on one landscape, judged on the same starts.
+"""Which optimizer does better on one landscape, judged on the same starts.
 
-Start i of a run is decided by the key and by i, whatever descends from it. So runs with the same landscape and key are
-paired start by start, and a difference is one of pairs: what the start decides cancels.
-
-Every limit of a comparison holds at once with the others: a table of m differences gives each of them the confidence
-$1 - \alpha / m$ (Bonferroni).
+The arms are descents that are run now, or run directories that lie there; either way they become one `Comparison`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-import scipy
-
-from jaxgd.base import InputValueError, Landscape, Points, Verdict
-from jaxgd.face import Face, plain
-from jaxgd.points import catalogue
-from jaxgd.points.classify import join_points
+from jaxgd.base import Engine, InputTypeError, InputValueError, Key, Landscape, Params, Progress, Stop
+from jaxgd.checks import check_share, what_is
+from jaxgd.front_door import as_optimizer, front_door
+from jaxgd.interrupt import interruptible
+from jaxgd.paired import Comparison, Side, compared
 from jaxgd.runs.stored import StoredRun, open_run
-from jaxgd.statistics import Estimate, paired_difference, proportion_interval
-
-
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """One number in which two runs differ, the second minus the first.
-
-    Attributes:
-      what: the statistic, for a person.
-      first: its value in the first run; NaN where it is of pairs alone.
-      second: in the second run.
-      difference: with simultaneous limits.
-    """
-
-    what: str
-    first: float
-    second: float
-    difference: Estimate
-
-    @property
-    def is_sure(self) -> bool:
-        """Whether the limits leave out zero."""
-        return not self.difference.low <= 0 <= self.difference.high
-
-
-@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class Comparison(Face):
-    """How runs differ from the first of them, on the same starts.
-
-    Attributes:
-      names: of the runs.
-      num_pairs: starts that all of them have done.
-      rows: for each run but the first, its differences from the first.
-      confidence: that all limits hold together.
-    """
-
-    names: tuple[str, ...]
-    num_pairs: int
-    rows: tuple[tuple[Difference, ...], ...]
-    confidence: float
-
-    def __str__(self) -> str:
-        percent = f"{100 * self.confidence:g}%"
-        lines = [f"{self.num_pairs:,} paired starts; all intervals hold together with {percent}."]
-        for name, rows in zip(self.names[1:], self.rows, strict=True):
-            lines += ["", f"{name} against {self.names[0]}"]
-            lines.append(f"{'':<44} {'first':>10} {'second':>10} {'difference':>11}  interval")
-            for row in rows:
-                value, low, high = row.difference
-                mark = " *" if row.is_sure else ""
-                cells = (
-                    f"{number:>10.4g}" if np.isfinite(number) else f"{'':>10}" for number in (row.first, row.second)
-                )
-                lines.append(f"{row.what:<44} {' '.join(cells)} {value:>11.4g}  {low:.4g} to {high:.4g}{mark}")
-        return "\n".join(lines)
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the comparison as a JSON object; what is not finite becomes null."""
-        rows = [
-            {"run": name, "against": self.names[0], "statistic": row.what, "first": row.first,
-             "second": row.second, **row.difference._asdict()}
-            for name, each_rows in zip(self.names[1:], self.rows, strict=True)
-            for row in each_rows
-        ]  # fmt: skip
-        tree: dict[str, Any] = plain(
-            {"names": self.names, "num_pairs": self.num_pairs, "confidence": self.confidence, "rows": rows}
-        )
-        return tree
+from jaxgd.survey import survey
 
 
 def compare(
-    runs: Mapping[str, Any] | Sequence[Any],
-    *,
-    landscape: Landscape | None = None,
+    *what: Any,
+    optimizers: Mapping[str, Any] | Sequence[str] | None = None,
+    num_starts: int | None = None,
+    landscape: Any = None,
     confidence: float = 0.95,
+    **how: Any,
 ) -> Comparison:
-    """Returns the paired differences of run directories from the first of them.
+    """Returns the paired differences of optimizers, or of run directories, from the first of them.
 
-    Of each pair of descents it compares the verdict, the value, the ticks and the critical point that was reached. One
-    value is lower than another when it is so by more than rounding (the square root of the rounding unit).
+        jaxgd.compare(landscape, {"short": "sgd(0.01)", "long": "sgd(0.1)"}, 1000, seed=0)
+        jaxgd.compare("runs/short", "runs/long")
+
+    All optimizers descend from the same starts, with the same noise. Of each pair of descents the verdict, the value,
+    the gradient evaluations and the critical point that was reached are compared. One value is lower than another when
+    it is so by more than rounding (the square root of the rounding unit).
 
     Args:
-      runs: two or more directories, or what `open_run` returned, by name or in a list; starts that not all of them
-        have done are left out.
-      landscape: their landscape, where that is not one of jaxgd's own.
-      confidence: that all limits hold together, in (0, 1).
+      *what: a landscape (as in `jaxgd.survey`), the optimizers and the number of starts; or two or more directories, or
+        what `open_run` returned, one by one, in a list, or by name in a dictionary. Starts that not all of them have
+        done are left out.
+      optimizers: transformations or written names by name, or a list of written names; None among them is the
+        landscape's default.
+      num_starts: descents of each optimizer; 1,000 if None.
+      landscape: what to descend; or that of the directories, where it is not one of jaxgd's own.
+      confidence: that all limits of differences hold together, in (0, 1).
+      **how: `key` or `seed`, `sample`, `starts`, `stop` or its fields, `is_noisy`, `engine` and `progress`, as in
+        `jaxgd.survey`.
+
+    Returns:
+      `Comparison`. After Ctrl-C it covers the starts that all optimizers have done.
 
     Raises:
-      InputValueError: fewer than two runs, or their landscapes, keys or precisions differ.
+      InputValueError: fewer than two arms, or directories whose landscapes, keys or precisions differ.
+      InputTypeError: an argument is of the wrong kind.
 
     Example:
-      >>> import jax, jaxgd, tempfile
-      >>> wells, directory = jaxgd.landscapes.styblinski_tang(dim=1), tempfile.mkdtemp()
-      >>> for rate in ("0.02", "0.01"):
-      ...     optimizer, out = f"sgd:learning_rate={rate}", f"{directory}/{rate}"
-      ...     _ = jaxgd.survey(wells, optimizer, 100, key=jax.random.key(0), out=out)
-      >>> found = compare([f"{directory}/0.02", f"{directory}/0.01"], landscape=wells)
-      >>> [(row.what, row.difference.value > 0) for row in found.rows[0] if row.is_sure][-1]
+      >>> import jax, jaxgd
+      >>> wells = jaxgd.landscapes.styblinski_tang(dim=1)
+      >>> found = compare(wells, {"short": "sgd(0.01)", "long": "sgd(0.02)"}, 100, seed=0)
+      >>> [(row.what, row.difference.value < 0) for row in found.rows[0] if row.is_sure][-1]
       ('mean ticks', True)
     """
-    named = dict(runs) if isinstance(runs, Mapping) else {str(_path(run)): run for run in runs}
-    if len(named) < 2:
+    runs = _runs_of(what) if optimizers is None and num_starts is None else None
+    if runs is not None:
+        if how:
+            raise InputTypeError(f"`compare` of run directories takes no `{next(iter(how))}`: their descents are done.")
+        return _of_runs(runs, landscape, confidence)
+
+    given = {"landscape": landscape, "optimizers": optimizers, "num_starts": num_starts}
+    named = {name: value for name, value in given.items() if value is not None}
+    return _of_descents(*what, **named, confidence=confidence, **how)
+
+
+def _runs_of(what: tuple[Any, ...]) -> dict[str, Any] | None:
+    """Returns run directories by name, where that is what was given."""
+    is_run = lambda each: isinstance(each, (str, Path, StoredRun))
+    if len(what) == 1 and isinstance(what[0], Mapping):
+        return dict(what[0])
+    if len(what) == 1 and isinstance(what[0], (list, tuple)):
+        what = tuple(what[0])
+    elif not what or (len(what) == 1 and not is_run(what[0])):
+        return None
+    return {str(_path(run)): run for run in what} if all(map(is_run, what)) else None
+
+
+def _path(run: Any) -> Path:
+    return run.path if isinstance(run, StoredRun) else Path(run)
+
+
+def _of_runs(runs: Mapping[str, Any], landscape: Landscape | None, confidence: float) -> Comparison:
+    """Returns how run directories differ from the first."""
+    check_share("confidence", confidence)
+    if len(runs) < 2:
         raise InputValueError("a comparison needs two different runs or more.")
+    for run in runs.values():
+        if not isinstance(run, (str, Path, StoredRun)):
+            raise InputTypeError(f"a run must be a directory or what jaxgd.open_run returned, got {what_is(run)}.")
     opened = {
-        name: run if isinstance(run, StoredRun) else open_run(run, landscape=landscape) for name, run in named.items()
+        name: run if isinstance(run, StoredRun) else open_run(run, landscape=landscape) for name, run in runs.items()
     }
     first, *others = opened.values()
     for run in others:
@@ -140,92 +111,83 @@ def compare(
     num_pairs = min(run.num_whole for run in opened.values())
     if num_pairs == 0:
         raise InputValueError("there is no start that all of these runs have done.")
-    points = [run.points[:num_pairs] for run in opened.values()]
-    found = catalogue(known, join_points(points))
-    entries = np.split(found.entry, len(points))
     sides = [
-        _Side(np.asarray(run.ends[:num_pairs].num_steps, float) + 1, each, entry)
-        for run, each, entry in zip(opened.values(), points, entries, strict=True)
+        Side(name, run.manifest.optimizer, run.ends[:num_pairs], run.points[:num_pairs]) for name, run in opened.items()
     ]
-
-    # every point that was found counts as a row, shown or not, since those that are shown were chosen by their hits
-    pairs = [_rows(sides[0], other, found.value) for other in sides[1:]]
-    num_rows = sum(len(each) for each in pairs) + len(pairs) * max(len(found) - _MAX_BASINS, 0)
-    level = 1 - (1 - confidence) / num_rows
-    rows = tuple(tuple(row(level) for row in each) for each in pairs)
-    return Comparison(names=tuple(named), num_pairs=num_pairs, rows=rows, confidence=confidence)
+    return compared(known, sides, confidence)
 
 
-class _Side(NamedTuple):
-    """One run of a pair: the ticks of each descent, what its end is, and its row in the common catalogue."""
+def _descended(
+    landscape: Landscape,
+    optimizers: Any,
+    num_starts: int | None = None,
+    *,
+    key: Key,
+    starts: Params | None = None,
+    stop: Stop | None = None,
+    is_noisy: bool = False,
+    confidence: float = 0.95,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Runs the descents of every optimizer from the same starts, and compares them."""
+    arms = _by_name(optimizers)
+    for optimizer in arms.values():
+        as_optimizer(optimizer, landscape)  # an error comes before anything is descended
 
-    ticks: np.ndarray
-    points: Points
-    entry: np.ndarray
-
-
-def _rows(first: _Side, second: _Side, values: np.ndarray) -> list[Any]:
-    """Returns the differences of one pair of runs, each as a function of its confidence."""
-    sides = first, second
-
-    # what the ends are
-    is_verdict = {verdict: [np.asarray(side.points.verdict == int(verdict)) for side in sides] for verdict in Verdict}
-    rows = [
-        _shares(f"share of {verdict.name.lower()}", *masks) for verdict, masks in is_verdict.items() if np.any(masks)
-    ]
-
-    # how low they are; a value that is not finite is higher than any other
-    one, two = (np.where(np.isfinite(side.points.value), side.points.value, np.inf) for side in sides)
-    rounding = np.sqrt(np.finfo(one.dtype).eps) * np.maximum(1, np.minimum(np.abs(one), np.abs(two)))
-    rows.append(_shares("share that ends lower than the other", one < two - rounding, two < one - rounding))
-
-    # what they took
-    fewer = first.ticks < second.ticks, second.ticks < first.ticks
-    rows.append(_shares("share that needs fewer ticks than the other", *fewer))
-    rows.append(lambda level: _mean("mean ticks", first.ticks, second.ticks, level))
-
-    # where they are
-    both = (first.entry >= 0) & (second.entry >= 0)
-    rows.append(lambda level: _apart(both & (first.entry != second.entry), both, level))
-    entries = np.concatenate([first.entry, second.entry])
-    hits = np.bincount(entries[entries >= 0], minlength=len(values))
-    for place in np.argsort(-hits, kind="stable")[:_MAX_BASINS]:
-        name = f"basin of the point of value {values[place]:.6g}"
-        rows.append(_shares(name, first.entry == place, second.entry == place))
-    return rows
-
-
-_MAX_BASINS = 16  # that are shown, the most visited ones
-
-
-def _shares(what: str, first: np.ndarray, second: np.ndarray) -> Any:
-    """Returns the difference of two shares of the same starts."""
-
-    def row(level: float) -> Difference:
-        difference = paired_difference(second, first, level)
-        return Difference(what=what, first=float(first.mean()), second=float(second.mean()), difference=difference)
-
-    return row
+    sides = []
+    with interruptible() as told:
+        for name, optimizer in arms.items():
+            if told.count:
+                raise InputValueError(f"interrupted before `{name}` had begun; there is nothing to compare yet.")
+            found = survey(
+                landscape,
+                optimizer,
+                num_starts,
+                key=key,
+                starts=starts,
+                stop=stop,
+                is_noisy=is_noisy,
+                confidence=confidence,
+                engine=engine,
+                progress=_told_of(name, progress),
+            )
+            assert found.ends is not None
+            assert found.points is not None
+            sides.append(Side(name, found.optimizer, found.ends, found.points))
+    num_pairs = min(len(side.ends) for side in sides)
+    sides = [side._replace(ends=side.ends[:num_pairs], points=side.points[:num_pairs]) for side in sides]
+    return compared(landscape, sides, confidence)
 
 
-def _mean(what: str, first: np.ndarray, second: np.ndarray, level: float) -> Difference:
-    """Returns the mean difference of two numbers of each pair, with Student's limits."""
-    difference = second - first
-    mean, num = float(difference.mean()), len(difference)
-    error = float(difference.std(ddof=1) / np.sqrt(num)) if num > 1 else np.inf
-    reach = float(scipy.stats.t.isf((1 - level) / 2, max(num - 1, 1))) * error if error else 0.0
-    limits = Estimate(mean, mean - reach, mean + reach)
-    return Difference(what=what, first=float(first.mean()), second=float(second.mean()), difference=limits)
+_descended.__name__ = "compare"  # in errors
+_of_descents = front_door(_descended)
 
 
-def _apart(is_apart: np.ndarray, both: np.ndarray, level: float) -> Difference:
-    """Returns the share of pairs that reach different critical points, of those where both reach one."""
-    num = int(both.sum())
-    low, high = proportion_interval(int(is_apart.sum()), num, level)
-    share = Estimate(float(is_apart.sum() / num) if num else np.nan, float(low), float(high))
-    what = "pairs that reach different critical points"
-    return Difference(what=what, first=np.nan, second=np.nan, difference=share)
+def _told_of(name: str, progress: Progress | None) -> Any:
+    """Returns a progress function that says which optimizer is at work."""
+    return False if progress is None else lambda phase, done, total: progress(f"{name}, {phase}", done, total)
 
 
-def _path(run: Any) -> Path:
-    return run.path if isinstance(run, StoredRun) else Path(run)
+def _by_name(optimizers: Any) -> dict[str, Any]:
+    """Returns the optimizers by name.
+
+    Raises:
+      InputTypeError: they are not a dictionary by name or a list of written names.
+      InputValueError: there are fewer than two.
+    """
+    if isinstance(optimizers, str) or (hasattr(optimizers, "init") and hasattr(optimizers, "update")):
+        raise InputValueError("a comparison needs two optimizers or more; jaxgd.survey runs a single one.")
+    if isinstance(optimizers, (list, tuple)) and all(isinstance(each, str) for each in optimizers):
+        optimizers = {each: each for each in optimizers}
+    if not isinstance(optimizers, Mapping) or not all(isinstance(name, str) for name in optimizers):
+        raise InputTypeError(
+            '`optimizers` must be a dictionary such as {"sgd": "sgd(0.01)", "adam": optax.adam(0.01)} or a list of'
+            f" written names, got {what_is(optimizers)}."
+        )
+    if len(optimizers) < 2:
+        raise InputValueError(
+            f"a comparison needs two different optimizers or more, got {len(optimizers)}; jaxgd.survey runs a single"
+            " one."
+        )
+    return dict(optimizers)

@@ -6,7 +6,7 @@
 """
 
 from jaxgd.plot.basins import basins
-from jaxgd.plot.compare import compare
+from jaxgd.plot.compare import compare, shares
 from jaxgd.plot.dwell import dwell
 from jaxgd.plot.overview import fitting, overview
 from jaxgd.plot.scaling import scaling
@@ -26,6 +26,7 @@ __all__ = [
     "fitting",
     "overview",
     "scaling",
+    "shares",
     "spectrum",
     "surface",
     "survival",

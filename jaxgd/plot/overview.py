@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxgd.base import InputValueError
-from jaxgd.plot.compare import compare
+from jaxgd.plot.compare import compare, shares
 from jaxgd.plot.dwell import dwell
 from jaxgd.plot.style import new_figure
 from jaxgd.plot.unseen import unseen
@@ -45,8 +45,9 @@ def fitting(result: Any) -> dict[str, Callable[[Any, Any], Any]]:
         "Sweep": waterfall,
         "GradientFlow": waterfall,
         "DwellByIndex": dwell,
-        "Comparison": compare,
     }
+    if kind == "Comparison":
+        return {"shares": shares, "compare": compare} if len(result.points) else {"compare": compare}
     return {known[kind].__name__: known[kind]} if kind in known else {}
 
 

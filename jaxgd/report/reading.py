@@ -17,6 +17,7 @@ MAX_ROWS = 8
 """Rows of a table for a terminal."""
 
 _FEW_DIMENSIONS = 4  # up to which coordinates are shown
+_MAX_ARMS = 4  # columns of shares
 _ZERO = 1e-10  # of the largest in its column, below which a coordinate is shown as 0
 
 WHAT_TO_TRY = {
@@ -45,6 +46,8 @@ def read(record: Any, *, max_rows: int = MAX_ROWS) -> Sheet:
         return _of_catalogue(record, max_rows)
     if kind == "Survey":
         return _of_survey(record, max_rows)
+    if kind == "Comparison":
+        return _of_comparison(record, max_rows)
     if kind == "GradientFlow":
         return _of_ends(record.ends, max_rows, f"GradientFlow by the {record.method} method, of")
     lines = str(record).splitlines()
@@ -184,6 +187,46 @@ def without_verdict(ends: Ends, points: Points, max_rows: int = MAX_ROWS) -> She
         columns=("ends", "stopped by", "values", "median gradient", "reason", "what to try"),
         rows=rows[:max_rows],
     )
+
+
+# ---------------------------------------------------------------------------------------------- comparisons
+
+
+def _of_comparison(record: Any, max_rows: int) -> Sheet:
+    """Returns the shares of every arm at the distinct points, and a sentence on each arm."""
+    said = record.sentences()
+    num, max_rows = len(record.points), max(max_rows - len(said), 3)
+    shown, arms = min(num, max_rows), record.arms[:_MAX_ARMS]
+    is_symmetric = bool(np.any(np.asarray(record.points.num_symmetry_modes) > 0))
+    head, where = places(record.points.params, is_symmetric=is_symmetric)
+
+    # A row for each point, a column for each arm.
+    rows = [
+        [
+            number(float(record.points.value[i]), ".9g"),
+            where[i],
+            word(verdict_name(int(record.points.verdict[i]), int(record.points.index[i]))),
+            *(Cell(f"{arm.share[i]:.3f} ({arm.low[i]:.3f} to {arm.high[i]:.3f})", float(arm.share[i])) for arm in arms),
+        ]
+        for i in range(shown)
+    ]
+    title = (
+        f"{record.landscape}, {record.num_pairs:,} paired starts, {len(record.arms)} arms in {record.dtype}:"
+        f" {num:,} distinct critical points; shares of starts with {100 * record.confidence:g}% intervals."
+    )
+    columns = ("value", head, "verdict", *(shortened(arm.name) for arm in arms))
+    notes = [f"... and {num - shown:,} more"] if num > shown else []
+    return Sheet(title=title, columns=columns, rows=rows, notes=[*notes, *said])
+
+
+def shortened(name: str, most: int = 30) -> str:
+    """Returns a name cut to so many letters, the last ones, as these tell directories apart.
+
+    Example:
+      >>> shortened("runs/sgd"), shortened("/a/long/way/to/sgd", most=10)
+      ('runs/sgd', '...way/to/sgd')
+    """
+    return name if len(name) <= most else f"...{name[-most:]}"
 
 
 # -------------------------------------------------------------------------------------------- ends, points

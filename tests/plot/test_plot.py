@@ -12,9 +12,8 @@ from matplotlib.figure import Figure
 
 import jaxgd
 from jaxgd import InputTypeError, InputValueError, Verdict, plot
-from jaxgd.compare import Comparison, Difference
 from jaxgd.plot.style import ARMS, DASHES, LOOKS
-from jaxgd.statistics import Estimate, compare_laws, survival_curve
+from jaxgd.statistics import compare_laws, survival_curve
 
 
 def wells(x):
@@ -31,11 +30,8 @@ def found():
 
 @pytest.fixture(scope="module")
 def comparison():
-    rows = tuple(
-        Difference(what=what, first=0.5, second=0.6, difference=Estimate(middle, middle - 0.1, middle + 0.1))
-        for what, middle in (("share of minimum", 0.3), ("share of saddle", 0.0), ("mean ticks", 5.0))
-    )
-    return Comparison(names=("sgd", "fire"), num_pairs=50, rows=(rows,), confidence=0.95)
+    arms = {"sgd": "sgd(0.02)", "momentum": "sgd(0.02, momentum=0.9)", "short": "sgd(0.01)"}
+    return jaxgd.compare(wells, arms, 50, sample=BOX, seed=0, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +49,7 @@ def results(found, comparison):
         "dwell": dwell,
         "spectrum": draw.normal(size=30),
         "compare": comparison,
+        "shares": comparison,
         "surface": draw.normal(size=(5, 5)),
         "scaling": compare_laws(size, 2 * size**1.5),
         "trajectories": (steps, draw.normal(size=(7, 5))),
