@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgd.curvature.second_order import Gradient, Lengths, SecondOrder, second_order
+from jaxgd.platforms import platform
 
 MAX_BYTES_TOGETHER, MAX_BYTES_OF_ACCELERATOR = 2**22, 2**26
 """Columns of a Hessian are made together as long as their intermediates take no more than this.
@@ -87,7 +88,7 @@ def _rule_of(gradient: Gradient | SecondOrder, x: jax.Array) -> SecondOrder:
 def _columns(rule: SecondOrder, operator: Callable[[jax.Array], Any], x: jax.Array) -> Any:
     """Returns the operator's product with each unit vector, as columns."""
     dim, rows = x.size, jnp.eye(x.size, dtype=x.dtype)
-    most = MAX_BYTES_TOGETHER if jax.default_backend() == "cpu" else MAX_BYTES_OF_ACCELERATOR
+    most = MAX_BYTES_TOGETHER if platform() == "cpu" else MAX_BYTES_OF_ACCELERATOR
     num_together = max(1, most // max(rule.bytes_each, 1)) if rule.is_mappable else 1
     if dim <= num_together:
         return jax.vmap(operator, out_axes=1)(rows)
@@ -146,11 +147,19 @@ def orthonormal_rows(rows: jax.Array, slowest: jax.Array | float = 0.0) -> jax.A
     """
     if rows.shape[0] == 0:
         return rows
-    basis, sizes, _ = jax.lax.linalg.qr(rows.T, pivoting=True, full_matrices=False)
-    sizes = jnp.abs(jnp.diagonal(sizes))
-    rounding = 1e3 * jnp.finfo(rows.dtype).eps * jnp.maximum(sizes[0], jnp.finfo(rows.dtype).tiny)
-    is_independent = sizes > jnp.maximum(rounding, slowest)
-    return jnp.where(is_independent[:, None], basis.T, 0)
+    eps, tiny = jnp.finfo(rows.dtype).eps, jnp.finfo(rows.dtype).tiny
+    shortest = jnp.maximum(1e3 * eps * jnp.max(jnp.linalg.norm(rows, axis=1), initial=tiny), slowest)
+
+    def take_longest(i: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        basis, rest = carry
+        lengths = jnp.linalg.norm(rest, axis=1)
+        longest = jnp.argmax(lengths)
+        unit = rest[longest] / jnp.maximum(lengths[longest], tiny)
+        unit -= (basis @ unit) @ basis  # once more, since rounding leaves what the first time removed
+        unit = jnp.where(lengths[longest] > shortest, unit / jnp.maximum(jnp.linalg.norm(unit), tiny), 0)
+        return basis.at[i].set(unit), rest - jnp.outer(rest @ unit, unit)
+
+    return jax.lax.fori_loop(0, rows.shape[0], take_longest, (jnp.zeros_like(rows), rows))[0]
 
 
 def num_not_zero(rows: jax.Array) -> jax.Array:
