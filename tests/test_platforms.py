@@ -13,6 +13,7 @@ def precision():
 
 
 def test_on_accelerators_matrices_are_multiplied_in_their_own_precision(monkeypatch):
+    monkeypatch.setattr(platforms, "platform", lambda: "cpu")
     assert precision() is None  # a CPU does so anyway
     monkeypatch.setattr(platforms, "platform", lambda: "gpu")
     assert precision() == "highest"

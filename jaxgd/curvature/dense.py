@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgd.curvature.second_order import Gradient, Lengths, SecondOrder, second_order
-from jaxgd.platforms import platform
+from jaxgd.platforms import in_full_precision, platform
 
 MAX_BYTES_TOGETHER, MAX_BYTES_OF_ACCELERATOR = 2**22, 2**26
 """Columns of a Hessian are made together as long as their intermediates take no more than this.
@@ -44,6 +44,7 @@ class Spectrum(NamedTuple):
     asymmetry: jax.Array
 
 
+@in_full_precision
 def hessian(gradient: Gradient | SecondOrder, x: jax.Array, units: Lengths = 1.0) -> jax.Array:
     """Returns the (dim, dim) Hessian at the flat point `x`, a Hessian-vector product a column.
 
@@ -63,6 +64,7 @@ def hessian(gradient: Gradient | SecondOrder, x: jax.Array, units: Lengths = 1.0
     return _columns(rule, rule.at(x, units), x)
 
 
+@in_full_precision
 def hessian_and_error(
     gradient: Gradient | SecondOrder, x: jax.Array, units: Lengths = 1.0
 ) -> tuple[jax.Array, jax.Array]:
@@ -101,6 +103,7 @@ def _columns(rule: SecondOrder, operator: Callable[[jax.Array], Any], x: jax.Arr
     return jax.tree.map(lambda leaf: leaf.reshape(num_groups * size, dim)[:dim].T, made)
 
 
+@in_full_precision
 def spectrum(matrix: jax.Array, motions: jax.Array | None = None) -> Spectrum:
     """Returns the spectrum of a Hessian outside the directions in which symmetries move the point.
 
