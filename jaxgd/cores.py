@@ -23,9 +23,16 @@ class Threads(ThreadPoolExecutor):
         """Runs a call in one of the threads."""
         config: Any = jax.config  # not every jax version declares these settings
         x64, dtypes, ranks = config.jax_enable_x64, config.jax_numpy_dtype_promotion, config.jax_numpy_rank_promotion
+        device, precision = config.jax_default_device, config.jax_default_matmul_precision
 
         def call() -> Any:
-            with jax.enable_x64(x64), jax.numpy_dtype_promotion(dtypes), jax.numpy_rank_promotion(ranks):
+            with (
+                jax.enable_x64(x64),
+                jax.numpy_dtype_promotion(dtypes),
+                jax.numpy_rank_promotion(ranks),
+                jax.default_device(device),
+                jax.default_matmul_precision(precision),
+            ):
                 return fn(*args, **kwargs)
 
         return super().submit(call)

@@ -25,6 +25,7 @@ import numpy as np
 from jaxgd import names
 from jaxgd.base import Ends, InputTypeError, Key, Landscape, Points, Restart, Stop
 from jaxgd.checks import check_count, check_key, check_params, check_share, check_starts, what_is
+from jaxgd.platforms import in_full_precision
 from jaxgd.progress import shown
 
 R = TypeVar("R")
@@ -68,6 +69,7 @@ def front_door(
     extra = _extra_parameters(takes, is_open)
 
     @functools.wraps(function)
+    @in_full_precision
     def call(*args: Any, **given: Any) -> Any:
         given = _by_name(function.__name__, takes, extra, is_open, args, given)
 

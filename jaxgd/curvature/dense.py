@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgd.curvature.second_order import Gradient, Lengths, SecondOrder, second_order
+from jaxgd.platforms import in_full_precision, platform
 
 MAX_BYTES_TOGETHER, MAX_BYTES_OF_ACCELERATOR = 2**22, 2**26
 """Columns of a Hessian are made together as long as their intermediates take no more than this.
@@ -43,6 +44,7 @@ class Spectrum(NamedTuple):
     asymmetry: jax.Array
 
 
+@in_full_precision
 def hessian(gradient: Gradient | SecondOrder, x: jax.Array, units: Lengths = 1.0) -> jax.Array:
     """Returns the (dim, dim) Hessian at the flat point `x`, a Hessian-vector product a column.
 
@@ -62,6 +64,7 @@ def hessian(gradient: Gradient | SecondOrder, x: jax.Array, units: Lengths = 1.0
     return _columns(rule, rule.at(x, units), x)
 
 
+@in_full_precision
 def hessian_and_error(
     gradient: Gradient | SecondOrder, x: jax.Array, units: Lengths = 1.0
 ) -> tuple[jax.Array, jax.Array]:
@@ -87,7 +90,7 @@ def _rule_of(gradient: Gradient | SecondOrder, x: jax.Array) -> SecondOrder:
 def _columns(rule: SecondOrder, operator: Callable[[jax.Array], Any], x: jax.Array) -> Any:
     """Returns the operator's product with each unit vector, as columns."""
     dim, rows = x.size, jnp.eye(x.size, dtype=x.dtype)
-    most = MAX_BYTES_TOGETHER if jax.default_backend() == "cpu" else MAX_BYTES_OF_ACCELERATOR
+    most = MAX_BYTES_TOGETHER if platform() == "cpu" else MAX_BYTES_OF_ACCELERATOR
     num_together = max(1, most // max(rule.bytes_each, 1)) if rule.is_mappable else 1
     if dim <= num_together:
         return jax.vmap(operator, out_axes=1)(rows)
@@ -100,6 +103,7 @@ def _columns(rule: SecondOrder, operator: Callable[[jax.Array], Any], x: jax.Arr
     return jax.tree.map(lambda leaf: leaf.reshape(num_groups * size, dim)[:dim].T, made)
 
 
+@in_full_precision
 def spectrum(matrix: jax.Array, motions: jax.Array | None = None) -> Spectrum:
     """Returns the spectrum of a Hessian outside the directions in which symmetries move the point.
 
@@ -146,11 +150,19 @@ def orthonormal_rows(rows: jax.Array, slowest: jax.Array | float = 0.0) -> jax.A
     """
     if rows.shape[0] == 0:
         return rows
-    basis, sizes, _ = jax.lax.linalg.qr(rows.T, pivoting=True, full_matrices=False)
-    sizes = jnp.abs(jnp.diagonal(sizes))
-    rounding = 1e3 * jnp.finfo(rows.dtype).eps * jnp.maximum(sizes[0], jnp.finfo(rows.dtype).tiny)
-    is_independent = sizes > jnp.maximum(rounding, slowest)
-    return jnp.where(is_independent[:, None], basis.T, 0)
+    eps, tiny = jnp.finfo(rows.dtype).eps, jnp.finfo(rows.dtype).tiny
+    shortest = jnp.maximum(1e3 * eps * jnp.max(jnp.linalg.norm(rows, axis=1), initial=tiny), slowest)
+
+    def take_longest(i: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        basis, rest = carry
+        lengths = jnp.linalg.norm(rest, axis=1)
+        longest = jnp.argmax(lengths)
+        unit = rest[longest] / jnp.maximum(lengths[longest], tiny)
+        unit -= (basis @ unit) @ basis  # once more, since rounding leaves what the first time removed
+        unit = jnp.where(lengths[longest] > shortest, unit / jnp.maximum(jnp.linalg.norm(unit), tiny), 0)
+        return basis.at[i].set(unit), rest - jnp.outer(rest @ unit, unit)
+
+    return jax.lax.fori_loop(0, rows.shape[0], take_longest, (jnp.zeros_like(rows), rows))[0]
 
 
 def num_not_zero(rows: jax.Array) -> jax.Array:

@@ -33,6 +33,7 @@ import numpy as np
 from jaxgd.base import InputValueError, Key
 from jaxgd.curvature.missed import least_curvature, missed_probability
 from jaxgd.curvature.products import Product
+from jaxgd.platforms import platform
 
 MAX_BASIS_BYTES = 2**30
 """Rows of the basis, of all lanes together, before the process restarts."""
@@ -367,7 +368,7 @@ def _scaled(vector: jax.Array, factor: np.ndarray) -> jax.Array:
 
 def _products(rows: jax.Array, others: jax.Array) -> np.ndarray:
     """Returns (lanes, k, m) products of a few long rows: on CPU by BLAS, which not every XLA calls for them."""
-    if jax.default_backend() == "cpu":
+    if platform() == "cpu":
         return np.asarray(rows) @ np.asarray(others).transpose(0, 2, 1)
     return np.asarray(jnp.einsum("lkn,lmn->lkm", rows, others, precision=_HIGHEST))
 

@@ -31,6 +31,7 @@ from jaxgd.diagnose.problem import MAX_BYTES, Problem, build, values_along
 from jaxgd.diagnose.response import response_of
 from jaxgd.diagnose.samples import gradient_samples
 from jaxgd.diagnose.units import layers_of
+from jaxgd.platforms import in_full_precision
 
 NUM_STEPS, NUM_DRAWS = 192, 8
 NUM_PRODUCTS = 96
@@ -43,6 +44,7 @@ _ROUNDING = 64.0  # units of the loss, within which it is the same
 _CRITICAL_FACTORS = 2.0 ** np.arange(-8, 25)
 
 
+@in_full_precision
 def diagnose(
     model: Any,
     loss: Callable[..., Any],

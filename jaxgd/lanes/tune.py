@@ -3,7 +3,8 @@
 Neither layout wins everywhere, and the number of lanes changes a rate by two to five times. By default the choice is
 read from the traced function, which costs nothing. Lanes last suits element by element work, where the compiler
 vectorises across lanes; lanes first suits products of large matrices, which have their own kernels. As many lanes are
-used as keep the largest intermediate array and the state in the second-level cache.
+used as keep the largest intermediate array and the state in the second-level cache; on an accelerator, as many as it
+takes to keep it busy.
 
 It does not depend on timing, since another layout or number of lanes changes the last bits of a result. For the last
 factor of two use `Engine(tune=True)`: the choice is then compared with its neighbours on the real function, and
@@ -26,9 +27,17 @@ from jaxgd.lanes.loop import DeviceShare, Loop, int32, take_ends
 from jaxgd.lanes.relative_stop import limit_of
 from jaxgd.tracing import Signature, signature_of, work_of
 
-MIN_LANES, MAX_LANES = 8, 512
-_CACHE_BYTES = 2**19  # the largest intermediate of all lanes may take
-_OVERHEAD = 50_000  # operations that take as long as the fixed cost of a tick
+
+class _Machine(NamedTuple):
+    most_lanes: int
+    most_bytes: int  # that the largest intermediate of all lanes may take
+    overhead: int  # operations that take as long as the fixed cost of a tick
+    overhead_of_products: int  # the same where large matrix products, which are faster, are a good part of the work
+
+
+_CPU = _Machine(most_lanes=512, most_bytes=2**19, overhead=50_000, overhead_of_products=50_000)
+_ACCELERATOR = _Machine(most_lanes=2**16, most_bytes=2**30, overhead=2_500_000, overhead_of_products=50_000_000)
+_MIN_LANES = 8
 _DRAIN = 2  # how much longer the last descent takes, in mean lengths of a descent
 _PROBE_SECONDS = 0.1
 
@@ -50,12 +59,14 @@ class Shape(NamedTuple):
 
     Attributes:
       text: the traced function and the kind of device.
+      is_cpu: whether the device is one.
       largest: bytes of one lane's state, or of the largest array met on the way to its gradient.
       is_product: whether large matrix products are a good part of the work.
       num_operations: of one lane's tick, roughly.
     """
 
     text: str
+    is_cpu: bool
     largest: int
     is_product: bool
     num_operations: int
@@ -66,11 +77,11 @@ _measured: dict[str, Choice] = {}  # by the text of the shape; used only when tu
 
 def shape_of(descent: Descent, key: Key, starts: Params | None, device: jax.Device) -> Shape:
     """Returns the shape of one lane's value and gradient."""
-    return _shape_of(descent, signature_of(key, starts), device.device_kind)
+    return _shape_of(descent, signature_of(key, starts), device.platform, device.device_kind)
 
 
 @functools.lru_cache(maxsize=16)
-def _shape_of(descent: Descent, signature: Signature, device_kind: str) -> Shape:
+def _shape_of(descent: Descent, signature: Signature, platform: str, device_kind: str) -> Shape:
     key, starts = signature.abstract
     number = jax.ShapeDtypeStruct((), jnp.int32)
     lane = jax.eval_shape(descent.begin, number, number, key, starts)
@@ -82,6 +93,7 @@ def _shape_of(descent: Descent, signature: Signature, device_kind: str) -> Shape
     state = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(lane))
     return Shape(
         text=f"{device_kind} {work.text}",
+        is_cpu=platform == "cpu",
         largest=max(work.largest, state) * bytes_each,
         is_product=work.is_product,
         num_operations=work.num_operations + state,
@@ -90,14 +102,16 @@ def _shape_of(descent: Descent, signature: Signature, device_kind: str) -> Shape
 
 def choose(shape: Shape, num_descents: int, num_devices: int) -> Choice:
     """Returns the choice that is usually good for a function of this shape."""
-    fitting = _CACHE_BYTES // max(shape.largest, 1)
+    machine = _machine_of(shape)
+    fitting = machine.most_bytes // max(shape.largest, 1)
     # Few lanes waste the fixed cost of a tick, many are idle at the end until the last descent finishes:
     # (descents / lanes + drain) (overhead + lanes work) is least at the square root below.
     share = -(-num_descents // num_devices)
-    best = math.sqrt(share * _OVERHEAD / (_DRAIN * max(shape.num_operations, 1)))
-    enough = _power_of_two(math.sqrt(2) * best)  # the nearest
+    overhead = machine.overhead_of_products if shape.is_product else machine.overhead
+    best = math.sqrt(share * overhead / (_DRAIN * max(shape.num_operations, 1)))
+    enough = _power_of_two(math.sqrt(2) * best, machine)  # the nearest
     layout = "lanes_first" if shape.is_product else "lanes_last"
-    return Choice(layout, min(_power_of_two(fitting), enough, share))
+    return Choice(layout, min(_power_of_two(fitting, machine), enough, share))
 
 
 def measure(
@@ -120,7 +134,7 @@ def neighbours(choice: Choice, num_descents: int) -> list[Choice]:
     """Returns the choice, and both layouts with four times and a quarter of its lanes."""
     few_enough = max(choice.num_lanes, num_descents // 4)
     lanes = {choice.num_lanes, choice.num_lanes // 4, choice.num_lanes * 4}
-    fitting = [count for count in sorted(lanes) if 1 <= count <= min(4 * MAX_LANES, few_enough)]
+    fitting = [count for count in sorted(lanes) if 1 <= count <= few_enough]
     return [Choice(layout, count) for layout in LAYOUTS for count in fitting]
 
 
@@ -142,5 +156,9 @@ def _rate(loop: Loop, key: Key, starts: Params | None, num_descents: int) -> flo
     return best
 
 
-def _power_of_two(count: float) -> int:
-    return 2 ** int(np.clip(math.log2(max(count, 1)), math.log2(MIN_LANES), math.log2(MAX_LANES)))
+def _machine_of(shape: Shape) -> _Machine:
+    return _CPU if shape.is_cpu else _ACCELERATOR
+
+
+def _power_of_two(count: float, machine: _Machine) -> int:
+    return 2 ** int(np.clip(math.log2(max(count, 1)), math.log2(_MIN_LANES), math.log2(machine.most_lanes)))

@@ -27,6 +27,7 @@ import numpy as np
 
 from jaxgd.base import InputValueError, Landscape, Params, Points
 from jaxgd.curvature import hessian, spectrum
+from jaxgd.platforms import in_full_precision
 from jaxgd.points.flat import Kind, as_rows, at_least_single, flat, motions_at
 from jaxgd.points.rows import ForRows
 
@@ -64,6 +65,7 @@ class Certificate:
         return self.h <= 0.5
 
 
+@in_full_precision
 def certify(
     landscape: Landscape, points: Points | Params, *, third_derivative: float | np.ndarray | None = None
 ) -> Certificate:

@@ -19,10 +19,12 @@ from jaxgd.base import InputValueError, Key, Landscape, Params
 from jaxgd.checks import check_count, check_key
 from jaxgd.curvature import hessian
 from jaxgd.descend import count_starts
+from jaxgd.platforms import in_full_precision
 from jaxgd.points.flat import Kind, as_params, as_rows, flat, motions_at
 from jaxgd.points.rows import ForRows
 
 
+@in_full_precision
 def newton_search(
     landscape: Landscape,
     num_starts: int | None = None,

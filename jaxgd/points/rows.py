@@ -23,6 +23,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from jaxgd.cores import Threads, own_cores
+from jaxgd.platforms import platform
 from jaxgd.tracing import signature_of
 
 _BYTES_TOGETHER = 2**21  # of what a program takes and makes, at most, unless a single row has more
@@ -112,7 +113,7 @@ class ForRows:
 
     def _through_the_steps(self, count: jax.Array, *args: Any) -> Any:
         rows, shared = self._split(args)
-        mapped = _in_a_loop if jax.default_backend() == "cpu" else _at_once
+        mapped = _in_a_loop if platform() == "cpu" else _at_once
         made: list[Any] = []
         for step in self._steps:
             made.append(mapped(step, count, (*rows, *made), shared))

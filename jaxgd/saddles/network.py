@@ -18,6 +18,7 @@ from jaxgd.base import InputTypeError, InputValueError, Key, Landscape, Progress
 from jaxgd.checks import check_count, check_key
 from jaxgd.face import room
 from jaxgd.interrupt import interruptible
+from jaxgd.platforms import in_full_precision
 from jaxgd.points.catalogue import Catalogue
 from jaxgd.points.evidence import Rows
 from jaxgd.points.flat import Kind, as_params, as_rows
@@ -266,6 +267,7 @@ class Network:
         return [*lines, *(f"{note[0].upper()}{note[1:]}" for note in self.notes)]
 
 
+@in_full_precision
 def network(
     landscape: Landscape,
     minima: Any,

@@ -18,6 +18,7 @@ import numpy as np
 from jaxgd.base import CRITICAL, InputTypeError, InputValueError, Key, Landscape, Params, Progress
 from jaxgd.checks import check_count, check_key, check_starts
 from jaxgd.interrupt import interruptible
+from jaxgd.platforms import in_full_precision
 from jaxgd.points.catalogue import Catalogue
 from jaxgd.points.evidence import Rows
 from jaxgd.points.flat import Kind, as_rows, at_least_single
@@ -35,6 +36,7 @@ MAX_DIM = 1024
 _TOGETHER = 256  # searches between two looks at what was found
 
 
+@in_full_precision
 def saddles(
     landscape: Landscape,
     start: Any = None,

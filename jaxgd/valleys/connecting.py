@@ -16,6 +16,7 @@ import numpy as np
 
 from jaxgd.base import Array, InputValueError, Landscape, Params, Points
 from jaxgd.checks import check_count
+from jaxgd.platforms import in_full_precision
 from jaxgd.points.flat import as_params, as_rows, at_least_single, flat
 from jaxgd.points.judge import MAX_DENSE_DIM, judge_in_full
 from jaxgd.points.newton import take
@@ -80,6 +81,7 @@ class Connection:
         return f"{text}\nBarriers on the way there: {straight}, {self.way} {self.barrier:.4g}."
 
 
+@in_full_precision
 def connect(
     landscape: Landscape,
     a: Params,

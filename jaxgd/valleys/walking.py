@@ -21,6 +21,7 @@ import numpy as np
 
 from jaxgd.base import Array, InputValueError, Key, Landscape, Params, Points, Verdict
 from jaxgd.checks import check_count, check_key
+from jaxgd.platforms import in_full_precision
 from jaxgd.points.flat import as_params, as_rows, at_least_single, flat
 from jaxgd.points.judge import MAX_DENSE_DIM, judge_in_full
 from jaxgd.points.large_valleys import flat_direction, step_by_products
@@ -90,6 +91,7 @@ class ValleyWalk:
         return "\n".join(lines)
 
 
+@in_full_precision
 def walk_valley(
     landscape: Landscape,
     params: Params | Points,

@@ -266,6 +266,18 @@ def test_measuring_finds_and_remembers_one_of_its_candidates(key):
     assert choose(shape, 10**6, 1) == choose(shape, 10**6, 1)._replace(layout="lanes_last")
 
 
+def test_an_accelerator_gets_more_lanes_but_no_more_than_there_are_descents_or_bytes(key):
+    descent = importlib.import_module("jaxgd.descend").descent_of(
+        WELL, optax.sgd(0.02), False, Stop(), None, (), False, False
+    )
+    here = shape_of(descent, key, None, jax.devices()[0])
+    there = here._replace(is_cpu=False)
+    assert choose(there, 10**6, 1).num_lanes >= 8 * choose(here, 10**6, 1).num_lanes
+    assert choose(there, 100, 1).num_lanes <= 100
+    large = there._replace(largest=2**26)
+    assert choose(large, 10**6, 1).num_lanes * large.largest <= 2**30
+
+
 def test_matrix_products_are_laid_out_lanes_first_and_many_body_sums_last():
     for landscape, layout in (
         (jaxgd.landscapes.digits_mlp(widths=(16,)), "lanes_first"),
