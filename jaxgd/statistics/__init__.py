@@ -19,6 +19,10 @@ from jaxgd.statistics.escape_laws import (
     fit_escape,
     growth_factor,
 )
+from jaxgd.statistics.instances import (
+    ShareOverInstances,
+    share_over_instances,
+)
 from jaxgd.statistics.proportions import (
     Estimate,
     Interval,
@@ -73,6 +77,7 @@ __all__ = [
     "Profile",
     "RestrictedMean",
     "Scaling",
+    "ShareOverInstances",
     "Spells",
     "SurvivalCurve",
     "Unseen",
@@ -94,6 +99,7 @@ __all__ = [
     "performance_profile",
     "proportion_interval",
     "restricted_mean",
+    "share_over_instances",
     "sign_test",
     "signed_rank",
     "simultaneous_intervals",
