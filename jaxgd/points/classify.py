@@ -255,7 +255,8 @@ def _belongs(
     landscape: Landscape, ends: Ends, invariants: np.ndarray, which: np.ndarray, judging: _Judging, row: np.ndarray
 ) -> np.ndarray:
     """Returns whether each of these ends is beside point `row`, an isolated minimum."""
-    points = judging.judged
+    used, row = np.unique(row, return_inverse=True)
+    points, softness, unit = judging.judged[used], judging.softness[used], judging.unit[used]
     curvature = np.asarray(points.lowest_eigenvalue - points.eigenvalue_error, float)
     is_plain = (points.verdict == int(Verdict.MINIMUM)) & (points.num_zero_modes == points.num_symmetry_modes)
     is_plain &= (points.missed_probability == 0) & (curvature > 0)
@@ -270,11 +271,11 @@ def _belongs(
     )
     off = np.abs(invariants[which] - at[row])
     if landscape.symmetry is None:
-        reach = judging.softness[row] * gradient[:, None]
-        is_near = np.all(reach <= _NEAR * judging.unit[row], axis=1)
+        reach = softness[row] * gradient[:, None]
+        is_near = np.all(reach <= _NEAR * unit[row], axis=1)
         is_within = np.all(off <= _SAFETY * reach + errors[row], axis=1)
     else:
-        is_near = away <= _NEAR * np.min(judging.unit, axis=1)[row]
+        is_near = away <= _NEAR * np.min(unit, axis=1)[row]
         is_within = np.all(off <= 2 * _SAFETY * away[:, None] + errors[row], axis=1)
     return is_plain[row] & is_level & is_near & is_within
 
